@@ -1,0 +1,54 @@
+# make train | test | lint, and the slow things: make help lists them all.
+
+# The first interpreter from 3.11 to 3.13 that works; PYTHON=… chooses another.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
+BIN = .venv/bin
+
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+train: .venv/.installed  ## train the book's VAE on Fashion-MNIST (overrides: make train ARGS="loss=sigma")
+	$(BIN)/vaex $(ARGS)
+
+test: .venv/.developer  ## the test suite
+	$(BIN)/pytest -m "not slow"
+
+lint: .venv/.developer  ## formatting, lint rules, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+
+grid: .venv/.developer  ## every loss x likelihood x model, two epochs each (minutes)
+	$(BIN)/pytest -m slow tests/test_grid.py
+
+faults: .venv/.developer  ## kill a run at 100 moments and resume it (minutes)
+	$(BIN)/pytest -m slow tests/test_faults.py
+
+lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
+	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		-c requirements.txt --group pyproject.toml:dev -o requirements-dev.txt
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "vaex needs Python 3.11, 3.12 or 3.13: install one (Debian, Ubuntu: apt install python3 python3-venv), or say PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: .venv/bin/python requirements.txt pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+.venv/.developer: .venv/.installed requirements-dev.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+clean:  ## remove the environment and caches; outputs/ stays
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
+
+.PHONY: help train test lint grid faults lock clean

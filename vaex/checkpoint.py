@@ -1,0 +1,106 @@
+"""States to resume from: one file each, a safetensors payload followed by its SHA-256.
+
+Why not Orbax, which flax brings along: it writes some twenty files a checkpoint, takes twenty times as long for a
+state of this size, and loads a flipped bit silently. Here any changed or missing byte fails the digest, and a file is
+whole or absent (temporary name, fsync, rename, fsync of the directory). No pickle: safetensors is data only.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors.numpy
+from jaxtyping import PyTree
+from safetensors import SafetensorError
+
+from vaex import files
+from vaex.errors import InputError
+
+log = logging.getLogger("vaex")
+
+DIGEST_BYTES = 32
+
+RECORD = "record"
+"""Key in the payload's metadata of the JSON that goes with the arrays: epoch, best so far, seconds, tracker id."""
+
+
+def flatten(tree: PyTree) -> dict[str, np.ndarray]:
+    """Leaves by flat name, `model.encoder.0.kernel`, as NumPy arrays."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {_name(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def unflatten(template: PyTree, arrays: dict[str, np.ndarray], where: Path) -> PyTree:
+    """The tree of `template`'s structure with these arrays; `InputError` when a name, dtype or shape differs."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(template)
+    expected = {_name(path): (leaf.shape, np.dtype(leaf.dtype)) for path, leaf in leaves}
+    found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+    if expected != found:
+        odd = sorted({name for name, _ in expected.items() ^ found.items()})
+        raise InputError(f"{where}: does not fit the configuration beside it (differs in {', '.join(odd[:3])})")
+    return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in expected])
+
+
+def save(path: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+    """Write one checkpoint."""
+    payload = safetensors.numpy.save(arrays, metadata={RECORD: json.dumps(record)})
+    files.write(path, payload + hashlib.sha256(payload).digest())
+
+
+def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and record of a checkpoint; raises `InputError` naming the file if a single byte is not as written."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {files.first_line(error)}") from error
+    payload, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    if hashlib.sha256(payload).digest() != digest:
+        raise InputError(f"{path}: damaged (its SHA-256 does not match)")
+    try:
+        arrays = safetensors.numpy.load(payload)
+        header = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])
+        record = json.loads(header["__metadata__"][RECORD])
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a checkpoint of vaex") from error
+    return arrays, record
+
+
+def path_of(directory: Path, epoch: int) -> Path:
+    """Where the checkpoint of an epoch lies."""
+    return directory / "checkpoints" / f"epoch_{epoch:06d}.ckpt"
+
+
+def epochs(directory: Path) -> list[int]:
+    """Epochs of which there is a checkpoint, newest first."""
+    found = (re.fullmatch(r"epoch_(\d+)\.ckpt", path.name) for path in (directory / "checkpoints").glob("epoch_*.ckpt"))
+    return sorted((int(match[1]) for match in found if match), reverse=True)
+
+
+def newest(directory: Path, usable: Iterable[int]) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    """The newest undamaged checkpoint among `usable` epochs; each damaged one is named in a warning."""
+    allowed = set(usable)
+    for epoch in epochs(directory):
+        if epoch not in allowed:
+            continue
+        try:
+            return load(path_of(directory, epoch))
+        except InputError as error:
+            log.warning("%s; using an earlier one", error)
+    return None
+
+
+def prune(directory: Path, keep: int, best_epoch: int) -> None:
+    """Delete all but the newest `keep` checkpoints and the best one."""
+    for epoch in epochs(directory)[keep:]:
+        if epoch != best_epoch:
+            path_of(directory, epoch).unlink(missing_ok=True)
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return ".".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)

@@ -1,0 +1,108 @@
+"""What a run trains on: three splits of images, and the rules that make them from arrays.
+
+Images are (N, H, W, C): uint8, whose mean value / 255 lies in [0, 1] (the train step converts on the device), or
+float32, used as they are.
+"""
+
+import dataclasses
+import hashlib
+import math
+from functools import cached_property
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Shaped, UInt8
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
+
+from vaex.config import STRICT
+from vaex.errors import DataError
+
+type_of_images = UInt8[np.ndarray, "N H W C"] | Float32[np.ndarray, "N H W C"]
+type_of_labels = Shaped[np.ndarray, "N L"]
+
+
+class Split(NamedTuple):
+    """Images, and for each image a row of labels (one column a name in `Dataset.labels_named`) or none at all."""
+
+    images: type_of_images
+    labels: type_of_labels | None
+
+    def take(self, rows: slice | np.ndarray) -> "Split":
+        """The chosen rows: a view for a slice, a copy for indices."""
+        return Split(self.images[rows], None if self.labels is None else self.labels[rows])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training, validation and test rows."""
+
+    train: Split
+    valid: Split
+    test: Split
+    labels_named: tuple[str, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over dtype, shape and bytes of the images and labels of the three splits, in hex."""
+        sha256 = hashlib.sha256()
+        for array in (*self.train, *self.valid, *self.test):
+            if array is None:
+                sha256.update(b"none")
+            else:
+                sha256.update(f"{array.dtype.str}{array.shape}".encode())
+                sha256.update(np.ascontiguousarray(array).data)
+        return sha256.hexdigest()
+
+    def limited(self, rows: int | None) -> "Dataset":
+        """The first `rows` training rows; of valid and test the same share, at least one row each."""
+        if rows is None or rows >= len(self.train.images):
+            return self
+
+        def share(split: Split) -> Split:
+            return split.take(slice(max(1, round(len(split.images) * rows / len(self.train.images)))))
+
+        return Dataset(self.train.take(slice(rows)), share(self.valid), share(self.test), self.labels_named)
+
+
+type_of_limit = Annotated[int, Field(ge=1)] | None
+"""Training rows to keep; null keeps all."""
+
+
+def _sum_to_one(fractions: tuple[float, float, float]) -> tuple[float, float, float]:
+    if not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
+        raise PydanticCustomError("fractions", "expected three fractions that sum to 1")
+    return fractions
+
+
+type_of_fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Fractions:
+    """What every dataset's Config has besides its own keys, where the data come without a division into splits."""
+
+    limit: type_of_limit
+    fractions: Annotated[tuple[type_of_fraction, type_of_fraction, type_of_fraction], AfterValidator(_sum_to_one)]
+    split_seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def split_by_fractions(config: Fractions, rows: Split, labels_named: tuple[str, ...] = ()) -> Dataset:
+    """Shuffle with `split_seed`, cut into train, valid and test by `fractions`, keep `limit` of it.
+
+    Raises `DataError` when a split would be empty.
+    """
+    n = len(rows.images)
+    n_valid, n_test = (round(n * fraction) for fraction in config.fractions[1:])
+    n_train = n - n_valid - n_test
+    if min(n_train, n_valid, n_test) < 1:
+        raise DataError(
+            f"dataset.fractions: {list(config.fractions)} of {n} rows leave {n_train} for train, {n_valid} for "
+            f"valid, {n_test} for test; each needs at least one"
+        )
+    # RandomState: its stream is frozen for good (NEP 19); default_rng's may change with NumPy's version.
+    order = np.random.RandomState(config.split_seed).permutation(n)
+    parts = np.split(order, [n_train, n_train + n_valid])
+    train, valid, test = (rows.take(part) for part in parts)
+    return Dataset(train, valid, test, labels_named).limited(config.limit)

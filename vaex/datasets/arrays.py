@@ -1,0 +1,120 @@
+"""The user's own NumPy file, .npy or .npz. Nothing in it is ever unpickled."""
+
+import io
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Literal
+
+import numpy as np
+from jaxtyping import Shaped
+from numpy.lib import format as npy
+from pydantic.dataclasses import dataclass
+
+from vaex.config import STRICT, nearest
+from vaex.dataset import Dataset, Fractions, Split, split_by_fractions, type_of_images
+from vaex.errors import DataError
+
+UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What damaged files raise in NumPy and zipfile."""
+HEADER_BYTES = 16384
+"""More than NumPy itself accepts as a header."""
+EXPANSION = 100
+"""A compressed member of a .npz may not declare more than this times its size …"""
+ALWAYS_ALLOWED = 1 << 28
+"""… unless it is smaller than this, in bytes."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config(Fractions):
+    """The file, the array in it, and the range of values the user declares."""
+
+    name: Literal["arrays"]
+    path: str
+    key: str | None
+    range: tuple[float, float] | None
+
+
+def load(config: Config) -> Dataset:
+    """N x H x W [x C] or N x D images, uint8 or float; N x D becomes (N, 1, D, 1). Raises `DataError`."""
+    images = _as_images(read(Path(config.path).expanduser(), config.key))
+    _check_values(images, config.range, config.path)
+    return split_by_fractions(config, Split(images, None))
+
+
+def read(path: Path, key: str | None) -> Shaped[np.ndarray, "..."]:
+    """The array of a .npy file, or the one called `key` of a .npz file; raises `DataError` that names the file."""
+    if not path.is_file():
+        raise DataError(f"dataset.path: {path} is not a file")
+    try:
+        with path.open("rb") as stream:
+            if stream.read(2) == b"PK":
+                return _from_archive(path, key)
+            return _from_stream(stream, path.stat().st_size, str(path))
+    except UNREADABLE as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"dataset.path: {path} cannot be read: {reason}") from error
+
+
+def _from_archive(path: Path, key: str | None) -> Shaped[np.ndarray, "..."]:
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        if key is None:
+            key = next(iter(members)) if len(members) == 1 else "images"
+        if key not in members:
+            raise DataError(
+                f"dataset.key: {path} has no array {key!r}{nearest(key, members)} (it has {_some(members)})"
+            )
+        info = members[key]
+        # A size in a zip directory is only a claim, and so is the compressed one, which the file itself bounds.
+        honest = min(info.compress_size, path.stat().st_size)
+        if info.file_size > max(EXPANSION * honest, ALWAYS_ALLOWED):
+            raise DataError(f"{path}: {key!r} unpacks from {honest} to {info.file_size} bytes; save it as .npy instead")
+        with archive.open(info) as stream:
+            return _from_stream(stream, info.file_size, f"{path}[{key}]")
+
+
+def _from_stream(stream: IO[bytes], size: int, name: str) -> Shaped[np.ndarray, "..."]:
+    """Check the header against the size before NumPy allocates what the header asks for."""
+    stream.seek(0)
+    head = io.BytesIO(stream.read(HEADER_BYTES))
+    try:
+        read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(head)]
+        shape, _, dtype = read_header(head)
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{name}: not a NumPy array (.npy or .npz)") from error
+    if dtype != np.uint8 and dtype.kind != "f":
+        raise DataError(f"{name}: values of type {dtype}; expected uint8 or float")
+    if len(shape) not in (2, 3, 4) or min(shape) < 1:
+        raise DataError(f"{name}: shape {shape}; expected N x H x W, N x H x W x C or N x D, each at least 1")
+    expected = head.tell() + math.prod(shape) * dtype.itemsize
+    if expected != size:
+        raise DataError(f"{name}: its header declares {shape} {dtype}, {expected} bytes in all, not {size}")
+    stream.seek(0)
+    return npy.read_array(stream, allow_pickle=False)
+
+
+def _as_images(array: Shaped[np.ndarray, "..."]) -> type_of_images:
+    if array.dtype != np.uint8:
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused
+            array = array.astype(np.float32, copy=False)
+    if array.ndim == 2:
+        return array[:, None, :, None]
+    return array[..., None] if array.ndim == 3 else array
+
+
+def _check_values(images: type_of_images, declared: tuple[float, float] | None, name: str) -> None:
+    if not np.isfinite(images).all():
+        rows = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
+        raise DataError(f"{name}: {len(rows)} rows with values that are not finite in float32, first row {rows[0]}")
+    if declared is None:
+        return
+    scale = 255 if images.dtype == np.uint8 else 1
+    low, high = float(images.min()) / scale, float(images.max()) / scale
+    if low < declared[0] or high > declared[1]:
+        raise DataError(f"{name}: values from {low:g} to {high:g}, outside dataset.range={list(declared)}")
+
+
+def _some(names: dict[str, zipfile.ZipInfo]) -> str:
+    return ", ".join(list(names)[:8]) + (", …" if len(names) > 8 else "") or "none"

@@ -1,0 +1,121 @@
+"""Files of public datasets: from the cache, or from the first source that has them.
+
+The cache holds decompressed payloads. A payload counts only if its SHA-256 is the published one, so every source of
+the same data is as good as any other, and a damaged file is never used.
+"""
+
+import http.client
+import logging
+import os
+import sys
+import tempfile
+import urllib.error
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+from vaex import files, idx
+from vaex.errors import DataError, FetchError
+from vaex.sources import File, Source, readers
+
+_log = logging.getLogger(__name__)
+
+
+def cache(source: Source) -> Path:
+    """The folder of a dataset's files: in `$VAEX_DATA`, else in the user's cache directory."""
+    chosen = os.environ.get("VAEX_DATA")
+    root = Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("vaex", False) / "datasets"
+    return root / source.name
+
+
+def payloads(source: Source) -> dict[str, bytes]:
+    """Every file's verified payload by name, fetched first where the cache does not have it.
+
+    Raises `FetchError` when no source has a file, or when the cache cannot be read or written.
+    """
+    found, missing = {}, []
+    for file in source.files:
+        payload = _cached(source, file)
+        if payload is not None and _matches(payload, file):
+            found[file.name] = payload
+            continue
+        missing.append(file)
+        if payload is not None:
+            path = cache(source) / file.name
+            _log.warning("%s: damaged, its SHA-256 is not the published one; fetching it again", path)
+    return found | _fetch(source, missing) if missing else found
+
+
+def state(source: Source, file: File) -> Literal["here", "missing", "damaged"]:
+    """Whether the cache has a file, and with the published SHA-256."""
+    payload = _cached(source, file)
+    if payload is None:
+        return "missing"
+    return "here" if _matches(payload, file) else "damaged"
+
+
+def _cached(source: Source, file: File) -> bytes | None:
+    path = cache(source) / file.name
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FetchError(_about_cache(path, "read", error)) from error
+
+
+def _matches(payload: bytes, file: File) -> bool:
+    return files.sha256(payload) == file.sha256
+
+
+def _fetch(source: Source, missing: list[File]) -> dict[str, bytes]:
+    """Ask one source after the other; a source that fails for one file is not asked for the next."""
+    found: dict[str, bytes] = {}
+    tried = []
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with (
+        tempfile.TemporaryDirectory(prefix="vaex-") as scratch,
+        Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress,
+    ):
+        for label, reader in readers(source, Path(scratch), progress):
+            try:
+                for file in [file for file in missing if file.name not in found]:
+                    payload = _verified(reader(file), file)
+                    _store(cache(source) / file.name, payload)
+                    found[file.name] = payload
+            except (OSError, http.client.HTTPException, DataError) as error:
+                tried.append(f"{label}: {_reason(error)}")
+            if len(found) == len(missing):
+                return found
+    absent = ", ".join(file.name for file in missing if file.name not in found)
+    raise FetchError(
+        f"{source.name}: no source has {absent}; tried {'; '.join(tried)}; dataset=digits needs no network"
+    )
+
+
+def _verified(packed: bytes, file: File) -> bytes:
+    payload = idx.decompress(packed, f"{file.name}.gz", limit=file.size)
+    if not _matches(payload, file):
+        raise DataError(f"{file.name}.gz: its SHA-256 is not the published one")
+    return payload
+
+
+def _store(path: Path, payload: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, payload)
+    except OSError as error:
+        raise FetchError(_about_cache(path, "written", error)) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, OSError):
+        return files.first_line(error.reason)
+    return files.first_line(error)
+
+
+def _about_cache(path: Path, done: str, error: OSError) -> str:
+    return f"{path}: cannot be {done}: {files.first_line(error)}; set VAEX_DATA to a directory of yours"

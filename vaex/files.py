@@ -1,0 +1,93 @@
+"""Files that are either whole or absent: written under a temporary name, flushed to the disk, renamed."""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vaex.errors import InputError
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, so that a crash at any moment leaves the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a rename or removal in `directory` survive a power loss."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as indented JSON; NaN and infinity are refused, the caller writes null for them."""
+    write(path, (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
+
+
+def write_yaml(path: Path, value: Any) -> None:
+    """`value` as YAML in the order of its keys."""
+    write(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True).encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; raises `InputError` naming the file when it holds anything else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a JSON object")
+    return value
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file (plain data only); raises `InputError` naming the file otherwise."""
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as YAML: {first_line(error)}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a mapping of keys to values")
+    return value
+
+
+def first_line(error: BaseException) -> str:
+    """An exception's message on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def sha256(content: bytes) -> str:
+    """SHA-256 as hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the run directory: the kernel's lock on `.lock`, which dies with its process."""
+    with (directory / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{directory}: another process is training here; wait for it or stop it") from error
+        yield

@@ -1,0 +1,64 @@
+"""Layers that the models share: dense layers, and convolutions that stay fast inside a scan on CPU.
+
+`nnx.Conv` inside a scanned training step is several times slower on CPU than outside it, so a convolution
+here is what it is mathematically: strided slices laid side by side (the patches) times one matrix.
+Parameters are float32 whatever the compute precision; `dtype` is the precision of the products.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+type_of_activation = Literal["selu", "relu", "elu", "gelu", "tanh"]
+type_of_initializer = Literal[
+    "glorot_uniform",
+    "glorot_normal",
+    "he_uniform",
+    "he_normal",
+    "lecun_uniform",
+    "lecun_normal",
+    "orthogonal",
+]
+
+
+def activation_named(name: str) -> Callable[[Array], Array]:
+    """The element-wise non-linearity of that name in `jax.nn`."""
+    return getattr(jax.nn, name)
+
+
+def dense(
+    inputs: int, outputs: int, initializer: str, dtype: jnp.dtype, rngs: nnx.Rngs, bias: float = 0.0
+) -> nnx.Linear:
+    """A dense layer with the named initializer for its kernel and a constant bias."""
+    return nnx.Linear(
+        inputs,
+        outputs,
+        dtype=dtype,
+        kernel_init=getattr(jax.nn.initializers, initializer)(),
+        bias_init=nnx.initializers.constant(bias),
+        rngs=rngs,
+    )
+
+
+def patches(x: Float[Array, "*batch H W C"], stride: int) -> Float[Array, "*batch h w 9C"]:
+    """All 3x3 neighbourhoods of the zero-padded image, `stride` pixels apart, channels last."""
+    padding = [(0, 0)] * (x.ndim - 3) + [(1, 1), (1, 1), (0, 0)]
+    height, width = x.shape[-3:-1]
+    x = jnp.pad(x, padding)
+    slices = [
+        x[..., row : row + height : stride, column : column + width : stride, :]
+        for row in range(3)
+        for column in range(3)
+    ]
+    return jnp.concatenate(slices, axis=-1)
+
+
+def depth_to_space(x: Float[Array, "*batch h w 4C"]) -> Float[Array, "*batch 2h 2w C"]:
+    """Twice the height and width from a quarter of the channels (Shi et al. 2016, sub-pixel convolution)."""
+    *batch, h, w, channels = x.shape
+    x = x.reshape(*batch, h, w, 2, 2, channels // 4)
+    return jnp.moveaxis(x, -3, -4).reshape(*batch, 2 * h, 2 * w, channels // 4)

@@ -1,0 +1,74 @@
+"""likelihood=bernoulli: each pixel is a coin; the decoder outputs its logit l = log(p / (1 − p)).
+
+    log p(x|z) = Σ_pixels x·l − log(1 + e^l)            (Kingma & Welling 2014, Eq. 11)
+
+in nats. Never through p: log(1 − p) is −inf in float32 from l = 17. For x strictly between 0 and 1 (`binarize:
+none`, the book's choice) this is the cross-entropy, which is no log density: continuous_bernoulli has one.
+
+Contract: values in [0, 1].
+"""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+from pydantic.dataclasses import dataclass
+
+from vaex.config import STRICT
+from vaex.pixels import check_unit_interval, sum_pixels
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """`binarize`: model x as it is, x ≥ ½, or at every visit a fresh draw that is 1 with probability x."""
+
+    name: Literal["bernoulli"]
+    binarize: Literal["none", "threshold", "stochastic"]
+
+
+def check(config: Config, images: np.ndarray, name: str) -> None:
+    """Raise `DataError` with the fix unless the raw values are in [0, 1]."""
+    check_unit_interval(images, name, config.name)
+
+
+def initial_parameters(config: Config) -> dict[str, Array]:
+    """Nothing is learned besides the decoder."""
+    return {}
+
+
+def observe(config: Config, key: Key[Array, ""], x: Float[Array, "*batch H W C"]) -> Float[Array, "*batch H W C"]:
+    """What is modelled: x, or its binarization (Salakhutdinov & Murray 2008 for the stochastic one)."""
+    if config.binarize == "threshold":
+        return (x >= 0.5).astype(x.dtype)
+    if config.binarize == "stochastic":
+        return jax.random.bernoulli(key, x).astype(x.dtype)
+    return x
+
+
+def log_prob(
+    config: Config,
+    parameters: dict[str, Array],
+    outputs: Float[Array, "*batch H W C"],
+    x: Float[Array, "*batch H W C"],
+) -> Float[Array, "*batch"]:
+    """Σ x·l − log(1 + e^l) per example, nats; finite for every finite logit, gradient x − 1/(1 + e^−l)."""
+    return sum_pixels(x * outputs - softplus(outputs))
+
+
+def mean(
+    config: Config, parameters: dict[str, Array], outputs: Float[Array, "*batch H W C"]
+) -> Float[Array, "*batch H W C"]:
+    """p = 1/(1 + e^−l)."""
+    return jax.nn.sigmoid(outputs)
+
+
+@jax.custom_jvp
+def softplus(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log(1 + e^l) = max(l, 0) + log1p(e^−|l|)."""
+    return jnp.maximum(logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+
+
+# By hand: one exp instead of what differentiating max, | | and log1p leaves to compute.
+softplus.defjvps(lambda tangent, _, logits: tangent * jax.nn.sigmoid(logits))

@@ -1,0 +1,191 @@
+"""One run on the host: open, epochs, close. Its device work is compiled, its disk work is the recorder's."""
+
+import functools
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Num, PyTree
+
+from vaex import checkpoint, compiled, files, metrics, objective, step, tracking
+from vaex import config as configuration
+from vaex.compiled import Compiled
+from vaex.config import Config, implementation
+from vaex.dataset import Dataset
+from vaex.recorder import Progress, Recorder
+from vaex.step import TrainState
+from vaex.terminal import Display
+
+log = logging.getLogger("vaex")
+
+SHOWN = 24
+"""Images in a figure."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be made: its configuration, where it goes, what it is called, whether it is there in part."""
+
+    config: Config
+    directory: Path
+    label: str
+    group: str | None = None
+    resumed: bool = False
+
+
+class Stop:
+    """Whether somebody asked for an end: the signal that did."""
+
+    signal: int | None = None
+
+
+@functools.lru_cache(maxsize=4)
+def load(dataset: Any) -> Dataset:
+    """The dataset of a configuration's section, kept for the next job that wants the same one."""
+    return implementation(dataset).load(dataset)
+
+
+class Run:
+    """One run while it trains: compiled functions, state, progress."""
+
+    def __init__(self, job: Job, recorder: Recorder, display: Display, stop: Stop):
+        self.job, self.config, self.directory = job, job.config, job.directory
+        self.recorder, self.display, self.stop = recorder, display, stop
+        self.dataset = load(self.config.dataset)
+        self.program = objective.program(self.config, image_shape(self.dataset))
+        self.hyper = objective.hyper(self.config)
+        self.pixels = int(np.prod(self.program.shape))
+
+    def train(self) -> dict[str, Any]:
+        """Open, epochs, close."""
+        if not self.job.resumed:
+            self.recorder.begin(self.dataset.digest)
+        state, progress = self._start()
+        tracker = tracking.open_tracker(self.config.tracking, self.directory, self.job.group, progress.run_id)
+        tracker.start(configuration.dump(self.config))
+        self.display.start(self.job.label, self.directory, len(progress.rows), self.config.training.epochs)
+        log.info("run %s starts after epoch %d", progress.run_id, len(progress.rows))
+        functions = Compiled(self.program, self.hyper, self.dataset)
+        images = {name: jax.device_put(getattr(self.dataset, name).images) for name in ("train", "valid")}
+        while len(progress.rows) < self.config.training.epochs and not self.stop.signal and not bool(state.frozen):
+            state = self._epoch(functions, images, state, progress)
+            tracker.log(metrics.finite_or_null(progress.rows[-1]))
+        summary = self._summary(functions, state, progress)
+        arrays = _host_arrays(state.parameters["model"]) | _host_arrays({"likelihood": state.parameters["likelihood"]})
+        self.recorder.finish(summary, arrays)
+        if progress.rows and not self.stop.signal:
+            tracker.images(self._figures(state.parameters, progress))
+        tracker.finish(metrics.finite_or_null(summary))
+        log.info("run %s is %s", progress.run_id, summary["status"])
+        return summary
+
+    def _start(self) -> tuple[TrainState, Progress]:
+        """The state to train from, and the rows and steps that belong to it: fresh, or of the newest checkpoint."""
+        fresh = compiled.init(self.program, self.hyper.seed)
+        if not self.job.resumed:
+            return fresh, Progress(run_id=tracking.new_id())
+        return restore(self.directory, fresh)
+
+    def _epoch(
+        self, functions: Compiled, images: dict[str, jax.Array], state: TrainState, progress: Progress
+    ) -> TrainState:
+        """One epoch and its validation; row, steps and checkpoint are handed to the recorder."""
+        train, valid = functions.train, functions.valid  # waits for the compiler, which no epoch's time includes
+        started = time.perf_counter()
+        state, steps = train(self.hyper, state, images["train"])
+        jax.block_until_ready(steps)
+        trained = time.perf_counter() - started
+        last = np.float32((int(state.step) - 1) / len(steps["loss"]))
+        means = jax.device_get(valid(self.hyper, state.parameters, images["valid"], last))
+        steps = jax.device_get(steps)
+        seconds = time.perf_counter() - started
+        row = {
+            "epoch": len(progress.rows) + 1,
+            "step": int(state.step),
+            "seconds": seconds,
+            "examples_per_second": float(steps["examples"].sum()) / trained,
+        }
+        row |= metrics.epoch_row(steps, self.pixels) | metrics.evaluation_row("valid", means, self.pixels)
+        progress.add(row, steps)
+        progress.seconds += seconds
+        ends = row["epoch"] == self.config.training.epochs or self.stop.signal or bool(state.frozen)
+        due = ends or row["epoch"] % self.config.checkpoint.every == 0
+        self.recorder.epoch(progress, _host_arrays(state) if due else None)
+        self.display.epoch(row, self.config.training.epochs)
+        return state
+
+    def _summary(self, functions: Compiled, state: TrainState, progress: Progress) -> dict[str, Any]:
+        done = len(progress.rows) == self.config.training.epochs
+        status = "diverged" if bool(state.frozen) else "finished" if done else "interrupted"
+        summary: dict[str, Any] = {"status": status} | (progress.rows[-1] if progress.rows else {})
+        if status == "finished":
+            images = jax.device_put(self.dataset.test.images)
+            last = np.float32((int(state.step) - 1) / -(-len(self.dataset.train.images) // self.program.batch_size))
+            means = jax.device_get(functions.test(self.hyper, state.parameters, images, last))
+            summary |= metrics.evaluation_row("test", means, self.pixels)
+        first = int(state.first_nonfinite)
+        loss = np.concatenate([steps["loss"][steps["taken"].astype(bool)] for steps in progress.steps] or [np.zeros(0)])
+        return summary | {
+            "best/epoch": progress.best_epoch or None,
+            "best/valid/elbo": progress.best_elbo if progress.best_epoch else None,
+            "first_nonfinite_step": first or None,
+            "culprit": step.CULPRITS[int(state.culprit)] or None,
+            "loss_spikes": metrics.loss_spikes(loss, self.config.training.spike_nats),
+            "skipped_steps": sum(row["skipped_steps"] for row in progress.rows),
+            "wall_seconds": progress.seconds,
+            "run_id": progress.run_id,
+            "identity": configuration.identity(self.config),
+            "dataset_sha256": self.dataset.digest,
+            "steps_sha256": files.sha256(metrics.steps_bytes(progress.steps)) if progress.steps else None,
+            "epoch_sha256": [metrics.digest(row) for row in progress.rows],
+        }
+
+    def _figures(self, parameters: PyTree, progress: Progress) -> dict[str, Path]:
+        from vaex import figures  # late: matplotlib takes half a second, in which the first epoch could begin
+
+        originals = self.dataset.valid.images[:SHOWN]
+        reconstructed = compiled.reconstructions(self.program, parameters, originals)
+        drawn = compiled.samples(self.program, parameters, self.hyper.seed, SHOWN)
+        shown = [
+            np.asarray(array) for array in (objective.as_float(jax.numpy.asarray(originals)), reconstructed, drawn)
+        ]
+        return figures.draw(self.directory, progress.rows, *shown, self.job.label)
+
+
+def restore(directory: Path, fresh: TrainState) -> tuple[TrainState, Progress]:
+    """State and progress of the newest checkpoint that is whole; metrics.jsonl is cut back to it."""
+    path = directory / "metrics.jsonl"
+    rows = metrics.read_rows(path) if path.exists() else []
+    found = checkpoint.newest(directory, range(1, len(rows) + 1))
+    if found is None:
+        path.unlink(missing_ok=True)
+        return fresh, Progress(run_id=tracking.new_id())
+    arrays, record = found
+    rows = rows[: record["epoch"]]
+    files.write(path, "".join(map(metrics.as_line, rows)).encode())
+    steps = {name: array[: record["steps"]] for name, array in metrics.read_steps(directory / "steps.npz").items()}
+    state = checkpoint.unflatten(jax.eval_shape(lambda: fresh), arrays, checkpoint.path_of(directory, record["epoch"]))
+    progress = Progress(
+        run_id=record["run_id"],
+        rows=rows,
+        steps=[steps | {"taken": np.ones(record["steps"], bool)}],
+        best_epoch=record["best_epoch"],
+        best_elbo=-np.inf if record["best_elbo"] is None else record["best_elbo"],
+        seconds=record["seconds"],
+    )
+    return jax.tree.map(jax.device_put, state), progress
+
+
+def image_shape(dataset: Dataset) -> tuple[int, int, int]:
+    """(H, W, C) of a dataset's images."""
+    height, width, channels = dataset.train.images.shape[1:]
+    return height, width, channels
+
+
+def _host_arrays(tree: PyTree) -> dict[str, Num[np.ndarray, "..."]]:
+    """Leaves by flat name, copied: the device's own buffers are given to the next epoch."""
+    return {name: np.array(array) for name, array in checkpoint.flatten(tree).items()}

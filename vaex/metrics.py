@@ -1,0 +1,169 @@
+"""From the statistics of single steps to the rows of metrics.jsonl, and back from disk. NumPy only, float64 sums."""
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from vaex import files
+from vaex.errors import InputError
+
+STEP_COLUMNS = ("loss", "reconstruction", "kl", "grad_norm", "update_norm", "sigma_min", "sigma_max")
+"""The arrays of steps.npz: float32, one entry per optimizer step."""
+
+LEFT_OUT = ("seconds", "examples_per_second")
+"""Columns that no equality looks at: they are of the machine, not of the run."""
+
+ACTIVE_NATS = 0.01
+"""A latent is active when its mean KL over the validation set is above this."""
+
+SPIKE_WINDOW = 50
+"""Steps whose median a loss is compared with to be called a spike."""
+
+Row = dict[str, Any]
+
+
+def epoch_row(steps: Mapping[str, Num[np.ndarray, " steps"]], pixels: int) -> Row:
+    """The `train/` metrics and the watched numbers of one epoch: example-weighted means over its applied steps.
+
+    A step that diverged is in the means, which are then not finite; a skipped one (the run went on) is not.
+    """
+    taken, diverged = steps["taken"].astype(bool), steps["diverged"].astype(bool)
+    counted = steps["applied"].astype(bool) | diverged
+    weights = np.where(counted, steps["examples"], 0).astype(np.float64)
+
+    def mean(name: str) -> float:
+        chosen = steps[name][counted].astype(np.float64)
+        return float(np.dot(chosen, weights[counted]) / weights.sum()) if counted.any() else math.nan
+
+    def extreme(name: str, function: Any) -> float:
+        return float(function(steps[name][counted])) if counted.any() else math.nan
+
+    last = int(np.flatnonzero(taken)[-1])
+    return terms("train", mean("loss"), mean("reconstruction"), mean("kl"), pixels) | {
+        "grad_norm_mean": mean("grad_norm"),
+        "grad_norm_max": extreme("grad_norm", np.max),
+        "update_norm_mean": mean("update_norm"),
+        "sigma_min": extreme("sigma_min", np.min),
+        "sigma_max": extreme("sigma_max", np.max),
+        "sigma_mean": mean("sigma_mean"),
+        "learning_rate": float(steps["learning_rate"][last]),
+        "kl_weight": float(steps["kl_weight"][last]),
+        "clamped_fraction": mean("clamped_fraction"),
+        "skipped_steps": int(np.sum(taken & ~counted)),
+    }
+
+
+def evaluation_row(split: str, means: Mapping[str, Num[np.ndarray, "..."]], pixels: int) -> Row:
+    """The metrics of a whole split (`valid/…`, `test/…`), with the KL of each latent and the active ones."""
+    kl_per_latent = np.asarray(means["kl_per_latent"], np.float64)
+    row = terms(split, float(means["loss"]), float(means["reconstruction"]), float(kl_per_latent.sum()), pixels)
+    row[f"{split}/kl_per_latent"] = [float(kl) for kl in kl_per_latent]
+    if split == "valid":
+        row["active_latents"] = int(np.sum(kl_per_latent > ACTIVE_NATS))
+    return row
+
+
+def terms(split: str, loss: float, reconstruction: float, kl: float, pixels: int) -> Row:
+    """Loss as minimised, and the true bound beside it: elbo = −(reconstruction + kl), β = 1; nats per example."""
+    elbo = -(reconstruction + kl)
+    return {
+        f"{split}/loss": loss,
+        f"{split}/reconstruction": reconstruction,
+        f"{split}/kl": kl,
+        f"{split}/elbo": elbo,
+        f"{split}/elbo_per_pixel": elbo / pixels,
+    }
+
+
+def loss_spikes(loss: Float[np.ndarray, " steps"], nats: float) -> int:
+    """Number of steps whose loss lies more than `nats` above the median of the 50 steps before, or is not finite."""
+    if len(loss) <= SPIKE_WINDOW:
+        return int(np.sum(~np.isfinite(loss)))
+    windows = np.lib.stride_tricks.sliding_window_view(loss[:-1], SPIKE_WINDOW)
+    later = loss[SPIKE_WINDOW:]
+    with np.errstate(invalid="ignore"):
+        above = later > np.nanmedian(windows, axis=1) + nats
+    return int(np.sum(above | ~np.isfinite(later)) + np.sum(~np.isfinite(loss[:SPIKE_WINDOW])))
+
+
+def finite_or_null(value: Any) -> Any:
+    """The value as JSON can hold it: what is not finite becomes None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite_or_null(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite_or_null(item) for item in value]
+    return value
+
+
+def as_line(row: Row) -> str:
+    """One line of metrics.jsonl, with its newline."""
+    return json.dumps(finite_or_null(row), allow_nan=False) + "\n"
+
+
+def digest(row: Row) -> str:
+    """SHA-256 of a row less the columns that are of the machine."""
+    kept = {key: value for key, value in finite_or_null(row).items() if key not in LEFT_OUT}
+    return files.sha256(json.dumps(kept, sort_keys=True).encode())
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a metrics.jsonl, in order; an unfinished last line is left out, anything else is an `InputError`."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise InputError(f"{path}: {files.first_line(error)}") from error
+    rows = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}: line {number} is not JSON") from error
+        if not isinstance(row, dict) or row.get("epoch") != number:
+            raise InputError(f"{path}: line {number} is not the row of epoch {number}")
+        rows.append(row)
+    return rows
+
+
+def steps_bytes(epochs: Sequence[Mapping[str, Num[np.ndarray, " steps"]]]) -> bytes:
+    """The content of steps.npz for a run's epochs so far."""
+    columns = {
+        name: np.concatenate([steps[name][steps["taken"].astype(bool)] for steps in epochs]).astype(np.float32)
+        for name in STEP_COLUMNS
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **columns)
+    return buffer.getvalue()
+
+
+def read_steps(path: Path) -> dict[str, Float[np.ndarray, " steps"]]:
+    """The arrays of a steps.npz; never unpickles, raises `InputError` naming the file when it is not one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name: _read_member(archive, name) for name in STEP_COLUMNS}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise InputError(f"{path}: not a readable steps.npz: {files.first_line(error)}") from error
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> Float[np.ndarray, " steps"]:
+    """One float32 vector; its declared length must match the bytes that are there, before any is allocated."""
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > archive.fp.seek(0, io.SEEK_END):  # type: ignore
+        raise ValueError(f"{name} is compressed or longer than the file")
+    content = io.BytesIO(archive.read(info))
+    version = np.lib.format.read_magic(content)
+    if version != (1, 0):
+        raise ValueError(f"{name} has an unknown format version")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(content)
+    data = content.read()
+    if dtype != np.float32 or len(shape) != 1 or shape[0] * 4 != len(data):
+        raise ValueError(f"{name} is not a float32 vector of its declared length")
+    return np.frombuffer(data, np.float32)

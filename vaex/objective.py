@@ -1,0 +1,201 @@
+"""The objective as pure functions: what a program is, encode, sample, decode, and the loss in nats per example.
+
+`Program` is what decides the compiled program (shapes, layers, loss variant); `Hyper` holds the numbers in which
+runs of one program may differ (seed, learning rate, β, …). The streams of a seed depend on nothing but the seed
+and the step, so runs that differ in one choice see the same initial weights, data order and noise.
+"""
+
+import functools
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key, Num, PyTree, UInt
+
+from vaex import learning_rate
+from vaex.config import Config, implementation
+from vaex.posterior import Posterior, sample
+
+PARAMETERS, ORDER, NOISE, OBSERVATION, EVALUATION, PRIOR = range(6)
+"""The streams of a seed."""
+
+MATMUL = {"float32": "highest", "tf32": "tensorfloat32"}
+"""JAX's names of float32 products: as they are, or with ten bits of mantissa on a GPU."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is compiled in. Hashable; two runs with equal programs share one compilation."""
+
+    model: Any
+    loss: Any
+    likelihood: Any
+    kl_weight: Any
+    optimizer: Any
+    precision: Any
+    batch_size: int
+    shape: tuple[int, int, int]
+
+
+class Hyper(NamedTuple):
+    """Numbers of one run that are arguments of its program."""
+
+    seed: UInt[Array, ""]
+    learning_rate: dict[str, Float[Array, ""]]
+    kl_weight: dict[str, Float[Array, ""]]
+    free_bits: Float[Array, ""]
+    gradient_clip: Float[Array, ""]
+    max_skips: Int[Array, ""]
+
+
+class Terms(NamedTuple):
+    """Batch means of the objective's terms (nats per example) and what is watched beside them."""
+
+    loss: Float[Array, ""]
+    reconstruction: Float[Array, ""]
+    kl_per_latent: Float[Array, " latent"]
+    kl_weight: Float[Array, ""]
+    sigma_min: Float[Array, ""]
+    sigma_max: Float[Array, ""]
+    sigma_mean: Float[Array, ""]
+    clamped_fraction: Float[Array, ""]
+
+
+def program(config: Config, shape: tuple[int, int, int]) -> Program:
+    """The program of a configuration for images of `shape` (H, W, C), its free numbers taken out."""
+    return Program(
+        model=config.model,
+        loss=config.loss,
+        likelihood=config.likelihood,
+        kl_weight=implementation(config.kl_weight),
+        optimizer=replace(config.optimizer, learning_rate=0.0, schedule="constant", warmup_epochs=0.0),
+        precision=config.precision,
+        batch_size=config.training.batch_size,
+        shape=shape,
+    )
+
+
+def hyper(config: Config) -> Hyper:
+    """The free numbers of a configuration. `record` is `skip` with no skip allowed."""
+    training, kl_weight = config.training, config.kl_weight
+    clip = training.gradient_clip
+    return Hyper(
+        seed=jnp.uint32(config.seed),
+        learning_rate=_as_arrays(learning_rate.numbers(config.optimizer, training.epochs)),
+        kl_weight=_as_arrays(implementation(kl_weight).numbers(kl_weight)),
+        free_bits=jnp.float32(kl_weight.free_bits),
+        gradient_clip=jnp.float32(jnp.inf if clip is None else clip),
+        max_skips=jnp.int32(training.max_skips if training.on_nonfinite == "skip" else 0),
+    )
+
+
+def objective(
+    program: Program,
+    hyper: Hyper,
+    parameters: PyTree,
+    images: Num[Array, "batch H W C"],
+    weights: Float[Array, " batch"],
+    keys: tuple[Key[Array, ""], Key[Array, ""]],
+    time: Float[Array, ""],
+) -> tuple[Float[Array, ""], Terms]:
+    """What is minimised, reconstruction + penalty(KL) in nats per example, and its terms.
+
+    `keys` are of the latent noise and of what the likelihood draws (stochastic binarization).
+    """
+    likelihood = implementation(program.likelihood)
+    x = likelihood.observe(program.likelihood, keys[1], as_float(images))
+    with jax.default_matmul_precision(MATMUL[program.precision.matmul]):
+        q = encode(program, parameters, x)
+        z = sample(q, noise(keys[0], *q.mu.shape).astype(q.mu.dtype))
+        outputs = decode(program, parameters, z)
+    log_p = likelihood.log_prob(program.likelihood, parameters["likelihood"], outputs, x)
+
+    share = weights / jnp.sum(weights)
+    reconstruction = -jnp.sum(share * log_p)
+    kl_per_latent = jnp.sum(share[:, None] * q.kl.astype(jnp.float32), axis=0)
+    # Free bits hold for the batch mean of each latent (Kingma et al. 2016); without them a KL that rounding
+    # made negative stays visible.
+    free = hyper.free_bits
+    charged = jnp.where(free > 0, jnp.maximum(kl_per_latent, free), kl_per_latent)
+    penalty, kl_weight = program.kl_weight.penalty(hyper.kl_weight, time, jnp.sum(charged))
+    sigma = jnp.abs(q.sigma).astype(jnp.float32)
+    loss = reconstruction + penalty
+    return loss, Terms(
+        loss=loss,
+        reconstruction=reconstruction,
+        kl_per_latent=kl_per_latent,
+        kl_weight=kl_weight,
+        sigma_min=jnp.min(sigma),
+        sigma_max=jnp.max(sigma),
+        sigma_mean=jnp.sum(share @ sigma) / sigma.shape[1],
+        clamped_fraction=jnp.sum(share @ q.clamped.astype(jnp.float32)) / sigma.shape[1],
+    )
+
+
+def encode(program: Program, parameters: PyTree, x: Float[Array, "batch H W C"]) -> Posterior:
+    """q(z|x) in the posterior's precision."""
+    mu, raw = _model(program, parameters).encode(x)
+    dtype = jnp.dtype(program.precision.posterior)
+    return implementation(program.loss).posterior(program.loss, mu.astype(dtype), raw.astype(dtype))
+
+
+def decode(program: Program, parameters: PyTree, z: Float[Array, "batch latent"]) -> Float[Array, "batch H W C"]:
+    """The likelihood's unbounded parameters, one a pixel and channel, in float32."""
+    return _model(program, parameters).decode(z).astype(jnp.float32)
+
+
+def mean_images(program: Program, parameters: PyTree, z: Float[Array, "batch latent"]) -> Float[Array, "batch H W C"]:
+    """E[x|z] under the likelihood: what is shown as a picture."""
+    likelihood = implementation(program.likelihood)
+    return likelihood.mean(program.likelihood, parameters["likelihood"], decode(program, parameters, z))
+
+
+def reconstructions(
+    program: Program, parameters: PyTree, images: Num[Array, "batch H W C"]
+) -> Float[Array, "batch H W C"]:
+    """E[x|z] at the posterior's mean z = μ(x)."""
+    return mean_images(program, parameters, encode(program, parameters, as_float(images)).mu)
+
+
+def samples(program: Program, parameters: PyTree, seed: UInt[Array, ""], count: int) -> Float[Array, "count H W C"]:
+    """E[x|z] at z drawn from the prior, from a stream of the seed."""
+    z = noise(stream(seed, PRIOR), count, program.model.latent_dim)
+    return mean_images(program, parameters, z)
+
+
+def noise(key: Key[Array, ""], batch: int, latents: int) -> Float[Array, "batch latent"]:
+    """ε ~ N(0, I), drawn latents first: the first K latents do not depend on how many follow."""
+    return jax.random.normal(key, (latents, batch)).T
+
+
+def as_float(images: Num[Array, "..."]) -> Float[Array, "..."]:
+    """uint8 pixels 0..255 as float32 in [0, 1]; float images as they are."""
+    return images.astype(jnp.float32) / 255.0 if images.dtype == jnp.uint8 else images
+
+
+def stream(seed: UInt[Array, ""], stream: int) -> Key[Array, ""]:
+    """The key of one of a seed's streams."""
+    return jax.random.fold_in(jax.random.key(seed), stream)
+
+
+def build(program: Program, key: Key[Array, ""]) -> Any:
+    """The program's module with fresh parameters."""
+    bias = getattr(program.loss, "bias_init", 0.0)
+    dtype = jnp.dtype(program.precision.network)
+    return implementation(program.model).build(program.model, program.shape, bias, dtype, nnx.Rngs(key))
+
+
+@functools.cache
+def _graph(program: Program) -> Any:
+    """The module's static half, from shapes alone."""
+    return nnx.split(nnx.eval_shape(lambda: build(program, jax.random.key(0))), nnx.Param)[0]
+
+
+def _model(program: Program, parameters: PyTree) -> Any:
+    return nnx.merge(_graph(program), parameters["model"])
+
+
+def _as_arrays(numbers: dict[str, float]) -> dict[str, Float[Array, ""]]:
+    return {name: jnp.float32(number) for name, number in numbers.items()}

@@ -1,0 +1,90 @@
+"""Reading runs and sweeps back from disk; nothing here executes what it reads."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from vaex import files, metrics
+from vaex.errors import InputError
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """One run from its directory: configuration, summary, one row an epoch, one value a step."""
+
+    directory: Path
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    metrics: pd.DataFrame
+    steps: dict[str, np.ndarray]
+
+
+def load_run(directory: str | Path) -> LoadedRun:
+    """Read a run directory; a file that is missing or damaged raises `InputError` naming it."""
+    directory = Path(directory)
+    return LoadedRun(
+        directory=directory,
+        config=files.read_yaml(directory / "config.yaml"),
+        summary=files.read_json(directory / "summary.json"),
+        metrics=pd.DataFrame(metrics.read_rows(directory / "metrics.jsonl")),
+        steps=metrics.read_steps(directory / "steps.npz"),
+    )
+
+
+def load_sweep(directory: str | Path) -> pd.DataFrame:
+    """One row a job of a sweep, in job order: overrides as typed columns, status, every single-valued summary entry."""
+    directory = Path(directory)
+    jobs = sorted((path for path in directory.glob("*/.hydra") if path.parent.name.isdigit()), key=_job_number)
+    if not jobs:
+        raise InputError(f"{directory}: holds no jobs of a sweep")
+    return pd.DataFrame([_row(path.parent) for path in jobs])
+
+
+def write_sweep_csv(directory: Path) -> pd.DataFrame:
+    """Write sweep.csv from the jobs' own files; returns the table."""
+    table = load_sweep(directory)
+    files.write(directory / "sweep.csv", table.to_csv(index=False).encode())
+    return table
+
+
+def override_columns(table: pd.DataFrame) -> list[str]:
+    """The columns that hold what was varied: those between `job` and `status`."""
+    names = list(table.columns)
+    return names[1 : names.index("status")]
+
+
+def _row(directory: Path) -> dict[str, Any]:
+    try:
+        summary = files.read_json(directory / "summary.json")
+    except InputError:
+        summary = {"status": "interrupted"}  # killed before it could say so
+    values = {key: value for key, value in summary.items() if not isinstance(value, list)}
+    row: dict[str, Any] = {"job": int(directory.name)} | _overrides(directory)
+    return row | {"status": values.pop("status")} | values
+
+
+def _overrides(directory: Path) -> dict[str, Any]:
+    try:
+        lines = yaml.safe_load((directory / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{directory}/.hydra/overrides.yaml: {files.first_line(error)}") from error
+    return {key: _typed(value) for key, _, value in (str(line).partition("=") for line in lines)}
+
+
+def _typed(text: str) -> Any:
+    if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", text):  # YAML 1.1 takes 1e-3 for a string, Hydra for a number
+        return float(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, (int, float, bool)) else text
+
+
+def _job_number(path: Path) -> int:
+    return int(path.parent.name)

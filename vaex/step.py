@@ -1,0 +1,184 @@
+"""One training run as pure functions of its state: init, train_step, epoch, evaluate. No jit, no files, no Hydra."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, Num, PyTree, UInt
+
+from vaex import learning_rate
+from vaex.config import implementation
+from vaex.objective import (
+    EVALUATION,
+    NOISE,
+    OBSERVATION,
+    ORDER,
+    PARAMETERS,
+    Hyper,
+    Program,
+    build,
+    objective,
+    stream,
+)
+
+CULPRITS = ("", "kl", "reconstruction", "gradient")
+"""What was not finite, by `TrainState.culprit`. The KL comes first: its posterior feeds the reconstruction."""
+
+EVALUATED = ("loss", "reconstruction", "kl_per_latent")
+
+
+class TrainState(NamedTuple):
+    """All that a run carries from step to step. `step` counts steps taken, skipped ones included."""
+
+    parameters: PyTree
+    optimizer: PyTree
+    step: Int[Array, ""]
+    skips_in_a_row: Int[Array, ""]
+    frozen: Bool[Array, ""]
+    first_nonfinite: Int[Array, ""]
+    culprit: Int[Array, ""]
+
+
+def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
+    """The state before the first step: glorot-uniform kernels and zero biases unless configured otherwise."""
+    model = nnx.split(build(program, stream(seed, PARAMETERS)), nnx.Param)[1]
+    likelihood = implementation(program.likelihood).initial_parameters(program.likelihood)
+    parameters = {"model": nnx.to_pure_dict(model), "likelihood": likelihood}
+    return TrainState(
+        parameters=parameters,
+        optimizer=_direction(program).init(parameters),
+        step=jnp.int32(0),
+        skips_in_a_row=jnp.int32(0),
+        frozen=jnp.bool_(False),
+        first_nonfinite=jnp.int32(0),
+        culprit=jnp.int32(0),
+    )
+
+
+def epoch(
+    program: Program, hyper: Hyper, state: TrainState, images: Num[Array, "N H W C"]
+) -> tuple[TrainState, dict[str, Num[Array, " steps"]]]:
+    """One pass over the training images in a fresh order, and the statistics of each of its steps.
+
+    The last, partial batch is filled up with copies of its first example that weigh nothing: every example
+    counts exactly once, and each batch's mean is over its own examples.
+    """
+    steps = -(-images.shape[0] // program.batch_size)
+    start = state.step  # the order follows from the epoch, the noise from the step: a resumed run needs no key
+    order = jax.random.permutation(jax.random.fold_in(stream(hyper.seed, ORDER), start // steps), images.shape[0])
+
+    def body(state: TrainState, batch: tuple[Array, Array]) -> tuple[TrainState, dict[str, Array]]:
+        rows, weights = batch
+        return train_step(program, hyper, state, images[rows], weights, state.step / steps)
+
+    return lax.scan(body, state, _batches(order, program.batch_size))
+
+
+def train_step(
+    program: Program,
+    hyper: Hyper,
+    state: TrainState,
+    images: Num[Array, "batch H W C"],
+    weights: Float[Array, " batch"],
+    time: Float[Array, ""],
+) -> tuple[TrainState, dict[str, Num[Array, ""]]]:
+    """One optimizer step on one batch; `time` is in epochs. A step that is not finite changes no parameter."""
+    gradient = jax.value_and_grad(objective, argnums=2, has_aux=True)
+    keys = (
+        jax.random.fold_in(stream(hyper.seed, NOISE), state.step),
+        jax.random.fold_in(stream(hyper.seed, OBSERVATION), state.step),
+    )
+    (loss, terms), gradients = gradient(program, hyper, state.parameters, images, weights, keys, time)
+    grad_norm = optax.global_norm(gradients)
+    scale = jnp.minimum(1.0, hyper.gradient_clip / grad_norm)
+    direction, optimizer = _direction(program).update(
+        jax.tree.map(lambda g: g * scale, gradients), state.optimizer, state.parameters
+    )
+    rate = learning_rate.at(hyper.learning_rate, time)
+    updates = jax.tree.map(lambda d: -rate * d, direction)
+    update_norm = optax.global_norm(updates)
+    after = optax.apply_updates(state.parameters, updates)
+    finite = [
+        jnp.isfinite(jnp.sum(terms.kl_per_latent)),
+        jnp.isfinite(terms.reconstruction),
+        jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(update_norm),
+    ]
+    before = state
+    state, applied = _advance(before, after, optimizer, finite, hyper.max_skips)
+    watched = terms._asdict() | {"kl": jnp.sum(terms.kl_per_latent)}
+    del watched["kl_per_latent"]
+    return state, watched | {
+        "grad_norm": grad_norm,
+        "update_norm": update_norm,
+        "learning_rate": rate,
+        "examples": jnp.sum(weights),
+        "taken": ~before.frozen,
+        "applied": applied,
+        "diverged": state.frozen & ~before.frozen,
+    }
+
+
+def evaluate(
+    program: Program, hyper: Hyper, parameters: PyTree, images: Num[Array, "N H W C"], time: Float[Array, ""]
+) -> dict[str, Float[Array, "..."]]:
+    """Example-weighted means of loss, reconstruction and KL per latent over a split, with fixed noise."""
+    root = stream(hyper.seed, EVALUATION)
+
+    def batch_means(batch: tuple[Array, Array, Array]) -> dict[str, Array]:
+        index, rows, weights = batch
+        key = jax.random.fold_in(root, index)
+        keys = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+        _, terms = objective(program, hyper, parameters, images[rows], weights, keys, time)
+        share = jnp.sum(weights) / images.shape[0]
+        return {name: share * getattr(terms, name) for name in EVALUATED}
+
+    rows, weights = _batches(jnp.arange(images.shape[0]), program.batch_size)
+    parts = lax.map(batch_means, (jnp.arange(rows.shape[0]), rows, weights))
+    return {name: jnp.sum(values, axis=0) for name, values in parts.items()}
+
+
+def _advance(
+    state: TrainState,
+    parameters: PyTree,
+    optimizer: PyTree,
+    finite: list[Bool[Array, ""]],
+    max_skips: Int[Array, ""],
+) -> tuple[TrainState, Bool[Array, ""]]:
+    """The state after a step: the new one if all was finite, else the old one with the event noted."""
+    applied = finite[0] & finite[1] & finite[2] & ~state.frozen
+    failed = ~applied & ~state.frozen
+    skips = jnp.where(applied, 0, state.skips_in_a_row + failed)
+    first = failed & (state.first_nonfinite == 0)
+    culprit = jnp.where(finite[0], jnp.where(finite[1], 3, 2), 1)
+
+    def keep(new: PyTree, old: PyTree) -> PyTree:
+        return jax.tree.map(functools.partial(jnp.where, applied), new, old)
+
+    step = state.step + ~state.frozen
+    return TrainState(
+        parameters=keep(parameters, state.parameters),
+        optimizer=keep(optimizer, state.optimizer),
+        step=step,
+        skips_in_a_row=skips,
+        frozen=state.frozen | (skips > max_skips),
+        first_nonfinite=jnp.where(first, step, state.first_nonfinite),
+        culprit=jnp.where(first, culprit, state.culprit).astype(jnp.int32),
+    ), applied
+
+
+def _batches(order: Int[Array, " N"], batch_size: int) -> tuple[Int[Array, "steps batch"], Float[Array, "steps batch"]]:
+    """Rows and weights of each batch; the last one is filled with its first row at weight 0."""
+    count = order.shape[0]
+    steps = -(-count // batch_size)
+    filling = jnp.broadcast_to(order[(steps - 1) * batch_size], steps * batch_size - count)
+    rows = jnp.concatenate([order, filling]).reshape(steps, batch_size)
+    weights = (jnp.arange(steps * batch_size) < count).astype(jnp.float32).reshape(steps, batch_size)
+    return rows, weights
+
+
+def _direction(program: Program) -> optax.GradientTransformation:
+    return implementation(program.optimizer).direction(program.optimizer)

@@ -1,0 +1,170 @@
+"""Weights & Biases, which gets a copy of what is on disk, from a thread of its own: it cannot stop a run.
+
+A tracker has four methods: `start`, `log`, `images`, `finish`. None of them waits for W&B but `finish`, and that not
+for long.
+"""
+
+import logging
+import os
+import queue
+import threading
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from vaex.config import Tracking
+
+log = logging.getLogger("vaex")
+
+FINISH_SECONDS = 15.0
+"""The longest that a finished run waits for W&B."""
+
+
+class Tracker(Protocol):
+    """What the loop tells the outside world."""
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """The run begins."""
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """The row of an epoch."""
+
+    def images(self, paths: Mapping[str, Path]) -> None:
+        """Figures, by name."""
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """The run has ended; returns when all is delivered or given up."""
+
+
+def resolve_mode(mode: str | None) -> str:
+    """`tracking.mode`, else W&B's own WANDB_MODE, else offline."""
+    mode = mode or os.environ.get("WANDB_MODE") or "offline"
+    return {"dryrun": "offline", "run": "online"}.get(mode, mode)
+
+
+def new_id() -> str:
+    """An id for a run, ours and W&B's."""
+    return uuid.uuid4().hex[:8]
+
+
+def open_tracker(tracking: Tracking, directory: Path, group: str | None, run_id: str) -> Tracker:
+    """The tracker that a configuration asks for."""
+    if resolve_mode(tracking.mode) == "disabled":
+        return Silent()
+    return WeightsAndBiases(tracking, directory, group, run_id)
+
+
+class Silent:
+    """`tracking.mode=disabled`: everything is on disk all the same."""
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def images(self, paths: Mapping[str, Path]) -> None:
+        """Nothing."""
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+
+class WeightsAndBiases:
+    """Sends to W&B what it is told, in order, from one thread; the first failure is a warning, the rest silence."""
+
+    def __init__(self, tracking: Tracking, directory: Path, group: str | None, run_id: str):
+        self._tracking, self._directory, self._group, self._id = tracking, directory, group, run_id
+        self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """Begin importing and starting W&B while the first epoch compiles."""
+        self._messages.put(("start", config))
+        self._thread.start()
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Queue the row of an epoch; the KL per latent is also sent as a histogram."""
+        self._messages.put(("log", row))
+
+    def images(self, paths: Mapping[str, Path]) -> None:
+        """Queue figures."""
+        self._messages.put(("images", dict(paths)))
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Queue the summary and wait, but never longer than `FINISH_SECONDS`."""
+        self._messages.put(("finish", summary))
+        self._thread.join(FINISH_SECONDS)
+        if self._thread.is_alive():
+            log.warning("W&B did not finish within %.0f s; everything is on disk: %s", FINISH_SECONDS, self._directory)
+
+    def _work(self) -> None:
+        session = None
+        try:
+            while True:
+                kind, content = self._messages.get()
+                if kind == "start":
+                    session = _open_session(self._tracking, self._directory, self._group, self._id, content)
+                elif session is not None:
+                    _SEND[kind](session, content)
+                if kind == "finish":
+                    return
+        except BaseException as error:  # W&B raises what it likes, SystemExit included: none of it may reach training
+            log.warning("W&B failed (%s: %s); training goes on, all is on disk", type(error).__name__, error)
+
+
+def _open_session(
+    tracking: Tracking, directory: Path, group: str | None, run_id: str, config: Mapping[str, Any]
+) -> Any:
+    os.environ.setdefault("WANDB_DISABLE_GIT", "true")  # the manifest has the commit; W&B would run git itself
+    import wandb
+
+    session = wandb.init(
+        dir=str(directory),
+        mode=resolve_mode(tracking.mode),  # type: ignore
+        project=tracking.project or os.environ.get("WANDB_PROJECT") or "vaex",
+        entity=tracking.entity,
+        group=tracking.group or os.environ.get("WANDB_RUN_GROUP") or group,
+        name=tracking.name,
+        tags=tracking.tags,
+        config=dict(config),
+        id=run_id,
+        resume="allow" if resolve_mode(tracking.mode) == "online" else None,
+        reinit="create_new",
+        settings=wandb.Settings(
+            silent=True,
+            console="off",
+            x_disable_stats=True,
+            x_save_requirements=False,
+            x_disable_machine_info=True,
+            init_timeout=60,
+        ),
+    )
+    session.define_metric("epoch")
+    session.define_metric("*", step_metric="epoch")
+    return session
+
+
+def _send_row(session: Any, row: Mapping[str, Any]) -> None:
+    import wandb
+
+    values = {key: value for key, value in row.items() if not isinstance(value, list)}
+    for key, value in row.items():
+        if isinstance(value, list) and None not in value:
+            values[key] = wandb.Histogram(value)
+    session.log(values)
+
+
+def _send_images(session: Any, paths: Mapping[str, Path]) -> None:
+    import wandb
+
+    session.log({name: wandb.Image(str(path)) for name, path in paths.items()})
+
+
+def _send_summary(session: Any, summary: Mapping[str, Any]) -> None:
+    session.summary.update({key: value for key, value in summary.items() if not isinstance(value, list)})
+    session.finish(exit_code=0 if summary.get("status") == "finished" else 1)
+
+
+_SEND = {"log": _send_row, "images": _send_images, "finish": _send_summary}
