@@ -35,12 +35,18 @@ def test_fetch_then_verify_then_damage(monkeypatch: pytest.MonkeyPatch, tmp_path
 
     monkeypatch.setenv("VAEX_DATA", str(tmp_path))
     (tmp_path / "fashion_mnist").mkdir()
-    for path in where.glob("*-labels-*"):
-        (tmp_path / "fashion_mnist" / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "fashion_mnist" / "t10k-labels-idx1-ubyte").write_bytes(b"damaged")
+    for path in where.iterdir():
+        (tmp_path / "fashion_mnist" / path.name).symlink_to(path)
+    assert data_command.main(["verify", "fashion_mnist"]) == 0
+    damaged = tmp_path / "fashion_mnist" / "t10k-labels-idx1-ubyte"
+    damaged.unlink()
+    damaged.write_bytes(b"damaged")
+    assert data_command.main(["verify", "fashion_mnist"]) == 1
+    (tmp_path / "fashion_mnist" / "train-images-idx3-ubyte").unlink()
+    capsys.readouterr()
     assert data_command.main(["verify"]) == 1
     states = [line.split("\t")[2] for line in capsys.readouterr().out.splitlines()]
-    assert states == ["missing", "here", "missing", "damaged"] + ["missing"] * 4
+    assert states == ["missing", "here", "here", "damaged"] + ["missing"] * 4
     assert data_command.main(["verify", "digits"]) == 0
 
 

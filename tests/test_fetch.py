@@ -1,5 +1,6 @@
 """Every test has its own mirrors on the loopback interface, its own cache and real files."""
 
+import contextlib
 import gzip
 import hashlib
 import http.server
@@ -27,6 +28,8 @@ CONTENT = {name: (name.encode() + bytes(range(256))) * 400 for name in ("one", "
 FILES = tuple(File(name, len(content), hashlib.sha256(content).hexdigest()) for name, content in CONTENT.items())
 PACKED = {f"/{name}.gz": gzip.compress(content) for name, content in CONTENT.items()}
 
+ENDLESS = b"a reply that goes on and on"
+
 
 class Mirror(http.server.ThreadingHTTPServer):
     """Serves the files it is given, and remembers what it was asked for."""
@@ -35,6 +38,7 @@ class Mirror(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.replies = replies
         self.asked: list[str] = []
+        self.sent = 0
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -47,9 +51,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         self.send_response(200)
+        if self.server.replies[self.path] is ENDLESS:
+            self.end_headers()
+            self._send_without_end()
+            return
         self.send_header("Content-Length", str(len(self.server.replies[self.path])))
         self.end_headers()
         self.wfile.write(self.server.replies[self.path])
+
+    def _send_without_end(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            while self.server.sent < 100_000_000:
+                self.server.sent += self.wfile.write(bytes(65536))
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -125,7 +138,7 @@ def test_a_mirror_that_fails_once_is_not_asked_again(mirror):
         (b"<html>please log in</html>", "truncated or damaged gzip file"),
         (b"", "SHA-256 is not the published one"),
     ],
-    ids=["truncated", "other", "longer", "bomb", "endless", "html", "empty"],
+    ids=["truncated", "other", "longer", "bomb", "larger", "html", "empty"],
 )
 def test_wrong_content_is_never_kept(mirror, tmp_path: Path, reply: bytes, reason: str):
     server = mirror({"/one.gz": reply})
@@ -153,6 +166,13 @@ def test_a_mirror_that_never_answers_costs_seconds(mirror, monkeypatch: pytest.M
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(FetchError, match=f"{url}: timed out"):
             fetch.payloads(source(url))
+
+
+def test_a_reply_without_end_is_left(mirror):
+    server = mirror({"/one.gz": ENDLESS})
+    with pytest.raises(FetchError, match=r"one\.gz: larger than"):
+        fetch.payloads(source(server.url))
+    assert server.sent < 50_000_000  # what we took, and what the sockets had buffered
 
 
 def test_an_installed_package_comes_first(mirror, tmp_path: Path):

@@ -15,6 +15,8 @@ vaex: an experiment framework for variational autoencoders
 
   vaex [train] [key=value ...]     train; the default is the book's VAE on Fashion-MNIST
   vaex -m key=a,b ...              sweep: one run for each combination
+  vaex resume DIR [key=value ...]  go on with an interrupted run, exactly; training.epochs=50: train for longer
+  vaex reproduce RUN [overrides]   run it again and compare: exit 0 the same, 1 different; overrides: a variation
   vaex data list|fetch|verify      the datasets and their files
 
 Groups and their options (vaex loss=sigma dataset=digits ...):
@@ -43,6 +45,12 @@ def _guarded(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            traceback.print_exc()
+        text = " ".join(str(error).split())
+        print(f"vaex: {type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)", file=sys.stderr)
+        return 3
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -107,7 +115,24 @@ def _data(arguments: list[str]) -> int:
     return data_command.main(arguments)
 
 
-VERBS: dict[str, Callable[[list[str]], int]] = {"train": _train, "data": _data}
+def _resume(arguments: list[str]) -> int:
+    from vaex import resume
+
+    return resume.main(arguments)
+
+
+def _reproduce(arguments: list[str]) -> int:
+    from vaex import reproduce
+
+    return reproduce.main(arguments)
+
+
+VERBS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "resume": _resume,
+    "reproduce": _reproduce,
+    "data": _data,
+}
 
 
 def _groups() -> str:

@@ -5,8 +5,9 @@ each of its errors becomes one line.
 """
 
 import argparse
+import copy
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from vaex import config as configuration
+from vaex import files
 from vaex.config import Config, nearest
 from vaex.errors import ConfigError
 
@@ -60,7 +62,7 @@ def compose(arguments: argparse.Namespace) -> Command:
             else:
                 _refuse_unasked_sweep(master, arguments)
                 jobs = [master]
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:  # Hydra raises bare ValueErrors too
             raise ConfigError(_one_line(error, hydra, name, arguments)) from error
         parsed = [_parse(job, number) for number, job in enumerate(jobs)]
         section = master.hydra.sweep if mode is RunMode.MULTIRUN else master.hydra.run
@@ -76,10 +78,50 @@ def compose(arguments: argparse.Namespace) -> Command:
 
 def plain(job: DictConfig) -> dict[str, Any]:
     """A job's values, interpolations resolved, without Hydra's own section."""
-    own = OmegaConf.masked_copy(job, [key for key in job if key != "hydra"])
+    own = OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
     values = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
+
+
+def override(values: Mapping[str, Any], items: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Saved values with `key=value` overrides in Hydra's grammar, and the keys overridden.
+
+    `group=option` takes the option's values from conf/; keys in `hydra.` are left to the caller. Raises `ConfigError`.
+    """
+    changed = copy.deepcopy(dict(values))
+    keys = []
+    for item in items:
+        try:
+            parsed = OverridesParser.create().parse_override(item)
+        except HydraException as error:
+            raise ConfigError(f"malformed override {item!r}: expected key=value") from error
+        key = parsed.key_or_group
+        if parsed.is_sweep_override() or parsed.is_delete():
+            raise ConfigError(f"{item!r}: a saved run takes key=value only")
+        keys.append(key)
+        if key in configuration.GROUPS:
+            changed[key] = _option_values(key, str(parsed.value()))
+        elif not key.startswith("hydra."):
+            _set(changed, key, parsed.value())
+    return changed, keys
+
+
+def _option_values(group: str, name: str) -> dict[str, Any]:
+    options = sorted(path.stem for path in (conf_directory() / group).glob("*.yaml"))
+    if name not in options:
+        raise ConfigError(f"{group}: no option {name!r}{nearest(name, options)} (options: {', '.join(options)})")
+    return files.read_yaml(conf_directory() / group / f"{name}.yaml")
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    section: Any = values
+    for name in path:
+        section = section.get(name) if isinstance(section, dict) else None
+    if not isinstance(section, dict):
+        raise ConfigError(f"{key}: unknown key{nearest(key, _flat_keys(values))}")
+    section[last] = value
 
 
 @contextmanager
@@ -132,8 +174,7 @@ def _parse(job: DictConfig, number: int) -> tuple[Config, str]:
     try:
         return configuration.parse(plain(job)), str(job.hydra.sweep.subdir)
     except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None)
-        raise ConfigError(f"{key or 'configuration'}: {_sentence(error)}") from error
+        raise ConfigError(f"{getattr(error, 'full_key', None) or 'configuration'}: {_sentence(error)}") from error
 
 
 def _one_line(error: Exception, hydra: Hydra, name: str, arguments: argparse.Namespace) -> str:
@@ -152,7 +193,8 @@ def _one_line(error: Exception, hydra: Hydra, name: str, arguments: argparse.Nam
         return _unknown_key(group[1], hydra, name, arguments)
     if isinstance(error, OverrideParseException):
         return f"malformed override {error.override!r}: {_sentence(error.__cause__ or error)}; expected key=value"
-    return text
+    key = getattr(error, "full_key", None)
+    return f"{key}: {text}" if key else text
 
 
 def _unknown_key(key: str, hydra: Hydra, name: str, arguments: argparse.Namespace) -> str:
@@ -161,9 +203,12 @@ def _unknown_key(key: str, hydra: Hydra, name: str, arguments: argparse.Namespac
         known = list(_flat_keys(plain(hydra.compose_config(name, others, RunMode.MULTIRUN))))
     except Exception:  # another mistake besides this one: the key alone must do
         known = []
-    section = [choice for choice in known if choice.rpartition(".")[0] == key.rpartition(".")[0]]
-    listed = f" (keys: {', '.join(section)})" if section else ""
-    return f"{key}: unknown key{nearest(key, known)}{listed}"
+    prefix, dot, last = key.rpartition(".")
+    section = [choice.rpartition(".")[2] for choice in known if choice.rpartition(".")[0] == prefix]
+    if not section:
+        return f"{key}: unknown key{nearest(key, known)}"
+    listed = ", ".join(prefix + dot + choice for choice in section)
+    return f"{key}: unknown key{nearest(last, section, prefix + dot)} (keys: {listed})"
 
 
 def _flat_keys(values: dict[str, Any], prefix: str = "") -> Iterable[str]:
@@ -174,4 +219,8 @@ def _flat_keys(values: dict[str, Any], prefix: str = "") -> Iterable[str]:
 
 
 def _sentence(error: BaseException) -> str:
-    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    """An exception's message on one line, without OmegaConf's notes on where it arose."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return "; ".join(
+        line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_"))
+    )

@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -104,6 +105,8 @@ def parse(plain: Mapping[str, Any]) -> Config:
     types = get_type_hints(Config, include_extras=True)
     _refuse_unknown(plain, types, "")
     plugins = _validate("plugins", types["plugins"], plain)
+    for plugin in plugins:
+        import_plugin(plugin)
     values = {}
     for key, expected in types.items():
         if key in GROUPS:
@@ -123,7 +126,7 @@ def find(group: str, name: str, plugins: Iterable[str] = ()) -> ModuleType:
     if name in ours:
         return importlib.import_module(f"{package.__name__}.{name}")
     for plugin in plugins:
-        module = _from_plugin(plugin, name)
+        module = _option_of(plugin, name)
         if module is not None:
             return module
     raise ConfigError(f"{group}.name: no option {name!r}{nearest(name, ours)} (options: {', '.join(ours)})")
@@ -145,10 +148,10 @@ def identity(config: Config) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """`; did you mean 'gamma'?` for the closest choice, or nothing when none is close."""
-    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def nearest(word: str, choices: Iterable[str], prefix: str = "") -> str:
+    """`; did you mean 'gamma'?` for the closest choice (shown behind `prefix`), or nothing when none is close."""
+    close = difflib.get_close_matches(word, list(choices), n=1)
+    return f"; did you mean {prefix + close[0]!r}?" if close else ""
 
 
 def _option_name(group: str, plain: Mapping[str, Any]) -> str:
@@ -161,17 +164,21 @@ def _option_name(group: str, plain: Mapping[str, Any]) -> str:
     return name
 
 
-def _from_plugin(plugin: str, name: str) -> ModuleType | None:
+def import_plugin(plugin: str) -> ModuleType:
+    """The package or file that the user named in `plugins`; raises `ConfigError` when it cannot be imported."""
     try:
-        if plugin.endswith(".py"):
-            return _from_file(Path(plugin)) if Path(plugin).stem == name else None
-        package = importlib.import_module(plugin)
-        here = getattr(package, "__path__", None)
-        if here and any((Path(folder) / f"{name}.py").exists() for folder in here):
-            return importlib.import_module(f"{plugin}.{name}")
-        return package if plugin.rpartition(".")[2] == name else None
-    except (ImportError, OSError, SyntaxError) as error:
-        raise ConfigError(f"plugins: {plugin!r} cannot be imported: {error}") from error
+        return _from_file(Path(plugin)) if plugin.endswith(".py") else importlib.import_module(plugin)
+    except Exception as error:  # it is the user's code: whatever it raises belongs on the user's screen
+        raise ConfigError(f"plugins: {plugin!r} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _option_of(plugin: str, name: str) -> ModuleType | None:
+    """The module of option `name` in a plugin, if it has one."""
+    module = import_plugin(plugin)
+    if any((Path(folder) / f"{name}.py").exists() for folder in getattr(module, "__path__", ())):
+        return import_plugin(f"{plugin}.{name}")
+    stem = Path(plugin).stem if plugin.endswith(".py") else plugin.rpartition(".")[2]
+    return module if stem == name else None
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -197,17 +204,35 @@ def _validate(key: str, expected: Any, plain: Mapping[str, Any]) -> Any:
         _refuse_unknown(value, fields, f"{key}.")
     try:
         # Through JSON: strict validation of Python values refuses dict -> dataclass and list -> tuple.
-        return TypeAdapter(expected).validate_json(json.dumps(value))
+        return TypeAdapter(expected).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         raise ConfigError(_one_line(key, error)) from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{key}: holds something that is no plain value ({error})") from error
 
 
 def _refuse_unknown(section: Mapping[str, Any], known: Iterable[str], prefix: str) -> None:
     for key in section:
         if key not in known:
             choices = [f"{prefix}{name}" for name in sorted(known)]
-            hint = nearest(f"{prefix}{key}", choices)
+            hint = nearest(str(key), known, prefix)
             raise ConfigError(f"{prefix}{key}: unknown key{hint} (keys: {', '.join(choices)})")
+
+
+EXPECTED = {
+    "int_type": "an integer",
+    "int_parsing": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list, like [1, 2]",
+    "finite_number": "a finite number",
+    "dataclass_type": "a section of keys",
+    "dict_type": "a section of keys",
+}
+"""pydantic's kinds of error in the words of a configuration; its own words serve for the others."""
 
 
 def _one_line(key: str, error: ValidationError) -> str:
@@ -215,7 +240,7 @@ def _one_line(key: str, error: ValidationError) -> str:
     path = key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"][:2])
     if first["type"] == "missing":
         return f"{path}: missing"
-    message = first["msg"].removeprefix("Input ").replace("should be", "expected", 1)
-    message = message.replace("expected a valid", "expected a")
-    hint = nearest(str(first["input"]), first.get("ctx", {}).get("expected", "").replace("'", "").split(", "))
-    return f"{path}: {message}, got {first['input']!r}{hint}"
+    message = first["msg"].removeprefix("Input should be ")
+    message = EXPECTED.get(first["type"], message.removeprefix("expected "))
+    choices = re.findall(r"'([^']*)'", message) if first["type"] == "literal_error" else []
+    return f"{path}: expected {message}, got {json.dumps(first['input'])}{nearest(str(first['input']), choices)}"

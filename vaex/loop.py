@@ -62,38 +62,42 @@ class Run:
 
     def train(self) -> dict[str, Any]:
         """Open, epochs, close."""
-        if not self.job.resumed:
-            self.recorder.begin(self.dataset.digest)
-        state, progress = self._start()
-        tracker = tracking.open_tracker(self.config.tracking, self.directory, self.job.group, progress.run_id)
-        tracker.start(configuration.dump(self.config))
-        self.display.start(self.job.label, self.directory, len(progress.rows), self.config.training.epochs)
-        log.info("run %s starts after epoch %d", progress.run_id, len(progress.rows))
         functions = Compiled(self.program, self.hyper, self.dataset)
+        run_id = self.recorder.go_on() if self.job.resumed else self.recorder.begin(self.dataset.digest)
+        tracker = tracking.open_tracker(self.config.tracking, self.directory, self.job.group, run_id)
+        tracker.start(configuration.dump(self.config))
+        state, progress = compiled.init(self.program, self.hyper.seed), Progress(run_id)
+        if self.job.resumed:
+            state, progress = restore(self.directory, state, run_id)
+        progress.started = time.monotonic()
+        epochs, saved = self.config.training.epochs, len(progress.rows)
+        self.display.start(self.job.label, self.directory, saved, epochs)
+        log.info("run %s starts after epoch %d", run_id, saved)
         images = {name: jax.device_put(getattr(self.dataset, name).images) for name in ("train", "valid")}
-        while len(progress.rows) < self.config.training.epochs and not self.stop.signal and not bool(state.frozen):
+        while len(progress.rows) < epochs and not self.stop.signal and not bool(state.frozen):
             state = self._epoch(functions, images, state, progress)
+            epoch = len(progress.rows)
+            self.recorder.row(progress.rows[-1])
+            if epoch % self.config.checkpoint.every == 0:
+                self.recorder.checkpoint(progress, _host_arrays(state))
+                saved = epoch
+            self.display.epoch(progress.rows[-1], epochs)
             tracker.log(metrics.finite_or_null(progress.rows[-1]))
+        if len(progress.rows) > saved:  # the last epoch, or the one that a signal or a divergence made the last
+            self.recorder.checkpoint(progress, _host_arrays(state))
         summary = self._summary(functions, state, progress)
-        arrays = _host_arrays(state.parameters["model"]) | _host_arrays({"likelihood": state.parameters["likelihood"]})
-        self.recorder.finish(summary, arrays)
+        model = _host_arrays(state.parameters["model"]) | _host_arrays({"likelihood": state.parameters["likelihood"]})
+        self.recorder.finish(summary, model)
         if progress.rows and not self.stop.signal:
             tracker.images(self._figures(state.parameters, progress))
         tracker.finish(metrics.finite_or_null(summary))
-        log.info("run %s is %s", progress.run_id, summary["status"])
+        log.info("run %s is %s", run_id, summary["status"])
         return summary
-
-    def _start(self) -> tuple[TrainState, Progress]:
-        """The state to train from, and the rows and steps that belong to it: fresh, or of the newest checkpoint."""
-        fresh = compiled.init(self.program, self.hyper.seed)
-        if not self.job.resumed:
-            return fresh, Progress(run_id=tracking.new_id())
-        return restore(self.directory, fresh)
 
     def _epoch(
         self, functions: Compiled, images: dict[str, jax.Array], state: TrainState, progress: Progress
     ) -> TrainState:
-        """One epoch and its validation; row, steps and checkpoint are handed to the recorder."""
+        """One epoch and its validation, taken into `progress`."""
         train, valid = functions.train, functions.valid  # waits for the compiler, which no epoch's time includes
         started = time.perf_counter()
         state, steps = train(self.hyper, state, images["train"])
@@ -111,11 +115,6 @@ class Run:
         }
         row |= metrics.epoch_row(steps, self.pixels) | metrics.evaluation_row("valid", means, self.pixels)
         progress.add(row, steps)
-        progress.seconds += seconds
-        ends = row["epoch"] == self.config.training.epochs or self.stop.signal or bool(state.frozen)
-        due = ends or row["epoch"] % self.config.checkpoint.every == 0
-        self.recorder.epoch(progress, _host_arrays(state) if due else None)
-        self.display.epoch(row, self.config.training.epochs)
         return state
 
     def _summary(self, functions: Compiled, state: TrainState, progress: Progress) -> dict[str, Any]:
@@ -136,7 +135,7 @@ class Run:
             "culprit": step.CULPRITS[int(state.culprit)] or None,
             "loss_spikes": metrics.loss_spikes(loss, self.config.training.spike_nats),
             "skipped_steps": sum(row["skipped_steps"] for row in progress.rows),
-            "wall_seconds": progress.seconds,
+            "wall_seconds": progress.wall_seconds(),
             "run_id": progress.run_id,
             "identity": configuration.identity(self.config),
             "dataset_sha256": self.dataset.digest,
@@ -150,20 +149,24 @@ class Run:
         originals = self.dataset.valid.images[:SHOWN]
         reconstructed = compiled.reconstructions(self.program, parameters, originals)
         drawn = compiled.samples(self.program, parameters, self.hyper.seed, SHOWN)
-        shown = [
-            np.asarray(array) for array in (objective.as_float(jax.numpy.asarray(originals)), reconstructed, drawn)
-        ]
-        return figures.draw(self.directory, progress.rows, *shown, self.job.label)
+        return figures.draw(
+            self.directory,
+            progress.rows,
+            np.asarray(objective.as_float(jax.numpy.asarray(originals))),
+            np.asarray(reconstructed),
+            np.asarray(drawn),
+            self.job.label,
+        )
 
 
-def restore(directory: Path, fresh: TrainState) -> tuple[TrainState, Progress]:
+def restore(directory: Path, fresh: TrainState, run_id: str) -> tuple[TrainState, Progress]:
     """State and progress of the newest checkpoint that is whole; metrics.jsonl is cut back to it."""
     path = directory / "metrics.jsonl"
     rows = metrics.read_rows(path) if path.exists() else []
     found = checkpoint.newest(directory, range(1, len(rows) + 1))
     if found is None:
         path.unlink(missing_ok=True)
-        return fresh, Progress(run_id=tracking.new_id())
+        return fresh, Progress(run_id)
     arrays, record = found
     rows = rows[: record["epoch"]]
     files.write(path, "".join(map(metrics.as_line, rows)).encode())
@@ -175,7 +178,7 @@ def restore(directory: Path, fresh: TrainState) -> tuple[TrainState, Progress]:
         steps=[steps | {"taken": np.ones(record["steps"], bool)}],
         best_epoch=record["best_epoch"],
         best_elbo=-np.inf if record["best_elbo"] is None else record["best_elbo"],
-        seconds=record["seconds"],
+        earlier_seconds=record["seconds"],
     )
     return jax.tree.map(jax.device_put, state), progress
 

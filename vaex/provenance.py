@@ -6,6 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,18 +33,26 @@ def set_thread_count(count: int | None = None) -> None:
     os.environ.setdefault("NPROC", str(len(os.sched_getaffinity(0))))
 
 
-def manifest(dataset_sha256: str, directory: Path) -> dict[str, Any]:
+def manifest(dataset_sha256: str, directory: Path, run_id: str, seed: int) -> dict[str, Any]:
     """The content of manifest.json; the source's uncommitted changes are saved in `directory` as code.diff."""
     return {
         "format": 1,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["vaex", *sys.argv[1:]]),
-        "environment": environment(),
-        "variables": {key: value for key, value in sorted(os.environ.items()) if key.startswith(NUMERIC_VARIABLES)},
-        "host": platform.node(),
-        "code": _code(directory),
+        "run_id": run_id,
+        "seed": seed,
         "dataset_sha256": dataset_sha256,
+        "environment": environment(),
+        "code": _code(directory),
+        "segments": [segment()],
         "pack": [],
+    }
+
+
+def segment() -> dict[str, Any]:
+    """One process that worked on a run: when, where, from which command line."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["vaex", *sys.argv[1:]]),
+        "host": platform.node(),
     }
 
 
@@ -58,8 +67,24 @@ def environment() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "devices": [str(getattr(device, "device_kind", device)) for device in jax.devices()],
         "threads": int(os.environ.get("NPROC", "0")),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "variables": {key: value for key, value in sorted(os.environ.items()) if key.startswith(NUMERIC_VARIABLES)},
     }
+
+
+def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """`jax: 0.10.2 then, 0.12.0 now`, for every entry that differs."""
+    flat_then, flat_now = (dict(_flatten(side)) for side in (then, now))
+    keys = sorted(flat_then.keys() | flat_now.keys())
+    return [
+        f"{key}: {flat_then.get(key)} then, {flat_now.get(key)} now"
+        for key in keys
+        if flat_then.get(key) != flat_now.get(key)
+    ]
+
+
+def new_id() -> str:
+    """An id for a run, ours and W&B's."""
+    return uuid.uuid4().hex[:8]
 
 
 def _version(name: str) -> str | None:
@@ -97,3 +122,9 @@ def _git(*arguments: str) -> bytes | None:
         return subprocess.run(command, capture_output=True, check=True, timeout=20).stdout
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        return [(prefix, value)]
+    return [pair for key, item in value.items() for pair in _flatten(item, f"{prefix}.{key}" if prefix else str(key))]

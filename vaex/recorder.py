@@ -6,6 +6,8 @@ Because every checkpoint comes after the rows and steps it stands for, a resume 
 import logging
 import math
 import os
+import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +33,8 @@ class Progress:
     steps: list[dict[str, np.ndarray]] = field(default_factory=list)
     best_epoch: int = 0
     best_elbo: float = -math.inf
-    seconds: float = 0.0
+    earlier_seconds: float = 0.0
+    started: float = 0.0
 
     def add(self, row: Row, steps: dict[str, np.ndarray]) -> None:
         """Take in an epoch; the best one has the highest finite valid/elbo."""
@@ -41,6 +44,10 @@ class Progress:
         if math.isfinite(elbo) and elbo > self.best_elbo:
             self.best_epoch, self.best_elbo = row["epoch"], elbo
 
+    def wall_seconds(self) -> float:
+        """Wall time of all segments of the run so far, compilation included."""
+        return self.earlier_seconds + time.monotonic() - self.started
+
     def record(self) -> dict[str, Any]:
         """What goes into a checkpoint beside the arrays."""
         return {
@@ -49,7 +56,7 @@ class Progress:
             "steps": self.rows[-1]["step"] if self.rows else 0,
             "best_epoch": self.best_epoch,
             "best_elbo": metrics.finite_or_null(self.best_elbo),
-            "seconds": self.seconds,
+            "seconds": self.wall_seconds(),
         }
 
 
@@ -65,22 +72,30 @@ class Recorder:
         log.addHandler(handler)
         self._handler = handler
 
-    def begin(self, dataset_sha256: str) -> None:
-        """Manifest first, config.yaml last: once that exists, the run can be resumed."""
-        files.write_json(self.directory / "manifest.json", provenance.manifest(dataset_sha256, self.directory))
+    def begin(self, dataset_sha256: str) -> str:
+        """Manifest first, config.yaml last: once that exists, the run can be resumed. Returns the run's id."""
+        run_id = provenance.new_id()
+        manifest = provenance.manifest(dataset_sha256, self.directory, run_id, self._config.seed)
+        files.write_json(self.directory / "manifest.json", manifest)
         files.write_yaml(self.directory / "config.yaml", configuration.dump(self._config))
+        return run_id
 
-    def epoch(self, progress: Progress, arrays: dict[str, np.ndarray] | None) -> None:
-        """Queue an epoch's row, the steps so far and, when `arrays` are given, a checkpoint."""
-        self.check()
-        line = metrics.as_line(progress.rows[-1])
-        record, steps = progress.record(), list(progress.steps)
-        self._pending.append(self._thread.submit(self._write_epoch, line, steps, record, arrays))
+    def go_on(self) -> str:
+        """Note in the manifest that another process works on the run; returns the run's id."""
+        manifest = files.read_json(self.directory / "manifest.json")
+        manifest["segments"] = [*manifest.get("segments", []), provenance.segment()]
+        files.write_json(self.directory / "manifest.json", manifest)
+        for line in provenance.differences(manifest.get("environment", {}), provenance.environment()):
+            log.warning("not as when the run began, so bits may differ: %s", line)
+        return str(manifest.get("run_id") or provenance.new_id())
 
-    def check(self) -> None:
-        """Raise the first error of the writing thread, as one line."""
-        while self._pending and self._pending[0].done():
-            _result(self._pending.pop(0), self.directory)
+    def row(self, row: Row) -> None:
+        """Queue an epoch's line of metrics.jsonl."""
+        self._submit(self._append, metrics.as_line(row))
+
+    def checkpoint(self, progress: Progress, arrays: dict[str, np.ndarray]) -> None:
+        """Queue steps.npz and a checkpoint of the rows so far."""
+        self._submit(self._save, progress.record(), list(progress.steps), arrays)
 
     def finish(self, summary: dict[str, Any], arrays: dict[str, np.ndarray] | None) -> None:
         """Wait for what is queued; write the model, if there is one, and the summary."""
@@ -98,20 +113,18 @@ class Recorder:
         log.removeHandler(self._handler)
         self._handler.close()
 
-    def _write_epoch(
-        self,
-        line: str,
-        steps: list[dict[str, np.ndarray]],
-        record: dict[str, Any],
-        arrays: dict[str, np.ndarray] | None,
-    ) -> None:
+    def _submit(self, function: Callable[..., None], *arguments: Any) -> None:
+        while self._pending and self._pending[0].done():
+            _result(self._pending.pop(0), self.directory)
+        self._pending.append(self._thread.submit(function, *arguments))
+
+    def _append(self, line: str) -> None:
         with (self.directory / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
-            if arrays is not None:
-                os.fsync(file.fileno())  # rows before the checkpoint that stands for them
-        if arrays is None:
-            return
+            os.fsync(file.fileno())  # on disk before the checkpoint that stands for it
+
+    def _save(self, record: dict[str, Any], steps: list[dict[str, np.ndarray]], arrays: dict[str, np.ndarray]) -> None:
         files.write(self.directory / "steps.npz", metrics.steps_bytes(steps))
         (self.directory / "checkpoints").mkdir(exist_ok=True)
         checkpoint.save(checkpoint.path_of(self.directory, record["epoch"]), arrays, record)

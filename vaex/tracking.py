@@ -8,7 +8,6 @@ import logging
 import os
 import queue
 import threading
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,11 +40,6 @@ def resolve_mode(mode: str | None) -> str:
     """`tracking.mode`, else W&B's own WANDB_MODE, else offline."""
     mode = mode or os.environ.get("WANDB_MODE") or "offline"
     return {"dryrun": "offline", "run": "online"}.get(mode, mode)
-
-
-def new_id() -> str:
-    """An id for a run, ours and W&B's."""
-    return uuid.uuid4().hex[:8]
 
 
 def open_tracker(tracking: Tracking, directory: Path, group: str | None, run_id: str) -> Tracker:

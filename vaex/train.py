@@ -32,7 +32,7 @@ def train(command: Command, hydra: Callable[[Callable[[DictConfig], None], list[
     folders = [command.directory / sub for sub in command.subdirectories] if command.multirun else [command.directory]
     directory = command.directory
     if command.directory_is_default:
-        directory = _reserve(directory)
+        directory = reserve(directory)
     else:
         for folder in folders:
             refuse_existing(folder)
@@ -47,7 +47,7 @@ def train(command: Command, hydra: Callable[[Callable[[DictConfig], None], list[
     return 128 + number if number else code
 
 
-def _reserve(wanted: Path) -> Path:
+def reserve(wanted: Path) -> Path:
     """Make a directory that nobody else has, adding _2, _3, … when two commands start in one second."""
     wanted.parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):

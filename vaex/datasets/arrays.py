@@ -2,6 +2,7 @@
 
 import io
 import math
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,6 +19,8 @@ from vaex.errors import DataError
 
 UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What damaged files raise in NumPy and zipfile."""
+BAD_HEADER = (ValueError, KeyError, TypeError, SyntaxError, MemoryError, RecursionError, tokenize.TokenError)
+"""What NumPy raises for a damaged header, which it parses as a Python literal."""
 HEADER_BYTES = 16384
 """More than NumPy itself accepts as a header."""
 EXPANSION = 100
@@ -75,14 +78,14 @@ def _from_archive(path: Path, key: str | None) -> Shaped[np.ndarray, "..."]:
             return _from_stream(stream, info.file_size, f"{path}[{key}]")
 
 
-def _from_stream(stream: IO[bytes], size: int, name: str) -> Shaped[np.ndarray, "..."]:
+def _from_stream(stream: IO[bytes] | io.BufferedIOBase, size: int, name: str) -> Shaped[np.ndarray, "..."]:
     """Check the header against the size before NumPy allocates what the header asks for."""
     stream.seek(0)
     head = io.BytesIO(stream.read(HEADER_BYTES))
     try:
         read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(head)]
         shape, _, dtype = read_header(head)
-    except (ValueError, KeyError) as error:
+    except BAD_HEADER as error:
         raise DataError(f"{name}: not a NumPy array (.npy or .npz)") from error
     if dtype != np.uint8 and dtype.kind != "f":
         raise DataError(f"{name}: values of type {dtype}; expected uint8 or float")

@@ -43,7 +43,7 @@ def read(path: Path, size: int, channels: int) -> UInt8[np.ndarray, "size size c
     """One picture, upright by its EXIF orientation, without transparency, resized with Lanczos' filter."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged metadata, which cameras write: only the pixels count
+            warnings.simplefilter("ignore")  # of metadata and transparency: only the pixels count
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as picture:
                 return _pixels(picture, path, size, channels)
@@ -59,8 +59,6 @@ def _pixels(picture: Image.Image, path: Path, size: int, channels: int) -> UInt8
     if picture.mode == "F" or picture.mode.startswith("I"):
         raise DataError(f"{path}: more than 8 bits a channel, which would be cut off; use dataset=arrays")
     upright = ImageOps.exif_transpose(picture)
-    if upright.mode == "P":
-        upright = upright.convert("RGBA")  # a palette may have transparency, which "RGB" warns about
     resized = upright.convert(MODES[channels]).resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(resized).reshape(size, size, channels)
 

@@ -54,7 +54,7 @@ def log_prob(
     x: Float[Array, "*batch H W C"],
 ) -> Float[Array, "*batch"]:
     """Σ x·l − log(1 + e^l) per example, nats; finite for every finite logit, gradient x − 1/(1 + e^−l)."""
-    return sum_pixels(x * outputs - softplus(outputs))
+    return sum_pixels(log_mass(outputs, x))
 
 
 def mean(
@@ -65,10 +65,13 @@ def mean(
 
 
 @jax.custom_jvp
-def softplus(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """log(1 + e^l) = max(l, 0) + log1p(e^−|l|)."""
-    return jnp.maximum(logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+def log_mass(logits: Float[Array, "*shape"], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """x·l − log(1 + e^l) = (x·l − max(l, 0)) − log1p(e^−|l|): both parts keep their digits where p is near x."""
+    return (x * logits - jnp.maximum(logits, 0)) - jnp.log1p(jnp.exp(-jnp.abs(logits)))
 
 
 # By hand: one exp instead of what differentiating max, | | and log1p leaves to compute.
-softplus.defjvps(lambda tangent, _, logits: tangent * jax.nn.sigmoid(logits))
+log_mass.defjvps(
+    lambda tangent, _, logits, x: tangent * (x - jax.nn.sigmoid(logits)),
+    lambda tangent, _, logits, x: tangent * logits,
+)

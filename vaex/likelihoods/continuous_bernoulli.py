@@ -53,7 +53,7 @@ def log_prob(
     x: Float[Array, "*batch H W C"],
 ) -> Float[Array, "*batch"]:
     """Σ x·l − A(l) per example, nats; finite for every finite logit, gradient x − E[x]."""
-    return sum_pixels(x * outputs - log_partition(outputs))
+    return sum_pixels(log_density(outputs, x))
 
 
 def mean(
@@ -64,23 +64,27 @@ def mean(
 
 
 @jax.custom_jvp
-def log_partition(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """A(l) = log((e^l − 1)/l) = max(l, 0) + log((1 − e^−|l|)/|l|); its derivative is the distribution's mean."""
-    near, square, far = _ranges(logits)
-    # Around 0: l/2 + l²/24 − l⁴/2880 + …, from log(sinh(l/2)/(l/2)); the next term is 2e-11 at |l| = 1.
-    even = _horner(square, 1 / 24, -1 / 2880, 1 / 181_440, -1 / 9_676_800, 1 / 479_001_600)
-    series = 0.5 * logits + square * even
-    return jnp.where(near, series, jnp.maximum(logits, 0) + jnp.log(-jnp.expm1(-far) / far))
+def log_density(logits: Float[Array, "*shape"], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """x·l − A(l), where A(l) = log((e^l − 1)/l) = max(l, 0) − log(|l|/(1 − e^−|l|))."""
+    near, small, far = _ranges(logits)
+    # Around 0: l/2 + l²/24 − l⁴/2880 + …, from log(sinh(l/2)/(l/2)); the next term is 2e-9 at most.
+    even = _horner(small * small, 1 / 24, -1 / 2880, 1 / 181_440, -1 / 9_676_800)
+    series = (x - 0.5) * small - small * small * even
+    # x·l − max(l, 0) first: the two are equal at x = 1.
+    return jnp.where(near, series, (x * logits - jnp.maximum(logits, 0)) + jnp.log(far / -jnp.expm1(-far)))
 
 
-log_partition.defjvps(lambda tangent, _, logits: tangent * distribution_mean(logits))
+log_density.defjvps(
+    lambda tangent, _, logits, x: tangent * (x - distribution_mean(logits)),
+    lambda tangent, _, logits, x: tangent * logits,
+)
 
 
 def distribution_mean(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """A'(l): ½ at 0, 1 − 1/l for l → ∞, −1/l for l → −∞."""
-    near, square, far = _ranges(logits)
-    odd = _horner(square, 1 / 12, -1 / 720, 1 / 30_240, -1 / 1_209_600, 1 / 47_900_160)
-    series = 0.5 + jnp.where(near, logits, 0.0) * odd
+    near, small, far = _ranges(logits)
+    odd = _horner(small * small, 1 / 12, -1 / 720, 1 / 30_240, -1 / 1_209_600, 1 / 47_900_160)
+    series = 0.5 + small * odd
     # Written for each sign, not as 1 − mean(|l|): small means keep their digits.
     inverse = 1.0 / far
     positive = -1.0 / jnp.expm1(-far) - inverse
@@ -89,9 +93,9 @@ def distribution_mean(logits: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def _ranges(logits: Array) -> tuple[Array, Array, Array]:
-    """Whether |l| < 1; l² where it is; |l| where it is not (1 elsewhere, so that neither branch sees 0/0 or ∞)."""
+    """Whether |l| < 1; l where it is (0 elsewhere); |l| where it is not (1 elsewhere): no branch sees 0/0 or ∞."""
     near = jnp.abs(logits) < 1.0
-    return near, jnp.where(near, logits * logits, 0.0), jnp.where(near, 1.0, jnp.abs(logits))
+    return near, jnp.where(near, logits, 0.0), jnp.where(near, 1.0, jnp.abs(logits))
 
 
 def _horner(x: Array, *coefficients: float) -> Array:

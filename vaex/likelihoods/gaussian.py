@@ -11,7 +11,7 @@ Contract: finite values.
 """
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -33,7 +33,7 @@ class Config:
     floor: Annotated[float, Field(ge=0)]
 
     @model_validator(mode="after")
-    def _above_floor(self) -> Self:
+    def _above_floor(self) -> "Config":
         if self.learned and self.sigma <= self.floor:
             raise ValueError(f"sigma must be above floor: sigma={self.sigma:g}, floor={self.floor:g}")
         return self

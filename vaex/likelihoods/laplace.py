@@ -2,7 +2,7 @@
 
     log p(x|z) = Σ_pixels −|x − m|/b − log 2b
 
-in nats, fully normalised; a density, so it may be positive. The gradient is ±1/b, and 0 where x = m.
+in nats, fully normalised; a density, so it may be positive. Every pixel pulls with ±1/b, however far.
 
 Contract: finite values.
 """

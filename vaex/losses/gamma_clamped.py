@@ -9,7 +9,7 @@ its own gradient. How often that happens is in the metric `clamped_fraction`, th
 At hi = 20 the KL is 2.4e8 nats: finite in float32 and bfloat16, but float16 overflows from γ = 11.1, inside the bounds.
 """
 
-from typing import Literal, Self
+from typing import Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -29,7 +29,7 @@ class Config:
     hi: float
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _ordered(self) -> "Config":
         if self.lo >= self.hi:
             raise ValueError(f"lo must be below hi: lo={self.lo:g}, hi={self.hi:g}")
         return self

@@ -20,6 +20,12 @@ from keras import layers, ops
 PEER = f"keras-{keras.backend.backend()}"
 LATENTS = 10
 
+# The fastest of jit_compile True/False and steps_per_execution 1, 10, 86, as measured on two CPU cores.
+FASTEST = {
+    "tensorflow": {"jit_compile": False, "steps_per_execution": 10},
+    "jax": {"jit_compile": True, "steps_per_execution": 1},
+}
+
 
 class Sampling(layers.Layer):
     """z = μ + exp(γ/2) ⊙ ε; adds the KL divergence (Eq. 17-4, nats per example) to the model's loss."""
@@ -71,8 +77,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--steps-per-execution", type=int, default=1)
-    parser.add_argument("--jit", default="auto")
     args = parser.parse_args()
     with np.load(args.data) as arrays:
         train = arrays["train"].reshape(-1, 784).astype(np.float32) / 255
@@ -80,8 +84,7 @@ def main():
     model.compile(
         loss=reconstruction,
         optimizer=keras.optimizers.RMSprop(1e-3, rho=0.9, epsilon=1e-7),
-        steps_per_execution=args.steps_per_execution,
-        jit_compile={"auto":"auto","1":True,"0":False}[args.jit],
+        **FASTEST[keras.backend.backend()],
     )
     model.fit(train, train, batch_size=128, epochs=args.epochs, verbose=0, callbacks=[PrintEpoch(len(train))])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 LATENTS = 10
 BATCH = 128
@@ -40,7 +40,7 @@ class VAE(nn.Module):
         mu, gamma = self.mu(h), self.gamma(h)
         z = mu + torch.exp(gamma / 2) * torch.randn_like(mu)
         kl = -0.5 * torch.sum(1 + gamma - torch.exp(gamma) - mu**2)
-        reconstruction = F.binary_cross_entropy_with_logits(self.decoder(z), images, reduction="sum")
+        reconstruction = functional.binary_cross_entropy_with_logits(self.decoder(z), images, reduction="sum")
         return (reconstruction + kl) / len(images)
 
 
@@ -60,22 +60,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--compile", action="store_true", help="torch.compile the loss")
-    parser.add_argument("--foreach", action="store_true")
-    parser.add_argument("--compile-opt", action="store_true")
-    parser.add_argument("--wrapper", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the loss and the update")
     args = parser.parse_args()
     peer = "torch-compile" if args.compile else "torch-eager"
     with np.load(args.data) as arrays:
         train = torch.from_numpy(arrays["train"]).reshape(-1, 784).float() / 255
     model = VAE()
-    optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3, alpha=0.9, eps=1e-7, foreach=args.foreach)
-    if args.wrapper:
-        import torch._inductor.config as c
-        pass
-    if args.compile_opt:
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3, alpha=0.9, eps=1e-7)
+    loss_of = model
+    if args.compile:
+        loss_of = torch.compile(model, dynamic=False)  # two shapes: the full batch and the last one
         optimizer.step = torch.compile(optimizer.step)
-    loss_of = torch.compile(model, dynamic=None if args.wrapper else False) if args.compile else model
     for number in range(1, args.epochs + 1):
         start = time.perf_counter()
         loss = epoch(loss_of, optimizer, train)

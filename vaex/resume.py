@@ -1,0 +1,103 @@
+"""`vaex resume RUN`: go on with a run that was cut off, exactly, or train a finished one for longer."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vaex import compose, files, provenance
+from vaex import config as configuration
+from vaex.config import Config
+from vaex.errors import ConfigError, InputError
+
+MAY_CHANGE = ("training.epochs", "tracking", "checkpoint", "plugins")
+"""Keys, or sections, that do not change what the epochs so far have computed."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The verb; returns its exit code."""
+    if not arguments or "=" in arguments[0]:
+        raise InputError("vaex resume: expected a run directory, as in `vaex resume outputs/<date>/<time>`")
+    return resume(Path(arguments[0]), arguments[1:])
+
+
+def resume(directory: Path, overrides: Sequence[str]) -> int:
+    """Train `directory`'s run to its end; raises `InputError` when there is nothing to go on with."""
+    saved = files.read_yaml(directory / "config.yaml")
+    changed, keys = compose.override(saved, overrides)
+    config = parse_saved(directory, changed, keys)
+    before = parse_saved(directory, saved | {"plugins": changed["plugins"]}, ["plugins"])
+    _refuse_changes(keys)
+    manifest = files.read_json(directory / "manifest.json")
+    summary = files.read_json(directory / "summary.json") if (directory / "summary.json").exists() else {}
+    status, done = summary.get("status"), summary.get("epoch", 0)
+    longer = config.training.epochs != before.training.epochs
+    if longer:
+        _refuse_length(config, done)
+    if status == "diverged" or (status == "finished" and config.training.epochs == done):
+        print(f"{directory}: {status} after epoch {done}; nothing to do")
+        return 1 if status == "diverged" else 0
+    provenance.set_thread_count(manifest.get("environment", {}).get("threads"))
+    return _go_on(directory, config, before, manifest, list(overrides))
+
+
+def parse_saved(directory: Path, plain: dict[str, Any], keys: Sequence[str]) -> Config:
+    """Parse a saved configuration. Plugins run code, so they are never taken from it: the user names them again."""
+    named = plain.get("plugins") if "plugins" in keys else []
+    try:
+        return configuration.parse(plain | {"plugins": named})
+    except ConfigError as error:
+        hint = (
+            f"; the run names plugins: if you trust them, add plugins={plain['plugins']}"
+            if plain.get("plugins") and not named
+            else ""
+        )
+        raise ConfigError(f"{directory / 'config.yaml'}: {error}{hint}") from error
+
+
+def _refuse_changes(keys: Sequence[str]) -> None:
+    for key in keys:
+        if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE):
+            raise ConfigError(
+                f"{key}: cannot change in a run that goes on (may change: {', '.join(MAY_CHANGE)}); "
+                f"`vaex reproduce RUN {key}=...` makes a variation"
+            )
+
+
+def _refuse_length(config: Config, done: int) -> None:
+    if config.optimizer.schedule != "constant":
+        raise ConfigError(
+            "training.epochs: this run's learning rate follows a schedule over all of its epochs, "
+            "so a longer run is another run: `vaex reproduce RUN training.epochs=...`"
+        )
+    if config.training.epochs < done:
+        raise ConfigError(f"training.epochs: the run has {done} epochs already, got {config.training.epochs}")
+
+
+def _go_on(directory: Path, config: Config, before: Config, manifest: dict[str, Any], overrides: list[str]) -> int:
+    from vaex import run
+    from vaex.train import EXIT_CODES  # late: with it comes jax, after the thread count is set
+
+    run.check(config)
+    digest = run.load(config.dataset).digest
+    if digest != manifest.get("dataset_sha256"):
+        raise InputError(f"dataset={config.dataset.name} is not what {directory} was trained on (SHA-256 differs)")
+    with files.locked(directory):
+        (directory / "summary.json").unlink(missing_ok=True)
+        if configuration.dump(config) != configuration.dump(before):
+            _keep_history(directory, before, overrides)
+            files.write_yaml(directory / "config.yaml", configuration.dump(config))
+    outcome = run.run([run.Job(config, directory, f"resume {directory.name}", resumed=True)])
+    return 128 + outcome.signal if outcome.signal else EXIT_CODES[outcome.statuses[0]]
+
+
+def _keep_history(directory: Path, before: Config, overrides: list[str]) -> None:
+    """Add the configuration that held so far to config_history.json."""
+    path = directory / "config_history.json"
+    history = files.read_json(path)["history"] if path.exists() else []
+    entry = {
+        "changed": datetime.now(UTC).isoformat(timespec="seconds"),
+        "overrides": overrides,
+        "config_before": configuration.dump(before),
+    }
+    files.write_json(path, {"history": [*history, entry]})
