@@ -68,7 +68,8 @@ def main() -> None:
                 measurements.append(measure(framework, number, args, data, Path(folder)))
                 report(measurements[-1])
     rows = summary(measurements)
-    content = {"machine": machine(), "summary": rows, "measurements": [asdict(m) for m in measurements]}
+    machine = {"platform": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}
+    content = {"machine": machine, "summary": rows, "measurements": [asdict(m) for m in measurements]}
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(content, indent=1) + "\n")
     print(table(rows))
@@ -193,10 +194,6 @@ def report(measurement: Measurement) -> None:
     if measurement.others_share > BUSY:
         line += f"  (not alone: others took {measurement.others_share:.0%} of the machine)"
     print(line, file=sys.stderr, flush=True)
-
-
-def machine() -> dict:
-    return {"platform": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}
 
 
 if __name__ == "__main__":
