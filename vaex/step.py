@@ -93,14 +93,14 @@ def train_step(
         jax.random.fold_in(stream(hyper.seed, OBSERVATION), state.step),
     )
     (loss, terms), gradients = gradient(program, hyper, state.parameters, images, weights, keys, time)
-    grad_norm = optax.global_norm(gradients)
+    grad_norm = optax.tree.norm(gradients)
     scale = jnp.minimum(1.0, hyper.gradient_clip / grad_norm)
     direction, optimizer = _direction(program).update(
         jax.tree.map(lambda g: g * scale, gradients), state.optimizer, state.parameters
     )
     rate = learning_rate.at(hyper.learning_rate, time)
     updates = jax.tree.map(lambda d: -rate * d, direction)
-    update_norm = optax.global_norm(updates)
+    update_norm = optax.tree.norm(updates)
     after = optax.apply_updates(state.parameters, updates)
     finite = [
         jnp.isfinite(jnp.sum(terms.kl_per_latent)),
