@@ -1,0 +1,72 @@
+"""Layers against direct loops in NumPy; models: shapes, initial weights, what does not fit is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.signal import correlate
+
+from tests.configurations import make
+from vaex import layers, objective, step
+from vaex.errors import ConfigError
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(8, 8), (6, 10)])
+def test_patches_times_a_matrix_is_a_convolution(stride: int, size: tuple[int, int]):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(*size, 3)).astype(np.float32)
+    kernel = rng.normal(size=(3, 3, 3, 5)).astype(np.float32)
+    got = layers.patches(jnp.asarray(x[None]), stride)[0] @ kernel.reshape(27, 5)
+    padded = np.pad(x.astype(np.float64), [(1, 1), (1, 1), (0, 0)])
+    channels = [correlate(padded, kernel[..., c].astype(np.float64), "valid")[..., 0] for c in range(5)]
+    np.testing.assert_allclose(got, np.stack(channels, -1)[::stride, ::stride], rtol=1e-4, atol=1e-5)
+
+
+def test_depth_to_space_puts_each_quarter_in_its_corner():
+    x = np.arange(2 * 3 * 8, dtype=np.float32).reshape(2, 3, 8)
+    expected = np.empty((4, 6, 2), np.float32)
+    for row in range(4):
+        for column in range(6):
+            corner = 2 * (row % 2) + column % 2
+            expected[row, column] = x[row // 2, column // 2, 2 * corner : 2 * corner + 2]
+    np.testing.assert_array_equal(layers.depth_to_space(jnp.asarray(x)), expected)
+
+
+@pytest.mark.parametrize("overrides", [("model=mlp",), ("model=mlp", "model.hidden=[]"), ("model=conv",)])
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (64, 64, 2)])
+def test_every_model_takes_every_shape(overrides: tuple[str, ...], shape: tuple[int, int, int]):
+    program = objective.program(make(*overrides, "model.latent_dim=4"), shape)
+
+    def both_ways(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        parameters = step.init(program, jnp.uint32(0)).parameters
+        mu = objective.encode(program, parameters, x).mu
+        return mu, objective.decode(program, parameters, mu)
+
+    mu, outputs = jax.eval_shape(both_ways, jax.ShapeDtypeStruct((5, *shape), jnp.float32))
+    assert mu.shape == (5, 4)
+    assert outputs.shape == (5, *shape)
+
+
+def test_conv_refuses_a_size_it_cannot_halve():
+    program = objective.program(make("model=conv"), (30, 28, 1))
+    with pytest.raises(ConfigError, match=r"model\.channels: 2 stages need .* divisible by 4, the images are 30x28"):
+        jax.eval_shape(lambda: step.init(program, jnp.uint32(0)))
+
+
+def test_book_model_starts_as_keras_starts_it():
+    """Glorot-uniform kernels, ±√(6/(in + out)), and zero biases; a loss may set the raw head's bias."""
+    program = objective.program(make("loss=sigma", "loss.bias_init=1.0"), (28, 28, 1))
+    model = jax.jit(step.init, static_argnums=0)(program, jnp.uint32(0)).parameters["model"]
+    sizes = [784, 150, 100]
+    for layer, fan_in, fan_out in zip(model["encoder"].values(), sizes[:-1], sizes[1:], strict=True):
+        bound = np.sqrt(6 / (fan_in + fan_out))
+        assert layer["kernel"].shape == (fan_in, fan_out)
+        assert 0.99 * bound < float(jnp.max(jnp.abs(layer["kernel"]))) <= bound
+        assert np.std(layer["kernel"]) == pytest.approx(bound / np.sqrt(3), rel=0.02)
+        assert not np.any(layer["bias"])
+    assert np.all(np.asarray(model["raw"]["bias"]) == 1.0)
+    assert not np.any(model["mu"]["bias"])
+    encoder = 784 * 150 + 150 + 150 * 100 + 100 + 2 * (100 * 10 + 10)
+    decoder = 10 * 100 + 100 + 100 * 150 + 150 + 150 * 784 + 784
+    assert sum(leaf.size for leaf in jax.tree.leaves(model)) == encoder + decoder
