@@ -8,8 +8,9 @@ whole or absent (temporary name, fsync, rename, fsync of the directory). No pick
 import hashlib
 import json
 import logging
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,12 @@ def flatten(tree: PyTree) -> dict[str, np.ndarray]:
 def unflatten(template: PyTree, arrays: dict[str, np.ndarray], where: Path) -> PyTree:
     """The tree of `template`'s structure with these arrays; `InputError` when a name, dtype or shape differs."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
-    expected = {_name(path): (leaf.shape, np.dtype(leaf.dtype)) for path, leaf in leaves}
-    found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+    expected = {_name(path): f"{np.dtype(leaf.dtype)} {leaf.shape}" for path, leaf in leaves}
+    found = {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
     if expected != found:
-        odd = sorted({name for name, _ in expected.items() ^ found.items()})
-        raise InputError(f"{where}: does not fit the configuration beside it (differs in {', '.join(odd[:3])})")
+        name = min(name for name, _ in expected.items() ^ found.items())
+        there, wanted = found.get(name, "nothing"), expected.get(name, "nothing")
+        raise InputError(f"{where}: does not fit the configuration beside it ({name}: {there}, expected {wanted})")
     return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in expected])
 
 
@@ -56,10 +58,11 @@ def save(path: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> N
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays and record of a checkpoint; raises `InputError` naming the file if a single byte is not as written."""
     try:
-        content = path.read_bytes()
+        content = files.read_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: {files.first_line(error)}") from error
     payload, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    del content
     if hashlib.sha256(payload).digest() != digest:
         raise InputError(f"{path}: damaged (its SHA-256 does not match)")
     try:
@@ -82,6 +85,11 @@ def epochs(directory: Path) -> list[int]:
     return sorted((int(match[1]) for match in found if match), reverse=True)
 
 
+def latest(directory: Path) -> int:
+    """The newest epoch of which there is a checkpoint, 0 without one."""
+    return next(iter(epochs(directory)), 0)
+
+
 def newest(directory: Path, usable: Iterable[int]) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
     """The newest undamaged checkpoint among `usable` epochs; each damaged one is named in a warning."""
     allowed = set(usable)
@@ -95,11 +103,20 @@ def newest(directory: Path, usable: Iterable[int]) -> tuple[dict[str, np.ndarray
     return None
 
 
-def prune(directory: Path, keep: int, best_epoch: int) -> None:
-    """Delete all but the newest `keep` checkpoints and the best one."""
-    for epoch in epochs(directory)[keep:]:
-        if epoch != best_epoch:
+def prune(directory: Path, keep: int, elbo: Mapping[int, float | None]) -> None:
+    """Delete all but the newest `keep` checkpoints and the best one, by the validation ELBO of each epoch so far.
+
+    Checkpoints of later epochs go first: a resume found them damaged, and they must not crowd out those it can use.
+    """
+    usable = [epoch for epoch in epochs(directory) if epoch in elbo]
+    best = max(usable, key=lambda epoch: _or_least(elbo[epoch]), default=0)
+    for epoch in epochs(directory):
+        if epoch not in (*usable[:keep], best):
             path_of(directory, epoch).unlink(missing_ok=True)
+
+
+def _or_least(value: float | None) -> float:
+    return value if value is not None and math.isfinite(value) else -math.inf
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -1,5 +1,7 @@
 """The command line: a first bare word is a verb, anything else is a Hydra override and trains."""
 
+import argparse
+import io
 import os
 import sys
 import traceback
@@ -8,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vaex import __version__
-from vaex.errors import InputError, VaexError
+from vaex.errors import InputError, VaexError, printable
 
 HELP = """\
 vaex: an experiment framework for variational autoencoders
@@ -29,28 +31,30 @@ Hydra's flags work as everywhere: --cfg, --config-dir, --config-name, --multirun
 
 def main() -> None:
     """Run the command line; every error is one line on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that has no σ or ─ must not stop a run
     sys.exit(_guarded(sys.argv[1:]))
 
 
 def _guarded(arguments: list[str]) -> int:
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
-        return _dispatch(arguments)
-    except VaexError as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            traceback.print_exc()
-        print(f"vaex: {error}", file=sys.stderr)
-        return error.exit_code
+        code = _dispatch(arguments)
+        sys.stdout.flush()  # here, where a closed pipe is handled, not at the interpreter's exit
+        return code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        if full:
             traceback.print_exc()
-        text = " ".join(str(error).split())
-        print(f"vaex: {type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)", file=sys.stderr)
-        return 3
+        known = isinstance(error, VaexError)
+        hint = "" if known else " (HYDRA_FULL_ERROR=1 shows where)"
+        text = str(error) if known else f"{type(error).__name__}: {printable(' '.join(str(error).split()))}"
+        print(f"vaex: {text}{hint}", file=sys.stderr)
+        return error.exit_code if known else 3
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -74,39 +78,74 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _train(arguments: list[str]) -> int:
     """Compose and check everything, then let Hydra run it: one job, or a sweep."""
-    from hydra._internal.utils import get_args_parser
-
-    parsed, unknown = get_args_parser().parse_known_args(arguments)
-    if unknown:
-        raise InputError(f"unknown flag {unknown[0]!r}; `vaex --help` and `vaex --hydra-help` list what there is")
+    parsed = _parse(arguments)
+    overrides = set(parsed.overrides)
+    arguments = [*(item for item in arguments if item not in overrides), *parsed.overrides]  # as Hydra wants them
     if parsed.experimental_rerun:
         raise InputError("--experimental-rerun would unpickle a file, which runs code; use `vaex reproduce RUN`")
     if parsed.hydra_help or parsed.shell_completion or parsed.info:
-        return _hydra(arguments, _no_task)
+        return _print_by_hydra(arguments)
     from vaex.compose import compose
 
     command = compose(parsed)
     if parsed.cfg:
-        return _hydra(arguments, _no_task)
+        return _print_by_hydra(arguments)
     from vaex import provenance, train
 
     provenance.set_thread_count()
     return train.train(command, lambda task, extra: _hydra([*arguments, *extra], task))
 
 
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """Hydra's flags and the overrides; raises `InputError` where argparse would print its usage and exit."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        parsed, unknown = parser.parse_known_intermixed_args(arguments)
+    except argparse.ArgumentError as error:
+        raise InputError(f"{error}; `vaex --hydra-help` lists the flags") from error
+    if unknown:
+        raise InputError(f"unknown flag {unknown[0]!r}; `vaex --help` and `vaex --hydra-help` list what there is")
+    return parsed
+
+
 def _hydra(arguments: list[str], task: Callable[[Any], Any]) -> int:
     """Hand the command line to Hydra itself."""
     import hydra
+    from hydra.errors import HydraException
 
     from vaex.compose import conf_directory
 
-    sys.argv = ["vaex", *arguments]
-    hydra.main(config_path=str(conf_directory()), config_name="config", version_base="1.3")(task)()
+    asked = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print before it exits by itself
+    typed, sys.argv = sys.argv, ["vaex", *arguments]
+
+    def as_typed(job: Any) -> Any:
+        sys.argv = typed  # what a manifest records
+        return task(job)
+
+    try:
+        hydra.main(config_path=str(conf_directory()), config_name="config", version_base="1.3")(as_typed)()
+    except HydraException as error:
+        raise InputError(" ".join(str(error).split())) from error
+    finally:
+        sys.argv = typed
+        os.environ["HYDRA_FULL_ERROR"] = asked or "0"
     return 0
 
 
-def _no_task(_: Any) -> None:
-    """For Hydra's flags that print something and run nothing."""
+def _print_by_hydra(arguments: list[str]) -> int:
+    """For Hydra's flags that print something and run nothing: what goes wrong there is the command line."""
+    try:
+        return _hydra(arguments, lambda _: None)
+    except SystemExit as end:
+        return 2 if end.code else 0
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError) as error:
+        raise InputError(" ".join(str(error).split())) from error
 
 
 def _data(arguments: list[str]) -> int:

@@ -6,8 +6,7 @@ each of its errors becomes one line.
 
 import argparse
 import copy
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +19,16 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from vaex import config as configuration
-from vaex import files
+from vaex import files, hydra_errors
 from vaex.config import Config, nearest
 from vaex.errors import ConfigError
+from vaex.hydra_errors import flat_keys
 
 PACKAGE = Path(__file__).parent
 
@@ -54,26 +54,32 @@ def compose(arguments: argparse.Namespace) -> Command:
     """Compose and parse every job; raises `ConfigError`, one line, for the first mistake."""
     with _hydra(arguments) as hydra:
         name = arguments.config_name or "config"
-        mode = _mode(hydra, name, arguments)
         try:
-            master = hydra.compose_config(name, arguments.overrides, mode)
-            if mode is RunMode.MULTIRUN:
-                jobs = [hydra.config_loader.load_sweep_config(master, job) for job in _grid(hydra, master, arguments)]
-            else:
-                _refuse_unasked_sweep(master, arguments)
-                jobs = [master]
+            return _compose(hydra, name, arguments)
         except (HydraException, OmegaConfBaseException, ValueError) as error:  # Hydra raises bare ValueErrors too
-            raise ConfigError(_one_line(error, hydra, name, arguments)) from error
-        parsed = [_parse(job, number) for number, job in enumerate(jobs)]
-        section = master.hydra.sweep if mode is RunMode.MULTIRUN else master.hydra.run
-        own = "hydra.sweep.dir" if mode is RunMode.MULTIRUN else "hydra.run.dir"
-        return Command(
-            jobs=tuple(config for config, _ in parsed),
-            multirun=mode is RunMode.MULTIRUN,
-            directory=Path(section.dir),
-            subdirectories=tuple(subdirectory for _, subdirectory in parsed),
-            directory_is_default=not any(item.lstrip("+").startswith(own) for item in arguments.overrides),
-        )
+            line = hydra_errors.one_line(error, arguments, lambda others: _known_keys(hydra, name, others))
+            raise ConfigError(line) from error
+
+
+def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace) -> Command:
+    mode = RunMode.MULTIRUN if arguments.multirun else hydra.get_mode(name, arguments.overrides) or RunMode.RUN
+    _check_overrides(hydra, arguments.overrides, mode)
+    master = hydra.compose_config(name, arguments.overrides, mode)
+    if mode is RunMode.MULTIRUN:
+        jobs = [hydra.config_loader.load_sweep_config(master, job) for job in _grid(hydra, master, arguments)]
+    else:
+        _refuse_unasked_sweep(master, arguments)
+        jobs = [master]
+    parsed = [_parse(job, number) for number, job in enumerate(jobs)]
+    section = master.hydra.sweep if mode is RunMode.MULTIRUN else master.hydra.run
+    own = "hydra.sweep.dir" if mode is RunMode.MULTIRUN else "hydra.run.dir"
+    return Command(
+        jobs=tuple(config for config, _ in parsed),
+        multirun=mode is RunMode.MULTIRUN,
+        directory=Path(section.dir),
+        subdirectories=tuple(subdirectory for _, subdirectory in parsed),
+        directory_is_default=not any(item.lstrip("+").startswith(own) for item in arguments.overrides),
+    )
 
 
 def plain(job: DictConfig) -> dict[str, Any]:
@@ -120,7 +126,7 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
     for name in path:
         section = section.get(name) if isinstance(section, dict) else None
     if not isinstance(section, dict):
-        raise ConfigError(f"{key}: unknown key{nearest(key, _flat_keys(values))}")
+        raise ConfigError(f"{key}: unknown key{nearest(key, flat_keys(values))}")
     section[last] = value
 
 
@@ -141,13 +147,20 @@ def _hydra(arguments: argparse.Namespace) -> Iterator[Hydra]:
         HydraConfig.instance().cfg = None
 
 
-def _mode(hydra: Hydra, name: str, arguments: argparse.Namespace) -> RunMode:
-    if arguments.multirun:
-        return RunMode.MULTIRUN
-    try:
-        return hydra.get_mode(name, arguments.overrides) or RunMode.RUN
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_one_line(error, hydra, name, arguments)) from error
+def _check_overrides(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:
+    """What Hydra would report without the key, or with advice for other programs."""
+    groups = hydra.config_loader.list_groups("")
+    for item in OverridesParser.create(config_loader=hydra.config_loader).parse_overrides(list(items)):
+        line = item.input_line or ""
+        if item.is_sweep_override():
+            if mode is RunMode.RUN:
+                raise ConfigError(f"{line} is a sweep: run it with `vaex -m {' '.join(items)}`")
+            if not list(item.sweep_string_iterator()):
+                raise ConfigError(f"{item.key_or_group}: {line} matches nothing")
+        elif item.key_or_group in groups and not item.is_delete() and not isinstance(item.value(), str):
+            options = hydra.config_loader.get_group_options(item.key_or_group)
+            listed = f"(options: {', '.join(options)})"
+            raise ConfigError(f"{item.key_or_group}: expected the name of one option, got {line} {listed}")
 
 
 def _grid(hydra: Hydra, master: DictConfig, arguments: argparse.Namespace) -> list[list[str]]:
@@ -156,9 +169,16 @@ def _grid(hydra: Hydra, master: DictConfig, arguments: argparse.Namespace) -> li
     if not str(master.hydra.sweeper._target_).endswith(".BasicSweeper"):
         overrides = [item for item in arguments.overrides if not parser.parse_override(item).is_sweep_override()]
         return [overrides]
-    params = [f"{key}={value}" for key, value in (master.hydra.sweeper.params or {}).items()]
+    swept = dict(master.hydra.sweeper.params or {})
+    for item in parser.parse_overrides(arguments.overrides):
+        if item.key_or_group in swept:  # Hydra would run every combination of the two, most of them twice
+            raise ConfigError(f"{item.key_or_group}: the experiment sweeps it already ({swept[item.key_or_group]})")
+    params = [f"{key}={value}" for key, value in swept.items()]
     overrides = parser.parse_overrides([*params, *arguments.overrides])
-    return [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
+    jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
+    for job in jobs:
+        _check_overrides(hydra, job, None)
+    return jobs
 
 
 def _refuse_unasked_sweep(master: DictConfig, arguments: argparse.Namespace) -> None:
@@ -171,56 +191,15 @@ def _parse(job: DictConfig, number: int) -> tuple[Config, str]:
     with open_dict(job):
         job.hydra.job.id = job.hydra.job.num = number
     HydraConfig.instance().set_config(job)
+    return configuration.parse(plain(job)), str(job.hydra.sweep.subdir)
+
+
+def _known_keys(hydra: Hydra, name: str, overrides: list[str]) -> list[str]:
+    """The keys that these overrides leave to choose from; none when they hold a mistake as well."""
     try:
-        return configuration.parse(plain(job)), str(job.hydra.sweep.subdir)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{getattr(error, 'full_key', None) or 'configuration'}: {_sentence(error)}") from error
-
-
-def _one_line(error: Exception, hydra: Hydra, name: str, arguments: argparse.Namespace) -> str:
-    """Hydra's message without its advice over several lines, with the nearest known key or option."""
-    text = _sentence(error)
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
-        options = list(error.options or [])
-        listed = f" (options: {', '.join(options)})" if options else ""
-        return f"{group or 'config'}: no option {option!r}{nearest(option, options)}{listed}"
-    unknown = re.search(r"Could not (?:override|delete(?: from config)?)\.? ?'([^']+)'", text)
-    if unknown:
-        return _unknown_key(unknown[1], hydra, name, arguments)
-    group = re.search(r"Could not override '([^']+)'\. No match in the defaults list", text)
-    if group:
-        return _unknown_key(group[1], hydra, name, arguments)
-    if isinstance(error, OverrideParseException):
-        return f"malformed override {error.override!r}: {_sentence(error.__cause__ or error)}; expected key=value"
-    key = getattr(error, "full_key", None)
-    return f"{key}: {text}" if key else text
-
-
-def _unknown_key(key: str, hydra: Hydra, name: str, arguments: argparse.Namespace) -> str:
-    others = [item for item in arguments.overrides if re.split(r"[=@]", item.lstrip("+~"))[0] != key]
-    try:
-        known = list(_flat_keys(plain(hydra.compose_config(name, others, RunMode.MULTIRUN))))
-    except Exception:  # another mistake besides this one: the key alone must do
-        known = []
-    prefix, dot, last = key.rpartition(".")
-    section = [choice.rpartition(".")[2] for choice in known if choice.rpartition(".")[0] == prefix]
-    if not section:
-        return f"{key}: unknown key{nearest(key, known)}"
-    listed = ", ".join(prefix + dot + choice for choice in section)
-    return f"{key}: unknown key{nearest(last, section, prefix + dot)} (keys: {listed})"
-
-
-def _flat_keys(values: dict[str, Any], prefix: str = "") -> Iterable[str]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat_keys(value, f"{prefix}{key}.")
-        yield f"{prefix}{key}"
-
-
-def _sentence(error: BaseException) -> str:
-    """An exception's message on one line, without OmegaConf's notes on where it arose."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return "; ".join(
-        line for line in lines if line and not line.startswith(("full_key:", "object_type=", "reference_"))
-    )
+        config = hydra.compose_config(name, overrides, RunMode.MULTIRUN)
+    except (HydraException, OmegaConfBaseException, ValueError):
+        return []
+    values = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(values, dict)
+    return list(flat_keys(values))

@@ -8,11 +8,10 @@ import dataclasses
 import difflib
 import hashlib
 import importlib
-import importlib.util
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, get_type_hints
@@ -20,6 +19,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from vaex import plugins
 from vaex.errors import ConfigError
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -33,6 +33,16 @@ GROUPS = {
     "optimizer": "optimizers",
 }
 """Configuration group -> package of its options."""
+
+FUNCTIONS = {
+    "dataset": ("load",),
+    "model": ("build",),
+    "loss": ("posterior",),
+    "likelihood": ("check", "initial_parameters", "observe", "log_prob", "mean"),
+    "kl_weight": ("numbers", "penalty"),
+    "optimizer": ("direction",),
+}
+"""What the module of an option must define besides `Config`."""
 
 type_of_precision = Literal["float32", "bfloat16", "float16"]
 
@@ -104,30 +114,30 @@ def parse(plain: Mapping[str, Any]) -> Config:
     """The typed configuration of plain, resolved YAML values; raises `ConfigError` naming the first mistake."""
     types = get_type_hints(Config, include_extras=True)
     _refuse_unknown(plain, types, "")
-    plugins = _validate("plugins", types["plugins"], plain)
-    for plugin in plugins:
-        import_plugin(plugin)
+    named = _validate("plugins", types["plugins"], plain)
+    for plugin in named:
+        plugins.load(plugin)
     values = {}
     for key, expected in types.items():
         if key in GROUPS:
-            expected = find(key, _option_name(key, plain), plugins).Config
+            expected = find(key, _option_name(key, plain), named).Config
         values[key] = _validate(key, expected, plain)
     return Config(**values)
 
 
-def find(group: str, name: str, plugins: Iterable[str] = ()) -> ModuleType:
-    """The module that implements an option: ours (`vaex.losses.gamma`), or one from the user's plugins.
+def find(group: str, name: str, named: Iterable[str] = ()) -> ModuleType:
+    """The module that implements an option: ours (`vaex.losses.gamma`), or one from the plugins that the user named.
 
-    A plugin is a package of options (`my_lab.losses`), or one file (`./my_loss.py`, its name is the option's).
-    Raises `ConfigError` for a name that no file has.
+    Raises `ConfigError` for a name that no file has, and for a plugin that lacks what its group needs.
     """
     package = importlib.import_module(f"vaex.{GROUPS[group]}")
     ours = sorted(path.stem for path in Path(package.__path__[0]).glob("[!_]*.py"))
     if name in ours:
         return importlib.import_module(f"{package.__name__}.{name}")
-    for plugin in plugins:
-        module = _option_of(plugin, name)
+    for plugin in named:
+        module = plugins.option(plugin, name)
         if module is not None:
+            _refuse_incomplete(group, module)
             return module
     raise ConfigError(f"{group}.name: no option {name!r}{nearest(name, ours)} (options: {', '.join(ours)})")
 
@@ -138,8 +148,9 @@ def implementation(option: Any) -> ModuleType:
 
 
 def dump(config: Config) -> dict[str, Any]:
-    """The plain values, complete and resolved: `parse(dump(config)) == config`."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    """The plain values, complete and resolved, names of options first: `parse(dump(config)) == config`."""
+    plain = json.loads(json.dumps(dataclasses.asdict(config)))
+    return plain | {group: {"name": plain[group]["name"]} | plain[group] for group in GROUPS}
 
 
 def identity(config: Config) -> str:
@@ -154,6 +165,14 @@ def nearest(word: str, choices: Iterable[str], prefix: str = "") -> str:
     return f"; did you mean {prefix + close[0]!r}?" if close else ""
 
 
+def _refuse_incomplete(group: str, module: ModuleType) -> None:
+    lacking = [name for name in FUNCTIONS[group] if not callable(getattr(module, name, None))]
+    if not dataclasses.is_dataclass(getattr(module, "Config", None)):
+        lacking.insert(0, "a dataclass Config")
+    if lacking:
+        raise ConfigError(f"{group}: {module.__file__} does not define {', '.join(lacking)}")
+
+
 def _option_name(group: str, plain: Mapping[str, Any]) -> str:
     section = plain.get(group)
     if not isinstance(section, Mapping):
@@ -162,37 +181,6 @@ def _option_name(group: str, plain: Mapping[str, Any]) -> str:
     if not isinstance(name, str) or not name.isidentifier():
         raise ConfigError(f"{group}.name: expected the name of an option, got {name!r}")
     return name
-
-
-def import_plugin(plugin: str) -> ModuleType:
-    """The package or file that the user named in `plugins`; raises `ConfigError` when it cannot be imported."""
-    try:
-        return _from_file(Path(plugin)) if plugin.endswith(".py") else importlib.import_module(plugin)
-    except Exception as error:  # it is the user's code: whatever it raises belongs on the user's screen
-        raise ConfigError(f"plugins: {plugin!r} cannot be imported: {type(error).__name__}: {error}") from error
-
-
-def _option_of(plugin: str, name: str) -> ModuleType | None:
-    """The module of option `name` in a plugin, if it has one."""
-    module = import_plugin(plugin)
-    if any((Path(folder) / f"{name}.py").exists() for folder in getattr(module, "__path__", ())):
-        return import_plugin(f"{plugin}.{name}")
-    stem = Path(plugin).stem if plugin.endswith(".py") else plugin.rpartition(".")[2]
-    return module if stem == name else None
-
-
-def _from_file(path: Path) -> ModuleType:
-    module_name = f"vaex_plugin_{path.stem}"
-    loaded = sys.modules.get(module_name)
-    if loaded is not None and loaded.__file__ == str(path.resolve()):
-        return loaded
-    spec = importlib.util.spec_from_file_location(module_name, path.resolve())
-    if spec is None or spec.loader is None:
-        raise ImportError(f"not a Python file: {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # before it runs: dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def _validate(key: str, expected: Any, plain: Mapping[str, Any]) -> Any:
@@ -204,11 +192,22 @@ def _validate(key: str, expected: Any, plain: Mapping[str, Any]) -> Any:
         _refuse_unknown(value, fields, f"{key}.")
     try:
         # Through JSON: strict validation of Python values refuses dict -> dataclass and list -> tuple.
-        return TypeAdapter(expected).validate_json(json.dumps(value), strict=True)
+        parsed = TypeAdapter(expected).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         raise ConfigError(_one_line(key, error)) from error
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{key}: holds something that is no plain value ({error})") from error
+    if not _hashable(parsed):
+        raise ConfigError(f"{key}: its Config must be frozen, with tuples in place of lists and no dicts")
+    return parsed
+
+
+def _hashable(value: Hashable) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _refuse_unknown(section: Mapping[str, Any], known: Iterable[str], prefix: str) -> None:
@@ -227,7 +226,7 @@ EXPECTED = {
     "float_parsing": "a number",
     "bool_type": "true or false",
     "string_type": "text",
-    "tuple_type": "a list, like [1, 2]",
+    "tuple_type": "a list, like [a, b]",
     "finite_number": "a finite number",
     "dataclass_type": "a section of keys",
     "dict_type": "a section of keys",

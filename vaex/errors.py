@@ -6,6 +6,10 @@ class VaexError(Exception):
 
     exit_code = 3
 
+    def __str__(self) -> str:
+        """The message, safe to show: it may quote a file that somebody sent."""
+        return printable(super().__str__())
+
 
 class InputError(VaexError):
     """The user's input is wrong: a configuration, a path, a data file. Exit code 2."""
@@ -23,3 +27,8 @@ class DataError(InputError):
 
 class FetchError(VaexError):
     """Data could not be fetched from any of its sources. Exit code 3."""
+
+
+def printable(text: object) -> str:
+    """Text with every character that a terminal would obey (escape, newline, bidirectional mark) shown as its code."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

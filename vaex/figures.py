@@ -1,5 +1,6 @@
 """The pictures of a run: reconstructions, samples, curves. Plain files, drawn without a display."""
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,17 +8,23 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image, PngImagePlugin
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+from PIL import Image, ImageDraw, ImageFont
 
 from vaex import files
 
-GRID_COLUMNS = 12
-GAP = 2
-"""Pixels of white between two images of a grid, before enlargement."""
+COLUMNS = 12
+"""Images in a row of a grid."""
+
+SIZE, GAP, MARGIN, TEXT = 112, 4, 16, 16
+"""Pixels: of an image once enlarged (about), between images, around the grid, of a letter."""
 
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#666666"
+
+Images = Float[np.ndarray, "_ H W C"]
 
 
 def draw(
@@ -31,92 +38,109 @@ def draw(
     """Write the three PNGs to `directory`/figures; returns them by name."""
     folder = directory / "figures"
     folder.mkdir(exist_ok=True)
-    paths = {name: folder / f"{name}.png" for name in ("reconstructions", "samples", "curves")}
-    pairs = [image for pair in zip(originals, reconstructions, strict=True) for image in pair]
-    ordered = _pairs_above_each_other(pairs)
-    _save_grid(paths["reconstructions"], ordered, "originals above their reconstructions")
-    _save_grid(paths["samples"], list(samples), "samples from the prior")
-    curves(rows, title).savefig(paths["curves"], dpi=110)
-    return paths
+    parts = range(0, len(originals), COLUMNS)
+    pairs = [(originals[k : k + COLUMNS], reconstructions[k : k + COLUMNS]) for k in parts]
+    heading = f"validation images above their reconstructions, epoch {len(rows)}"
+    drawn = [samples[k : k + COLUMNS] for k in range(0, len(samples), COLUMNS)]
+    pictures = {
+        "reconstructions": _png(grid(pairs, heading)),
+        "samples": _png(grid([drawn], f"samples from the prior, epoch {len(rows)}")),
+        "curves": curves_png(rows, title),
+    }
+    for name, content in pictures.items():
+        files.write(folder / f"{name}.png", content)
+    return {name: folder / f"{name}.png" for name in pictures}
+
+
+def grid(groups: Sequence[Sequence[Images]], heading: str) -> Image.Image:
+    """Rows of images under a heading, the rows of a group close together; pixels are enlarged, never smoothed."""
+    shape = groups[0][0].shape[1:3]
+    scale = max(1, round(SIZE / max(shape)))
+    height, width = (side * scale + GAP for side in shape)
+    columns = max(len(row) for rows in groups for row in rows)
+    between = 3 * GAP
+    total = sum(len(rows) for rows in groups) * height + (len(groups) - 1) * between
+    size = columns * width + 2 * MARGIN, total + 3 * MARGIN + TEXT
+    canvas = Image.new("RGB", size, "white")
+    ImageDraw.Draw(canvas).text((MARGIN, MARGIN), heading, GREY, ImageFont.load_default(TEXT))
+    top = 2 * MARGIN + TEXT
+    for rows in groups:
+        for row in rows:
+            for column, image in enumerate(row):
+                canvas.paste(_enlarged(image, scale), (MARGIN + column * width, top))
+            top += height
+        top += between
+    return canvas
+
+
+def curves_png(rows: Sequence[dict[str, Any]], title: str) -> bytes:
+    """The curves as the content of a PNG file."""
+    buffer = io.BytesIO()
+    curves(rows, title).savefig(buffer, dpi=110, format="png")
+    return buffer.getvalue()
 
 
 def curves(rows: Sequence[dict[str, Any]], title: str) -> Figure:
-    """ELBO, its two terms, the KL of each latent and the gradient norm over the epochs; nats per image."""
-    figure = Figure(figsize=(11, 7.2), layout="constrained")
+    """ELBO, its two terms, the KL of each latent, σ and the gradient norm over the epochs; nats per image."""
+    figure = Figure(figsize=(13, 7), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2)
-    epochs = [row["epoch"] for row in rows]
-    for split, color in (("train", BLUE), ("valid", ORANGE)):
-        _line(axes[0, 0], epochs, rows, f"{split}/elbo", split, color)
-        _line(axes[0, 1], epochs, rows, f"{split}/reconstruction", f"{split} reconstruction", color)
-    _axis(axes[0, 0], "ELBO", "nats per image (higher is better)")
-    _axis(axes[0, 1], "Reconstruction and KL", "nats per image")
-    beside = axes[0, 1].twinx()
-    _line(beside, epochs, rows, "valid/kl", "valid KL (right axis)", GREEN)
-    beside.set_ylabel("KL, nats", color=GREEN)
-    beside.spines["top"].set_visible(False)
-    lines = axes[0, 1].get_lines() + beside.get_lines()
-    axes[0, 1].legend(lines, [line.get_label() for line in lines], frameon=False)
-    axes[0, 0].legend(frameon=False)
-    _kl_per_latent(axes[1, 0], rows)
-    _line(axes[1, 1], epochs, rows, "grad_norm_max", "largest", ORANGE)
-    _line(axes[1, 1], epochs, rows, "grad_norm_mean", "mean", BLUE)
-    _axis(axes[1, 1], "Gradient norm", "global 2-norm, before clipping")
-    axes[1, 1].set_yscale("log")
-    axes[1, 1].legend(frameon=False)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=GREY)
+    axes = figure.subplots(2, 3)
+    for axis, term, name in zip(
+        axes[0], ("elbo", "reconstruction", "kl"), ("ELBO", "Reconstruction", "KL"), strict=True
+    ):
+        _lines(axis, rows, {f"train/{term}": ("train", BLUE), f"valid/{term}": ("valid", ORANGE)})
+        _decorate(axis, name, "nats per image" + (", higher is better" if term == "elbo" else ""))
+    _kl_per_latent(axes[1, 0], rows[-1])
+    sigmas = {"sigma_max": ("largest", ORANGE), "sigma_mean": ("mean", BLUE), "sigma_min": ("smallest", GREEN)}
+    _lines(axes[1, 1], rows, sigmas)
+    _decorate(axes[1, 1], "σ of the posterior", "|σ|", log=True)
+    norms = {"grad_norm_max": ("largest", ORANGE), "grad_norm_mean": ("mean", BLUE)}
+    _lines(axes[1, 2], rows, norms)
+    _decorate(axes[1, 2], "Gradient norm", "global 2-norm, before clipping", log=True)
+    figure.suptitle(title[:140], x=0.01, ha="left", fontsize=11, color=GREY, parse_math=False)
     return figure
 
 
-def _kl_per_latent(axis: Any, rows: Sequence[dict[str, Any]]) -> None:
-    kl = sorted((value if value is not None else math.nan for value in rows[-1]["valid/kl_per_latent"]), reverse=True)
+def _kl_per_latent(axis: Axes, row: dict[str, Any]) -> None:
+    """Bars, largest first; grey ones are not active."""
+    kl = sorted((value if value is not None else math.nan for value in row["valid/kl_per_latent"]), reverse=True)
     axis.bar(range(1, len(kl) + 1), kl, color=[GREEN if value > 0.01 else GREY for value in kl])
-    _axis(axis, f"KL of each latent, epoch {rows[-1]['epoch']}: {rows[-1]['active_latents']} active", "nats")
+    _decorate(axis, f"KL of each latent, {row['active_latents']} of {len(kl)} active", "nats")
     axis.set_xlabel("latents, largest first")
-    axis.xaxis.get_major_locator().set_params(integer=True)
 
 
-def _line(axis: Any, epochs: list[int], rows: Sequence[dict[str, Any]], key: str, label: str, color: str) -> None:
-    values = [math.nan if row[key] is None else row[key] for row in rows]
-    axis.plot(epochs, values, label=label, color=color, marker="o" if len(rows) < 40 else None, markersize=3)
+def _lines(axis: Axes, rows: Sequence[dict[str, Any]], keys: dict[str, tuple[str, str]]) -> None:
+    """One line a key, with its label and color."""
+    epochs = [row["epoch"] for row in rows]
+    for key, (label, color) in keys.items():
+        values = [math.nan if row[key] is None else row[key] for row in rows]
+        axis.plot(epochs, values, label=label, color=color, marker="o" if len(rows) < 40 else None, markersize=3)
+    axis.legend(frameon=False)
 
 
-def _axis(axis: Any, title: str, ylabel: str) -> None:
+def _decorate(axis: Axes, title: str, ylabel: str, log: bool = False) -> None:
     axis.set_title(title, loc="left", fontsize=11)
     axis.set_ylabel(ylabel)
     axis.set_xlabel("epoch")
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if log and any(value > 0 for line in axis.get_lines() for value in np.asarray(line.get_ydata())):
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_formatter("")
 
 
-def _pairs_above_each_other(pairs: list[np.ndarray]) -> list[np.ndarray]:
-    ordered = []
-    for start in range(0, len(pairs), 2 * GRID_COLUMNS):
-        block = pairs[start : start + 2 * GRID_COLUMNS]
-        ordered += block[0::2] + block[1::2]
-    return ordered
+def _enlarged(image: Float[np.ndarray, "H W C"], scale: int) -> Image.Image:
+    """Grey or RGB; of any other number of channels the first."""
+    shown = image if image.shape[2] == 3 else image[..., 0]
+    values = (np.nan_to_num(np.clip(shown, 0, 1)) * 255 + 0.5).astype(np.uint8)
+    return Image.fromarray(values).resize((values.shape[1] * scale, values.shape[0] * scale), Image.Resampling.NEAREST)
 
 
-def _save_grid(path: Path, images: list[Float[np.ndarray, "H W C"]], description: str) -> None:
-    """Images in rows of twelve, white between them, enlarged to whole multiples so that pixels stay square."""
-    height, width, channels = images[0].shape
-    columns = min(GRID_COLUMNS, len(images))
-    rows = -(-len(images) // columns)
-    shape = (rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3)
-    canvas = np.ones(shape, np.float32)
-    for index, image in enumerate(images):
-        top, left = (GAP + place * (size + GAP) for place, size in zip(divmod(index, columns), (height, width)))  # noqa
-        shown = image if channels in (1, 3) else image[..., :1]
-        canvas[top : top + height, left : left + width] = np.nan_to_num(np.clip(shown, 0, 1))
-    picture = Image.fromarray((canvas * 255 + 0.5).astype(np.uint8))
-    scale = max(1, round(900 / shape[1]))
-    information = PngImagePlugin.PngInfo()
-    information.add_text("Description", description)
-    path.parent.mkdir(exist_ok=True)
-    enlarged = picture.resize((shape[1] * scale, shape[0] * scale), Image.Resampling.NEAREST)
-    temporary = path.with_suffix(".tmp.png")
-    enlarged.save(temporary, pnginfo=information)
-    temporary.replace(path)
-    files.sync_directory(path.parent)
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "png")
+    return buffer.getvalue()

@@ -1,5 +1,6 @@
 """Files that are either whole or absent: written under a temporary name, flushed to the disk, renamed."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -12,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from vaex.errors import InputError
+from vaex.errors import InputError, VaexError
 
 
 def write(path: Path, content: bytes) -> None:
@@ -49,10 +50,17 @@ def write_yaml(path: Path, value: Any) -> None:
     write(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True).encode())
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a regular file; a pipe or a device, which may block or never end, is an `OSError`."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file")
+    return path.read_bytes()
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; raises `InputError` naming the file when it holds anything else."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_bytes(path))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
     if not isinstance(value, dict):
@@ -61,14 +69,23 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file (plain data only); raises `InputError` naming the file otherwise."""
+    """The mapping in a YAML file (plain data, no aliases); raises `InputError` naming the file otherwise."""
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.load(read_bytes(path).decode(), _Plain)  # a SafeLoader
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as YAML: {first_line(error)}") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a mapping of keys to values")
     return value
+
+
+class _Plain(yaml.SafeLoader):
+    """Refuses aliases: a few lines of them can stand for more values than there is memory."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not accepted")
+        return super().compose_node(parent, index)
 
 
 def first_line(error: BaseException) -> str:
@@ -86,9 +103,15 @@ def sha256(content: bytes) -> str:
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Hold the run directory: the kernel's lock on `.lock`, which dies with its process."""
-    with (directory / ".lock").open("w") as file:
+    try:
+        file = (directory / ".lock").open("a")
+    except OSError as error:
+        raise VaexError(f"{directory}: cannot be written to ({first_line(error)})") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"{directory}: another process is training here; wait for it or stop it") from error
+        except OSError as error:
+            raise VaexError(f"{directory}: cannot be locked ({first_line(error)})") from error
         yield

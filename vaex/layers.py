@@ -44,7 +44,7 @@ def dense(
     )
 
 
-def patches(x: Float[Array, "*batch H W C"], stride: int) -> Float[Array, "*batch h w 9C"]:
+def patches(x: Float[Array, "*batch H W C"], stride: int) -> Float[Array, "*batch h w 9*C"]:
     """All 3x3 neighbourhoods of the zero-padded image, `stride` pixels apart, channels last."""
     padding = [(0, 0)] * (x.ndim - 3) + [(1, 1), (1, 1), (0, 0)]
     height, width = x.shape[-3:-1]
@@ -57,7 +57,7 @@ def patches(x: Float[Array, "*batch H W C"], stride: int) -> Float[Array, "*batc
     return jnp.concatenate(slices, axis=-1)
 
 
-def depth_to_space(x: Float[Array, "*batch h w 4C"]) -> Float[Array, "*batch 2h 2w C"]:
+def depth_to_space(x: Float[Array, "*batch h w channels"]) -> Float[Array, "*batch 2*h 2*w channels//4"]:
     """Twice the height and width from a quarter of the channels (Shi et al. 2016, sub-pixel convolution)."""
     *batch, h, w, channels = x.shape
     x = x.reshape(*batch, h, w, 2, 2, channels // 4)

@@ -16,9 +16,11 @@ from vaex import config as configuration
 from vaex.compiled import Compiled
 from vaex.config import Config, implementation
 from vaex.dataset import Dataset
-from vaex.recorder import Progress, Recorder
+from vaex.progress import Progress, restore
+from vaex.recorder import Recorder
 from vaex.step import TrainState
 from vaex.terminal import Display
+from vaex.tracking import Tracker
 
 log = logging.getLogger("vaex")
 
@@ -61,17 +63,26 @@ class Run:
         self.pixels = int(np.prod(self.program.shape))
 
     def train(self) -> dict[str, Any]:
-        """Open, epochs, close."""
+        """Open, epochs, close; the tracker is told how it ended, whatever happens."""
         functions = Compiled(self.program, self.hyper, self.dataset)
         run_id = self.recorder.go_on() if self.job.resumed else self.recorder.begin(self.dataset.digest)
         tracker = tracking.open_tracker(self.config.tracking, self.directory, self.job.group, run_id)
         tracker.start(configuration.dump(self.config))
+        try:
+            summary = self._train(functions, tracker, run_id)
+        except BaseException:
+            tracker.finish({"status": "failed"})
+            raise
+        tracker.finish(metrics.finite_or_null(summary))
+        log.info("run %s is %s", run_id, summary["status"])
+        return summary
+
+    def _train(self, functions: Compiled, tracker: Tracker, run_id: str) -> dict[str, Any]:
         state, progress = compiled.init(self.program, self.hyper.seed), Progress(run_id)
         if self.job.resumed:
             state, progress = restore(self.directory, state, run_id)
         progress.started = time.monotonic()
         epochs, saved = self.config.training.epochs, len(progress.rows)
-        self.display.start(self.job.label, self.directory, saved, epochs)
         log.info("run %s starts after epoch %d", run_id, saved)
         images = {name: jax.device_put(getattr(self.dataset, name).images) for name in ("train", "valid")}
         while len(progress.rows) < epochs and not self.stop.signal and not bool(state.frozen):
@@ -89,10 +100,14 @@ class Run:
         model = _host_arrays(state.parameters["model"]) | _host_arrays({"likelihood": state.parameters["likelihood"]})
         self.recorder.finish(summary, model)
         if progress.rows and not self.stop.signal:
-            tracker.images(self._figures(state.parameters, progress))
-        tracker.finish(metrics.finite_or_null(summary))
-        log.info("run %s is %s", run_id, summary["status"])
+            self._draw(tracker, state.parameters, progress)
         return summary
+
+    def _draw(self, tracker: Tracker, parameters: PyTree, progress: Progress) -> None:
+        try:
+            tracker.images(self._figures(parameters, progress))
+        except Exception as error:  # the results are on disk by now: a picture must not cost them
+            log.warning("%s: no figures (%s: %s)", self.directory, type(error).__name__, files.first_line(error))
 
     def _epoch(
         self, functions: Compiled, images: dict[str, jax.Array], state: TrainState, progress: Progress
@@ -157,30 +172,6 @@ class Run:
             np.asarray(drawn),
             self.job.label,
         )
-
-
-def restore(directory: Path, fresh: TrainState, run_id: str) -> tuple[TrainState, Progress]:
-    """State and progress of the newest checkpoint that is whole; metrics.jsonl is cut back to it."""
-    path = directory / "metrics.jsonl"
-    rows = metrics.read_rows(path) if path.exists() else []
-    found = checkpoint.newest(directory, range(1, len(rows) + 1))
-    if found is None:
-        path.unlink(missing_ok=True)
-        return fresh, Progress(run_id)
-    arrays, record = found
-    rows = rows[: record["epoch"]]
-    files.write(path, "".join(map(metrics.as_line, rows)).encode())
-    steps = {name: array[: record["steps"]] for name, array in metrics.read_steps(directory / "steps.npz").items()}
-    state = checkpoint.unflatten(jax.eval_shape(lambda: fresh), arrays, checkpoint.path_of(directory, record["epoch"]))
-    progress = Progress(
-        run_id=record["run_id"],
-        rows=rows,
-        steps=[steps | {"taken": np.ones(record["steps"], bool)}],
-        best_epoch=record["best_epoch"],
-        best_elbo=-np.inf if record["best_elbo"] is None else record["best_elbo"],
-        earlier_seconds=record["seconds"],
-    )
-    return jax.tree.map(jax.device_put, state), progress
 
 
 def image_shape(dataset: Dataset) -> tuple[int, int, int]:

@@ -4,7 +4,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,19 +118,22 @@ def digest(row: Row) -> str:
 def read_rows(path: Path) -> list[Row]:
     """The rows of a metrics.jsonl, in order; an unfinished last line is left out, anything else is an `InputError`."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        content = files.read_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: {files.first_line(error)}") from error
-    rows = []
-    for number, line in enumerate(lines[:-1], start=1):
+    return list(parse_rows(content, path))
+
+
+def parse_rows(content: bytes, path: Path) -> Iterator[Row]:
+    """The rows in the content of a metrics.jsonl, one by one up to the first that is none."""
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
-            row = json.loads(line)
+            row = json.loads(line, parse_constant=lambda _: None)  # NaN and infinity, which we write as null
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: line {number} is not JSON") from error
         if not isinstance(row, dict) or row.get("epoch") != number:
             raise InputError(f"{path}: line {number} is not the row of epoch {number}")
-        rows.append(row)
-    return rows
+        yield row
 
 
 def steps_bytes(epochs: Sequence[Mapping[str, Num[np.ndarray, " steps"]]]) -> bytes:
@@ -147,23 +150,29 @@ def steps_bytes(epochs: Sequence[Mapping[str, Num[np.ndarray, " steps"]]]) -> by
 def read_steps(path: Path) -> dict[str, Float[np.ndarray, " steps"]]:
     """The arrays of a steps.npz; never unpickles, raises `InputError` naming the file when it is not one."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return {name: _read_member(archive, name) for name in STEP_COLUMNS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        with zipfile.ZipFile(io.BytesIO(files.read_bytes(path))) as archive:
+            columns = {name: _read_member(archive, name, path.stat().st_size) for name in STEP_COLUMNS}
+    except (OSError, ValueError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a readable steps.npz: {files.first_line(error)}") from error
+    if len({len(column) for column in columns.values()}) != 1:
+        raise InputError(f"{path}: its arrays are not of one length")
+    return columns
 
 
-def _read_member(archive: zipfile.ZipFile, name: str) -> Float[np.ndarray, " steps"]:
-    """One float32 vector; its declared length must match the bytes that are there, before any is allocated."""
+def _read_member(archive: zipfile.ZipFile, name: str, limit: int) -> Float[np.ndarray, " steps"]:
+    """One float32 vector, its header exactly as `steps_bytes` writes it, so that no declared size is believed."""
     info = archive.getinfo(f"{name}.npy")
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size > archive.fp.seek(0, io.SEEK_END):  # type: ignore
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size > limit:
         raise ValueError(f"{name} is compressed or longer than the file")
-    content = io.BytesIO(archive.read(info))
-    version = np.lib.format.read_magic(content)
-    if version != (1, 0):
-        raise ValueError(f"{name} has an unknown format version")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(content)
-    data = content.read()
-    if dtype != np.float32 or len(shape) != 1 or shape[0] * 4 != len(data):
+    content = archive.read(info)
+    values = np.frombuffer(content, np.float32, offset=len(_header(0)))
+    if not content.startswith(_header(len(values))):
         raise ValueError(f"{name} is not a float32 vector of its declared length")
-    return np.frombuffer(data, np.float32)
+    return values
+
+
+def _header(count: int) -> bytes:
+    """The .npy header of a float32 vector."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": (count,)})
+    return buffer.getvalue()

@@ -7,11 +7,13 @@ import shlex
 import subprocess
 import sys
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from vaex import files
+from vaex.errors import printable
 
 DISTRIBUTIONS = (
     "vaex-experiments", "jax", "jaxlib", "jax-cuda13-plugin", "flax", "optax", "numpy", "scipy", "hydra-core",
@@ -19,8 +21,15 @@ DISTRIBUTIONS = (
 )  # fmt: skip
 """Installed packages whose version can change a result or a file."""
 
-NUMERIC_VARIABLES = ("NPROC", "XLA_", "JAX_", "TF_", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE")
+NUMERIC_VARIABLES = (
+    "NPROC", "XLA_", "JAX_", "TF_XLA_FLAGS", "TF_CUDNN_", "TF_ENABLE_ONEDNN_OPTS", "OMP_NUM_THREADS",
+    "CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE",
+)  # fmt: skip
 """Environment variables, or their beginnings, that can change a result."""
+
+
+MOST_THREADS = 1024
+"""No manifest can ask for more threads or devices."""
 
 
 def set_thread_count(count: int | None = None) -> None:
@@ -33,18 +42,37 @@ def set_thread_count(count: int | None = None) -> None:
     os.environ.setdefault("NPROC", str(len(os.sched_getaffinity(0))))
 
 
+def restore(manifest: dict[str, Any]) -> None:
+    """Set the counts of threads and CPU devices that a manifest names, before JAX starts its backend."""
+    environment = manifest.get("environment")
+    then = environment if isinstance(environment, dict) else {}
+    threads, devices = then.get("threads"), then.get("devices")
+    set_thread_count(threads if isinstance(threads, int) and 1 <= threads <= MOST_THREADS else None)
+    if isinstance(devices, list) and 1 < len(devices) <= MOST_THREADS and set(map(str, devices)) == {"cpu"}:
+        import jax  # late, as below
+
+        jax.config.update("jax_num_cpu_devices", len(devices))
+
+
 def manifest(dataset_sha256: str, directory: Path, run_id: str, seed: int) -> dict[str, Any]:
     """The content of manifest.json; the source's uncommitted changes are saved in `directory` as code.diff."""
+    diff = _diff()
+    if diff:
+        files.write(directory / "code.diff", diff)
     return {
         "format": 1,
         "run_id": run_id,
         "seed": seed,
         "dataset_sha256": dataset_sha256,
-        "environment": environment(),
-        "code": _code(directory),
+        **surroundings(),
         "segments": [segment()],
         "pack": [],
     }
+
+
+def surroundings() -> dict[str, Any]:
+    """What decides the numbers besides configuration and data: `environment`, and the version of the `code`."""
+    return {"environment": environment(), "code": _code()}
 
 
 def segment() -> dict[str, Any]:
@@ -67,19 +95,28 @@ def environment() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "devices": [str(getattr(device, "device_kind", device)) for device in jax.devices()],
         "threads": int(os.environ.get("NPROC", "0")),
-        "variables": {key: value for key, value in sorted(os.environ.items()) if key.startswith(NUMERIC_VARIABLES)},
+        "variables": {
+            key: value
+            for key, value in sorted(os.environ.items())
+            if key.startswith(NUMERIC_VARIABLES) and "_CACHE" not in key
+        },
     }
 
 
-def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """`jax: 0.10.2 then, 0.12.0 now`, for every entry that differs."""
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """`versions.jax: 0.10.2 then, 0.12.0 now`, for every entry that differs; safe to show."""
     flat_then, flat_now = (dict(_flatten(side)) for side in (then, now))
-    keys = sorted(flat_then.keys() | flat_now.keys())
     return [
-        f"{key}: {flat_then.get(key)} then, {flat_now.get(key)} now"
-        for key in keys
+        printable(f"{key}: {flat_then.get(key)} then, {flat_now.get(key)} now")
+        for key in dict.fromkeys((*flat_then, *flat_now))
         if flat_then.get(key) != flat_now.get(key)
     ]
+
+
+def changes(manifest: Mapping[str, Any]) -> list[str]:
+    """What is not as it was when a manifest was written; nothing can be said about one that lacks it."""
+    now = surroundings()
+    return differences({key: manifest.get(key, now[key]) for key in now}, now)
 
 
 def new_id() -> str:
@@ -102,15 +139,17 @@ def _cpu_model() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _code(directory: Path) -> dict[str, str | None]:
+def _code() -> dict[str, str | None]:
     """Commit and uncommitted changes of the checkout that vaex runs from; nulls for an installed package."""
-    commit = _git("rev-parse", "HEAD")
-    if commit is None:
-        return {"commit": None, "diff_sha256": None}
-    diff = _git("diff", "HEAD", "--", "vaex", "conf") or b""
-    if diff:
-        files.write(directory / "code.diff", diff)
-    return {"commit": commit.decode().strip(), "diff_sha256": files.sha256(diff) if diff else None}
+    commit, diff = _git("rev-parse", "HEAD"), _diff()
+    return {
+        "commit": commit.decode().strip() if commit else None,
+        "diff_sha256": files.sha256(diff) if diff else None,
+    }
+
+
+def _diff() -> bytes | None:
+    return _git("diff", "HEAD", "--", "vaex", "conf")
 
 
 def _git(*arguments: str) -> bytes | None:

@@ -1,59 +1,24 @@
-"""`vaex reproduce RUN`: run it again from what is on disk, and say whether it came out the same.
+"""`vaex reproduce RUN`: run it again from what is on disk, and say whether it came out the same (see verdict.py).
 
-*identical*: every metric of every epoch, every step and every parameter, bit for bit.
-*equal within tolerance*: the first five losses within 1e-5 relative, and the final ELBOs within 0.5 %. Training is
-chaotic (a difference of 1e-7 grows to 1e-2 nats within 80 steps), so more cannot be asked of another machine; the band
-is about what two seeds of the book's run differ by.
-*different*: anything else, with the first step, epoch and metric that differ.
-
-Nothing is executed from the directory: configuration is data, arrays are safetensors or npz without pickle, plugins
-must be named again.
+Nothing is executed from the directory: its configuration is data, and plugins must be named again.
 """
 
-import logging
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from vaex import compose, files, metrics, provenance
+from vaex import compose, files, provenance, tracking
 from vaex import config as configuration
+from vaex.alterations import find_altered
 from vaex.config import Config
-from vaex.errors import InputError
+from vaex.errors import InputError, printable
 from vaex.resume import parse_saved
-
-log = logging.getLogger("vaex")
+from vaex.verdict import Recorded, Verdict, compare, read_recorded
 
 NO_VARIATION = ("plugins", "tracking", "checkpoint", "hydra.run.dir")
-FIRST_STEPS, FIRST_RELATIVE, BAND = 5, 1e-5, 0.005
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """What a run left of its results; None for what is not there."""
-
-    directory: Path
-    manifest: dict[str, Any]
-    summary: dict[str, Any] | None
-    rows: list[metrics.Row]
-    steps: dict[str, np.ndarray] | None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """`identical`, `equal within tolerance` or `different`, and why."""
-
-    name: str
-    reasons: tuple[str, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """0 same, 1 different."""
-        return 1 if self.name == "different" else 0
+SHOWN = ("status", "epoch", "train/elbo", "valid/elbo", "valid/reconstruction", "valid/kl", "test/elbo")
+"""Values of a variation that stand beside the original's."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -64,184 +29,89 @@ def main(arguments: Sequence[str]) -> int:
     file = path / "config.yaml" if path.is_dir() else path
     saved = files.read_yaml(file)
     values, keys = compose.override(saved, overrides)
-    mode = [item for item in overrides if item.startswith("tracking.mode")]
-    if isinstance(values.get("tracking"), dict) and not mode:
+    if isinstance(values.get("tracking"), dict) and "tracking.mode" not in keys:
         values["tracking"]["mode"] = None  # a run that somebody sent does not decide that something goes online
     original = parse_saved(file.parent, saved | {"plugins": values.get("plugins")}, keys)
-    config = parse_saved(file.parent, values, keys)
-    varied = [key for key in keys if not any(key == same or key.startswith(f"{same}.") for same in NO_VARIATION)]
-    recorded = read_recorded(file.parent)
-    if not varied:
-        altered = find_altered(recorded, original)
-        if altered:
-            return _tell(Verdict("different", altered), None)
-    return _again(config, recorded, varied, overrides)
+    config = tracking.resolved(parse_saved(file.parent, values, keys))
+    manifest = files.read_json(file.parent / "manifest.json") if (file.parent / "manifest.json").exists() else {}
+    if any(not key.startswith(NO_VARIATION) for key in keys):
+        return _vary(file.parent, manifest, original, config, overrides)
+    altered = find_altered(file.parent, manifest, original)
+    if altered:
+        return _tell(Verdict("different", altered))
+    return _repeat(file.parent, manifest, config, overrides)
 
 
-def read_recorded(directory: Path) -> Recorded:
-    """The results in a run directory, as far as they are there; what is there and unreadable raises `InputError`."""
-
-    def read(name: str, reader: Any, absent: Any) -> Any:
-        return reader(directory / name) if (directory / name).exists() else absent
-
-    return Recorded(
-        directory=directory,
-        manifest=read("manifest.json", files.read_json, {}),
-        summary=read("summary.json", files.read_json, None),
-        rows=read("metrics.jsonl", metrics.read_rows, []),
-        steps=read("steps.npz", metrics.read_steps, None),
-    )
-
-
-def find_altered(recorded: Recorded, config: Config) -> tuple[str, ...]:
-    """What does not have the digest that the summary recorded for it, told without running anything."""
-    summary = recorded.summary
-    if not summary or "identity" not in summary:
-        return ()
-    found = []
-    if configuration.identity(config) != summary["identity"]:
-        found.append("config.yaml was altered after the run")
-    if recorded.manifest and recorded.manifest.get("dataset_sha256") != summary.get("dataset_sha256"):
-        found.append("the dataset's digest in manifest.json is not the one in summary.json")
-    epoch = first_altered_epoch(recorded.rows, summary.get("epoch_sha256", []))
-    if recorded.rows and epoch:
-        found.append(f"metrics.jsonl was altered, first at epoch {epoch}")
-    if recorded.steps is not None and steps_digest(recorded.steps) != summary.get("steps_sha256"):
-        found.append("steps.npz was altered")
-    model = recorded.directory / "model.safetensors"
-    if model.exists() and files.sha256(model.read_bytes()) != summary.get("parameters_sha256"):
-        found.append("model.safetensors was altered")
-    return tuple(found)
-
-
-def first_altered_epoch(rows: Sequence[metrics.Row], digests: Sequence[str]) -> int | None:
-    """The first epoch whose row does not have its recorded digest, or that one of the two lacks."""
-    for index in range(max(len(rows), len(digests))):
-        if index >= len(rows) or index >= len(digests) or metrics.digest(rows[index]) != digests[index]:
-            return index + 1
-    return None
-
-
-def steps_digest(steps: dict[str, np.ndarray]) -> str:
-    """The digest that summary.json holds of steps.npz."""
-    everything = {"taken": np.ones(len(steps["loss"]), bool)}
-    return files.sha256(metrics.steps_bytes([steps | everything]))
-
-
-def compare(then: Recorded, now: Recorded, differences: Sequence[str]) -> Verdict:
-    """The verdict on two recorded runs of one configuration."""
-    assert then.summary is not None
-    assert now.summary is not None
-    assert now.steps is not None
-    count = min(len(then.rows), len(now.rows)) if then.summary["status"] == "interrupted" else None
-    rows = now.rows[:count]
-    epoch = first_altered_epoch(rows, [metrics.digest(row) for row in then.rows])
-    if epoch is None and (count is not None or _same_parts(then.summary, now.summary)):
-        return Verdict(
-            "identical", (f"first {count} epochs; the original was interrupted",) if count is not None else ()
-        )
-    reasons = [_first_difference(then, now, epoch)]
-    if then.steps is not None and _within_tolerance(then, now):
-        return Verdict("equal within tolerance", tuple(reasons))
-    cause = "; ".join(differences) or "none of the recorded ones: the code, or a setting outside the manifest"
-    return Verdict("different", (*reasons, f"differences of the environment: {cause}"))
-
-
-def _again(config: Config, recorded: Recorded, varied: list[str], overrides: list[str]) -> int:
-    provenance.set_thread_count(recorded.manifest.get("environment", {}).get("threads"))
+def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides: list[str]) -> int:
+    """Run it again and compare."""
+    then = read_recorded(original)
+    provenance.restore(manifest)
     from vaex import run  # late: with it comes jax, after the thread count is set
+
+    run.check(config)
+    expected = manifest.get("dataset_sha256")
+    if expected and run.load(config.dataset).digest != expected:
+        return _tell(Verdict("different", ("the dataset here is not the one of the run (SHA-256 differs)",)))
+    changes = provenance.changes(manifest)
+    for line in changes:
+        print(f"not as then: {line}")
+    directory, code = _run(original, config, overrides)
+    if code > 1:
+        return code
+    if not then.rows and not then.summary:
+        print("nothing was recorded to compare with: this is a first run of the configuration")
+        return code
+    return _tell(compare(then, read_recorded(directory), changes), directory, original, changes)
+
+
+def _vary(original: Path, manifest: dict[str, Any], before: Config, config: Config, overrides: list[str]) -> int:
+    """Run it otherwise and show both results side by side."""
+    then = read_recorded(original)
+    provenance.restore(manifest)
+    from vaex import run
+
+    run.check(config)
+    changed = provenance.differences(configuration.dump(before), configuration.dump(config))
+    print("\n".join(["a variation:", *(f"  {line}" for line in changed)]))
+    directory, code = _run(original, config, overrides)
+    if code > 1:
+        return code
+    _side_by_side(then, read_recorded(directory))
+    content = {"original": str(original), "verdict": None, "overrides": overrides, "changed": changed}
+    files.write_json(directory / "reproduce.json", content)
+    return code
+
+
+def _run(original: Path, config: Config, overrides: list[str]) -> tuple[Path, int]:
+    """Train in a new directory; returns it and the exit code."""
+    from vaex import run
     from vaex.recorder import refuse_existing
     from vaex.train import EXIT_CODES, reserve
 
-    run.check(config)
-    expected = recorded.manifest.get("dataset_sha256")
-    if not varied and expected and run.load(config.dataset).digest != expected:
-        return _tell(Verdict("different", ("the dataset here is not the one of the run (SHA-256 differs)",)), None)
-    differences = provenance.differences(recorded.manifest.get("environment", {}), provenance.environment())
-    if recorded.manifest:
-        for line in differences:
-            print(f"environment: {line}")
-    chosen = next((item.partition("=")[2] for item in overrides if item.startswith("hydra.run.dir=")), None)
-    default = datetime.now().strftime("outputs/%Y-%m-%d/%H-%M-%S")
-    directory = Path(chosen) if chosen else reserve(Path(default))
+    chosen = [item.partition("=")[2].strip("'\"") for item in overrides if item.startswith("hydra.run.dir=")]
+    directory = Path(chosen[-1]) if chosen else reserve(Path(datetime.now().strftime("outputs/%Y-%m-%d/%H-%M-%S")))
     refuse_existing(directory)
-    outcome = run.run([run.Job(config, directory, f"reproduce {recorded.directory}")])
-    status = outcome.statuses[0]
-    if outcome.signal or status == "failed":
-        return 128 + outcome.signal if outcome.signal else EXIT_CODES[status]
-    new = read_recorded(directory)
-    if varied:
-        return _show_variation(recorded, new, varied, overrides, EXIT_CODES[status])
-    if not recorded.summary or "identity" not in recorded.summary:
-        print("nothing was recorded to compare with: this is a first run of the configuration")
-        return EXIT_CODES[status] if status != "finished" else 0
-    return _tell(compare(recorded, new, differences), directory)
+    outcome = run.run([run.Job(config, directory, printable(f"reproduce {original}"))])
+    return directory, 128 + outcome.signal if outcome.signal else EXIT_CODES[outcome.statuses[0]]
 
 
-def _tell(verdict: Verdict, directory: Path | None) -> int:
-    print(f"reproduce: {verdict.name}")
-    for reason in verdict.reasons:
-        print(f"  {reason}")
+def _tell(verdict: Verdict, directory: Path | None = None, original: Path = Path(), changes: Sequence[str] = ()) -> int:
+    """Print the verdict and put it into the new directory, if there is one; returns the exit code."""
+    print("\n".join([f"reproduce: {verdict.name}", *(f"  {reason}" for reason in verdict.reasons)]))
     if directory is not None:
-        content = {"verdict": verdict.name, "reasons": list(verdict.reasons)}
+        content = {
+            "original": str(original),
+            "verdict": verdict.name,
+            "reasons": list(verdict.reasons),
+            "environment": list(changes),
+        }
         files.write_json(directory / "reproduce.json", content)
     return verdict.exit_code
 
 
-def _show_variation(then: Recorded, now: Recorded, varied: list[str], overrides: list[str], code: int) -> int:
-    print(f"a variation ({', '.join(item for item in overrides if item.partition('=')[0] in varied)}), no verdict:")
-    for key in ("status", "epoch", "train/elbo", "valid/elbo", "test/elbo"):
+def _side_by_side(then: Recorded, now: Recorded) -> None:
+    print(f"  {'':<22}{'original':>24}{'variation':>24}")
+    for key in SHOWN:
         before, after = ((side.summary or {}).get(key, "–") for side in (then, now))
-        print(f"  {key:<12} {before!s:>24} -> {after!s}")
-    files.write_json(now.directory / "reproduce.json", {"verdict": None, "variation": list(overrides)})
-    return code
-
-
-def _same_parts(then: dict[str, Any], now: dict[str, Any]) -> bool:
-    keys = ("status", "first_nonfinite_step", "culprit", "steps_sha256", "parameters_sha256", "test/elbo")
-    return all(then.get(key) == now.get(key) for key in keys)
-
-
-def _within_tolerance(then: Recorded, now: Recorded) -> bool:
-    assert then.summary is not None
-    assert now.summary is not None
-    assert then.steps is not None
-    assert now.steps is not None
-    if any(then.summary.get(key) != now.summary.get(key) for key in ("status", "first_nonfinite_step", "culprit")):
-        return False
-    first = [side.steps["loss"][:FIRST_STEPS] for side in (then, now) if side.steps is not None]
-    if first[0].shape != first[1].shape or not np.allclose(*first, rtol=FIRST_RELATIVE, atol=0, equal_nan=True):
-        return False
-    keys = ("train/elbo", "valid/elbo", "test/elbo")
-    return all(_close(then.summary.get(key), now.summary.get(key)) for key in keys)
-
-
-def _close(then: float | None, now: float | None) -> bool:
-    return then == now if then is None or now is None else math.isclose(then, now, rel_tol=BAND)
-
-
-def _first_difference(then: Recorded, now: Recorded, epoch: int | None) -> str:
-    """Where the two part: step and quantity from steps.npz, epoch and metric from metrics.jsonl."""
-    parts = []
-    if then.steps is not None and now.steps is not None:
-        parts += _first_step(then.steps, now.steps)
-    if epoch is not None and epoch <= min(len(then.rows), len(now.rows)):
-        old, new = then.rows[epoch - 1], now.rows[epoch - 1]
-        name = next(key for key in old if key not in metrics.LEFT_OUT and old[key] != new.get(key))
-        parts.append(f"first at epoch {epoch}: {name} was {old[name]}, is {new.get(name)}")
-    elif epoch is not None:
-        parts.append(f"one of the two has no epoch {epoch}")
-    return "; ".join(parts) or "the final parameters or the test values differ"
-
-
-def _first_step(then: dict[str, np.ndarray], now: dict[str, np.ndarray]) -> list[str]:
-    firsts = []
-    for name in metrics.STEP_COLUMNS:
-        count = min(len(then[name]), len(now[name]))
-        unequal = np.flatnonzero(then[name][:count].view(np.uint32) != now[name][:count].view(np.uint32))
-        if len(unequal):
-            firsts.append((int(unequal[0]), name))
-    if not firsts:
-        return []
-    index, name = min(firsts)
-    return [f"first at step {index + 1}: {name} was {then[name][index]}, is {now[name][index]}"]
+        print(printable(f"  {key:<22}{before!s:>24}{after!s:>24}"))
+    print("no verdict")

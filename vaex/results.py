@@ -39,10 +39,10 @@ def load_run(directory: str | Path) -> LoadedRun:
 def load_sweep(directory: str | Path) -> pd.DataFrame:
     """One row a job of a sweep, in job order: overrides as typed columns, status, every single-valued summary entry."""
     directory = Path(directory)
-    jobs = sorted((path for path in directory.glob("*/.hydra") if path.parent.name.isdigit()), key=_job_number)
-    if not jobs:
+    jobs = sorted((_job_number(path.parent), path.parent) for path in directory.rglob(".hydra"))
+    if not jobs or jobs[0][1] == directory:
         raise InputError(f"{directory}: holds no jobs of a sweep")
-    return pd.DataFrame([_row(path.parent) for path in jobs])
+    return pd.DataFrame([_row(number, path) for number, path in jobs])
 
 
 def write_sweep_csv(directory: Path) -> pd.DataFrame:
@@ -58,13 +58,13 @@ def override_columns(table: pd.DataFrame) -> list[str]:
     return names[1 : names.index("status")]
 
 
-def _row(directory: Path) -> dict[str, Any]:
+def _row(number: int, directory: Path) -> dict[str, Any]:
     try:
         summary = files.read_json(directory / "summary.json")
     except InputError:
         summary = {"status": "interrupted"}  # killed before it could say so
     values = {key: value for key, value in summary.items() if not isinstance(value, list)}
-    row: dict[str, Any] = {"job": int(directory.name)} | _overrides(directory)
+    row: dict[str, Any] = {"job": number} | _overrides(directory)
     return row | {"status": values.pop("status")} | values
 
 
@@ -86,5 +86,9 @@ def _typed(text: str) -> Any:
     return value if isinstance(value, (int, float, bool)) else text
 
 
-def _job_number(path: Path) -> int:
-    return int(path.parent.name)
+def _job_number(directory: Path) -> int:
+    """The directory's name, or what Hydra noted where the user chose another `hydra.sweep.subdir`."""
+    if directory.name.isdecimal():
+        return int(directory.name)
+    number = files.read_yaml(directory / ".hydra" / "hydra.yaml").get("hydra", {}).get("job", {}).get("num")
+    return number if isinstance(number, int) else -1

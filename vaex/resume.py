@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from vaex import compose, files, provenance
+from vaex import compose, files, provenance, tracking
 from vaex import config as configuration
 from vaex.config import Config
-from vaex.errors import ConfigError, InputError
+from vaex.errors import ConfigError, InputError, printable
 
 MAY_CHANGE = ("training.epochs", "tracking", "checkpoint", "plugins")
 """Keys, or sections, that do not change what the epochs so far have computed."""
@@ -25,19 +25,18 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
     """Train `directory`'s run to its end; raises `InputError` when there is nothing to go on with."""
     saved = files.read_yaml(directory / "config.yaml")
     changed, keys = compose.override(saved, overrides)
-    config = parse_saved(directory, changed, keys)
-    before = parse_saved(directory, saved | {"plugins": changed["plugins"]}, ["plugins"])
     _refuse_changes(keys)
+    config = tracking.resolved(parse_saved(directory, changed, keys))
+    before = parse_saved(directory, saved | {"plugins": changed.get("plugins")}, keys)
     manifest = files.read_json(directory / "manifest.json")
     summary = files.read_json(directory / "summary.json") if (directory / "summary.json").exists() else {}
-    status, done = summary.get("status"), summary.get("epoch", 0)
-    longer = config.training.epochs != before.training.epochs
-    if longer:
-        _refuse_length(config, done)
+    status, done = summary.get("status"), summary.get("epoch")
+    if config.training.epochs != before.training.epochs:
+        _refuse_schedule(config)
     if status == "diverged" or (status == "finished" and config.training.epochs == done):
-        print(f"{directory}: {status} after epoch {done}; nothing to do")
+        print(printable(f"{directory}: {status} after epoch {done}; nothing to do"))
         return 1 if status == "diverged" else 0
-    provenance.set_thread_count(manifest.get("environment", {}).get("threads"))
+    provenance.restore(manifest)
     return _go_on(directory, config, before, manifest, list(overrides))
 
 
@@ -64,18 +63,16 @@ def _refuse_changes(keys: Sequence[str]) -> None:
             )
 
 
-def _refuse_length(config: Config, done: int) -> None:
+def _refuse_schedule(config: Config) -> None:
     if config.optimizer.schedule != "constant":
         raise ConfigError(
             "training.epochs: this run's learning rate follows a schedule over all of its epochs, "
             "so a longer run is another run: `vaex reproduce RUN training.epochs=...`"
         )
-    if config.training.epochs < done:
-        raise ConfigError(f"training.epochs: the run has {done} epochs already, got {config.training.epochs}")
 
 
 def _go_on(directory: Path, config: Config, before: Config, manifest: dict[str, Any], overrides: list[str]) -> int:
-    from vaex import run
+    from vaex import checkpoint, run
     from vaex.train import EXIT_CODES  # late: with it comes jax, after the thread count is set
 
     run.check(config)
@@ -83,11 +80,14 @@ def _go_on(directory: Path, config: Config, before: Config, manifest: dict[str, 
     if digest != manifest.get("dataset_sha256"):
         raise InputError(f"dataset={config.dataset.name} is not what {directory} was trained on (SHA-256 differs)")
     with files.locked(directory):
+        done = checkpoint.latest(directory)
+        if config.training.epochs < done:
+            raise ConfigError(f"training.epochs: the run has {done} epochs already, got {config.training.epochs}")
         (directory / "summary.json").unlink(missing_ok=True)
         if configuration.dump(config) != configuration.dump(before):
             _keep_history(directory, before, overrides)
             files.write_yaml(directory / "config.yaml", configuration.dump(config))
-    outcome = run.run([run.Job(config, directory, f"resume {directory.name}", resumed=True)])
+        outcome = run.run([run.Job(config, directory, printable(f"resume {directory.name}"), resumed=True)])
     return 128 + outcome.signal if outcome.signal else EXIT_CODES[outcome.statuses[0]]
 
 

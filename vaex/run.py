@@ -5,10 +5,12 @@ main thread waits, so that a signal is heard at once: the first asks the running
 the second ends the process on the spot (every file is whole, so that run can be resumed too).
 """
 
+import contextlib
 import functools
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -20,11 +22,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vaex import files, objective, step
+from vaex import checkpoint, files, objective, step
 from vaex.config import Config, implementation
-from vaex.errors import VaexError
+from vaex.errors import VaexError, printable
 from vaex.loop import Job, Run, Stop, image_shape, load
-from vaex.recorder import Recorder
+from vaex.recorder import Recorder, refuse_existing
 from vaex.terminal import Display
 
 log = logging.getLogger("vaex")
@@ -44,6 +46,8 @@ class Signals(Stop):
     def __call__(self, number: int, _: FrameType | None) -> None:
         """Handle a signal: remember the first, obey the second at once."""
         if self.signal is not None:
+            if sys.stdout.isatty():
+                os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # the cursor, which the progress bar has hidden
             os._exit(128 + number)
         self.signal = number
         log.warning("stopping at the end of this epoch; once more to stop now")
@@ -87,27 +91,39 @@ def _ends_command(job: Job, status: str) -> bool:
 
 def _train(job: Job, display: Display, stop: Stop, alone: bool) -> str:
     """One run from opening its directory to its summary; returns its status."""
-    job.directory.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    with files.locked(job.directory):
-        recorder = Recorder(job.directory, job.config)
-        try:
-            summary = Run(job, recorder, display, stop).train()
-        except Exception as error:
-            summary = {"status": "failed", "wall_seconds": time.monotonic() - started}
-            _report_failure(job.directory, error, summary)
-        finally:
-            recorder.close()
+    display.start(job.label, job.directory, checkpoint.latest(job.directory), job.config.training.epochs)
+    try:
+        summary = _in_directory(job, display, stop)
+    except (VaexError, OSError) as error:  # no directory, or somebody else's: nothing may be written there
+        log.error("%s", error if isinstance(error, VaexError) else f"{job.directory}: {files.first_line(error)}")
+        summary = {"status": "failed", "wall_seconds": 0.0}
     display.end(summary, job.directory, alone)
     return summary["status"]
 
 
-def _report_failure(directory: Path, error: Exception, summary: dict[str, Any]) -> None:
+def _in_directory(job: Job, display: Display, stop: Stop) -> dict[str, Any]:
+    """The run in its directory, which nobody else writes to meanwhile; a resumed run's is locked already."""
+    started = time.monotonic()
+    job.directory.mkdir(parents=True, exist_ok=True)
+    with contextlib.nullcontext() if job.resumed else files.locked(job.directory):
+        if not job.resumed:
+            refuse_existing(job.directory)
+        recorder = Recorder(job.directory, job.config)
+        try:
+            return Run(job, recorder, display, stop).train()
+        except Exception as error:
+            return _report_failure(job.directory, error, time.monotonic() - started)
+        finally:
+            recorder.close()
+
+
+def _report_failure(directory: Path, error: Exception, seconds: float) -> dict[str, Any]:
+    """Say on one line what happened, and return the summary that says it on disk."""
     known = isinstance(error, VaexError)
-    message = str(error) if known else f"{type(error).__name__}: {files.first_line(error)}"
+    message = str(error) if known else printable(f"{type(error).__name__}: {files.first_line(error)}")
     log.info("failed\n%s", traceback.format_exc())
     log.error("%s%s", message, "" if known else f" (traceback in {directory / 'vaex.log'})")
-    try:
-        files.write_json(directory / "summary.json", summary | {"error": message})
-    except OSError:
-        log.warning("%s cannot be written to", directory)
+    summary = {"status": "failed", "wall_seconds": seconds, "error": message}
+    with contextlib.suppress(OSError):  # a directory that cannot be written to has been reported just now
+        files.write_json(directory / "summary.json", summary)
+    return summary

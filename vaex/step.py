@@ -93,14 +93,14 @@ def train_step(
         jax.random.fold_in(stream(hyper.seed, OBSERVATION), state.step),
     )
     (loss, terms), gradients = gradient(program, hyper, state.parameters, images, weights, keys, time)
-    grad_norm = optax.tree.norm(gradients)
+    grad_norm = norm(gradients)
     scale = jnp.minimum(1.0, hyper.gradient_clip / grad_norm)
     direction, optimizer = _direction(program).update(
         jax.tree.map(lambda g: g * scale, gradients), state.optimizer, state.parameters
     )
     rate = learning_rate.at(hyper.learning_rate, time)
     updates = jax.tree.map(lambda d: -rate * d, direction)
-    update_norm = optax.tree.norm(updates)
+    update_norm = norm(updates)
     after = optax.apply_updates(state.parameters, updates)
     finite = [
         jnp.isfinite(jnp.sum(terms.kl_per_latent)),
@@ -139,6 +139,20 @@ def evaluate(
     rows, weights = _batches(jnp.arange(images.shape[0]), program.batch_size)
     parts = lax.map(batch_means, (jnp.arange(rows.shape[0]), rows, weights))
     return {name: jnp.sum(values, axis=0) for name, values in parts.items()}
+
+
+def norm(tree: PyTree) -> Float[Array, ""]:
+    """The global 2-norm of all leaves.
+
+    The squares are summed by a product with ones: XLA on CPU makes a scalar loop of a plain sum of squares, which
+    costs a tenth of the book's step.
+    """
+
+    def squares(leaf: Array) -> Float[Array, ""]:
+        rows = leaf.reshape(-1, leaf.shape[-1]) if leaf.ndim else leaf.reshape(1, 1)
+        return jnp.sum(jnp.matmul(rows * rows, jnp.ones(rows.shape[-1]), precision=lax.Precision.HIGHEST))
+
+    return jnp.sqrt(sum(map(squares, jax.tree.leaves(tree)), start=jnp.float32(0)))
 
 
 def _advance(

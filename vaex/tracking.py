@@ -4,15 +4,18 @@ A tracker has four methods: `start`, `log`, `images`, `finish`. None of them wai
 for long.
 """
 
+import contextlib
+import dataclasses
 import logging
 import os
 import queue
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from vaex.config import Tracking
+from vaex.config import Config, Tracking
+from vaex.errors import ConfigError
 
 log = logging.getLogger("vaex")
 
@@ -20,6 +23,7 @@ FINISH_SECONDS = 15.0
 """The longest that a finished run waits for W&B."""
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """What the loop tells the outside world."""
 
@@ -36,10 +40,22 @@ class Tracker(Protocol):
         """The run has ended; returns when all is delivered or given up."""
 
 
-def resolve_mode(mode: str | None) -> str:
-    """`tracking.mode`, else W&B's own WANDB_MODE, else offline."""
-    mode = mode or os.environ.get("WANDB_MODE") or "offline"
-    return {"dryrun": "offline", "run": "online"}.get(mode, mode)
+MODES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
+"""The values of WANDB_MODE, two of them W&B's old names."""
+
+
+def resolve_mode(mode: str | None) -> Any:
+    """`tracking.mode`, else WANDB_MODE, else offline; raises `ConfigError` for a WANDB_MODE that is none of W&B's."""
+    named = mode or os.environ.get("WANDB_MODE") or "offline"
+    if named not in MODES:
+        raise ConfigError(f"WANDB_MODE: expected {', '.join(MODES)}, got {named!r}")
+    return MODES[named]
+
+
+def resolved(config: Config) -> Config:
+    """The configuration with its `tracking.mode` decided."""
+    mode = resolve_mode(config.tracking.mode)
+    return dataclasses.replace(config, tracking=dataclasses.replace(config.tracking, mode=mode))
 
 
 def open_tracker(tracking: Tracking, directory: Path, group: str | None, run_id: str) -> Tracker:
@@ -72,6 +88,7 @@ class WeightsAndBiases:
         self._tracking, self._directory, self._group, self._id = tracking, directory, group, run_id
         self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
+        self._given_up = False
 
     def start(self, config: Mapping[str, Any]) -> None:
         """Begin importing and starting W&B while the first epoch compiles."""
@@ -91,7 +108,11 @@ class WeightsAndBiases:
         self._messages.put(("finish", summary))
         self._thread.join(FINISH_SECONDS)
         if self._thread.is_alive():
+            self._given_up = True
             log.warning("W&B did not finish within %.0f s; everything is on disk: %s", FINISH_SECONDS, self._directory)
+            leave = threading.Thread(target=_leave_wandb, name="leave wandb", daemon=True)
+            leave.start()
+            leave.join(1.0)  # long enough to take back what W&B would wait for when the process exits
 
     def _work(self) -> None:
         session = None
@@ -105,7 +126,17 @@ class WeightsAndBiases:
                 if kind == "finish":
                     return
         except BaseException as error:  # W&B raises what it likes, SystemExit included: none of it may reach training
-            log.warning("W&B failed (%s: %s); training goes on, all is on disk", type(error).__name__, error)
+            if not self._given_up:
+                log.warning("W&B failed (%s: %s); training goes on, all is on disk", type(error).__name__, error)
+            _leave_wandb()
+
+
+def _leave_wandb() -> None:
+    """End W&B's own process, or what is left of it: the next job starts a new one, and the exit does not wait."""
+    with contextlib.suppress(BaseException):
+        import wandb
+
+        wandb.teardown()
 
 
 def _open_session(
@@ -114,17 +145,18 @@ def _open_session(
     os.environ.setdefault("WANDB_DISABLE_GIT", "true")  # the manifest has the commit; W&B would run git itself
     import wandb
 
+    mode = resolve_mode(tracking.mode)
     session = wandb.init(
-        dir=str(directory),
-        mode=resolve_mode(tracking.mode),  # type: ignore
+        dir=str(directory.absolute()),  # W&B's own process may have been started elsewhere
+        mode=mode,
         project=tracking.project or os.environ.get("WANDB_PROJECT") or "vaex",
-        entity=tracking.entity,
+        entity=tracking.entity or os.environ.get("WANDB_ENTITY"),
         group=tracking.group or os.environ.get("WANDB_RUN_GROUP") or group,
-        name=tracking.name,
-        tags=tracking.tags,
+        name=tracking.name or os.environ.get("WANDB_NAME"),
+        tags=tracking.tags or [tag for tag in os.environ.get("WANDB_TAGS", "").split(",") if tag],
         config=dict(config),
         id=run_id,
-        resume="allow" if resolve_mode(tracking.mode) == "online" else None,
+        resume="allow" if mode == "online" else None,
         reinit="create_new",
         settings=wandb.Settings(
             silent=True,
@@ -133,6 +165,7 @@ def _open_session(
             x_save_requirements=False,
             x_disable_machine_info=True,
             init_timeout=60,
+            finish_timeout=10,  # it may wait for ever otherwise
         ),
     )
     session.define_metric("epoch")

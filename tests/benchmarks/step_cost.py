@@ -50,7 +50,7 @@ def epoch(program: Any, variant: str, hyper: Any, state: Any, images: jax.Array)
         if variant == "statistics":
             out |= terms._asdict()
         if variant == "norms":
-            out |= {"grad_norm": optax.tree.norm(gradients), "update_norm": optax.tree.norm(updates)}
+            out |= {"grad_norm": step.norm(gradients), "update_norm": step.norm(updates)}
         if variant == "policy":
             finite = [jnp.isfinite(loss)] * 3
             return step._advance(state, parameters, after, finite, hyper.max_skips)[0], out

@@ -1,0 +1,115 @@
+"""What all tests share: checked shapes, W&B kept to temporary directories, the real command line, two finished runs."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jaxtyping
+import pytest
+
+ROOT = Path(__file__).parent.parent
+UNCHECKED = {"vaex.step", "vaex.metrics"}  # both say Num of dictionaries that hold bools as well
+
+CHECKED = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "vaex").rglob("*.py")
+    if path.stem != "__init__"
+]
+jaxtyping.install_import_hook(sorted({*CHECKED} - UNCHECKED), "beartype.beartype")  # every call's types and shapes
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+DIGITS = ("dataset=digits", "training.epochs=2")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """OmegaConf's classes are written in old type hints, which beartype remarks upon."""
+    config.addinivalue_line("filterwarnings", "ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning")
+
+
+class Finished(NamedTuple):
+    """A command that has ended, the directory it ran in and what it printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+    cwd: Path
+
+    @property
+    def directory(self) -> Path:
+        """The one run or sweep directory that it left under outputs/."""
+        (directory,) = (self.cwd / "outputs").glob("*/*")
+        return directory
+
+
+Command = Callable[..., Finished]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
+    """No test reads or writes the user's W&B files; variables that would change what is tested are unset."""
+    folder = tmp_path_factory.mktemp("environment")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("WANDB_", "HYDRA_", "JAX_", "COLUMNS")):
+                patch.delenv(name)
+        for name in ("CONFIG", "DATA", "CACHE", "ARTIFACT"):
+            patch.setenv(f"WANDB_{name}_DIR", str(folder / name.lower()))
+        # One program compiled by many commands: bit for bit the same with and without this cache.
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+        jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        yield patch
+
+
+@pytest.fixture(autouse=True)
+def loggers() -> Iterator[None]:
+    """A command in this process sets loggers up for its own output; the next test finds them as they were."""
+    before = [(log, log.handlers[:], log.level, log.propagate) for log in map(logging.getLogger, ("", "vaex"))]
+    yield
+    for log, handlers, level, propagate in before:
+        log.handlers[:], log.propagate = handlers, propagate
+        log.setLevel(level)
+
+
+def command(cwd: Path, *arguments: str, timeout: float = 120, **variables: str) -> Finished:
+    """Run `python -m vaex` in `cwd`, with further environment variables."""
+    done = subprocess.run(
+        [sys.executable, "-m", "vaex", *arguments],
+        cwd=cwd,
+        env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"} | variables,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr, cwd)
+
+
+@pytest.fixture
+def vaex(tmp_path: Path) -> Command:
+    """The real command line, run in this test's own directory."""
+    return lambda *arguments, **variables: command(tmp_path, *arguments, **variables)
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """`vaex dataset=digits training.epochs=2`, finished. Read only."""
+    done = command(tmp_path_factory.mktemp("run"), *DIGITS)
+    assert done.code == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def digits_sweep(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Four jobs, two programs, finished; job 2 is `digits_run` again. Read only."""
+    grid = ("-m", "model.latent_dim=5,10", "optimizer.learning_rate=1e-3,2e-3")
+    done = command(tmp_path_factory.mktemp("sweep"), *grid, *DIGITS)
+    assert done.code == 0, done.stderr
+    return done

@@ -1,0 +1,301 @@
+"""From YAML to types: every mistake is one line that names the full key; every file in conf/ composes and parses."""
+
+import copy
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra._internal.utils import get_args_parser
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.configurations import make
+from vaex import config as configuration
+from vaex.compose import Command, compose
+from vaex.config import Config, dump, identity, parse
+from vaex.errors import ConfigError
+
+CONF = Path(__file__).parent.parent / "conf"
+PATHS = {"arrays": "dataset.path=x.npy", "images": "dataset.path=x"}
+PLAIN = dump(make("dataset=digits"))
+
+
+def command(*arguments: str) -> Command:
+    return compose(get_args_parser().parse_args([*arguments]))
+
+
+def refused(*arguments: str) -> str:
+    """The message for a command line; it is one line."""
+    with pytest.raises(ConfigError) as error:
+        command(*arguments)
+    assert str(error.value).isprintable()
+    return str(error.value)
+
+
+MISTAKES = {
+    "model.latent_dim=x": 'model.latent_dim: expected an integer, got "x"',
+    "optimizer.learning_rate=inf": "optimizer.learning_rate: expected a finite number, got Infinity",
+    "optimizer.learning_rate=1e400": "optimizer.learning_rate: expected a finite number",
+    "trainin=1": "trainin: unknown key; did you mean 'training'?",
+    "model.latent_dmi=3": "model.latent_dmi: unknown key; did you mean 'model.latent_dim'?",
+    "+model.latent_dmi=3": "model.latent_dmi: unknown key; did you mean 'model.latent_dim'?",
+    "++model.latent_dmi=3": "model.latent_dmi: unknown key; did you mean 'model.latent_dim'?",
+    "+typo=1": "typo: unknown key",
+    "model.latent.dim=3": "model.latent.dim: unknown key; did you mean 'model.latent_dim'?",
+    "training.epochs.more=3": "training.epochs.more: unknown key; did you mean 'training.epochs'?",
+    "+training.epochs.more=3": "training.epochs: expected an integer",
+    "hydra.run.dri=x": "hydra.run.dri: unknown key; did you mean 'hydra.run.dir'?",
+    "~nope": "nope: unknown key",
+    "~training.epochs": "training.epochs: missing",
+    "~loss": "loss: missing",
+    "~seed": "seed: missing",
+    "los=gamma": "los: unknown key; did you mean 'loss'?",
+    "loss=gama": "loss: no option 'gama'; did you mean 'gamma'? (options: ",
+    "loss.name=gama": "loss.name: no option 'gama'; did you mean 'gamma'?",
+    "loss=3": "loss: expected the name of one option, got loss=3 (options: ",
+    "loss=null": "loss: expected the name of one option",
+    "loss=[gamma]": "loss: expected the name of one option",
+    "model={latent_dim: 3}": "model: expected the name of one option",
+    "+loss=gamma": "loss: chosen already",
+    "+experiment=book": "experiment: chosen already",
+    "experiment=bok": "experiment: no option 'bok'; did you mean 'book'?",
+    "hydra/launcher=joblib": "hydra/launcher: no option 'joblib'",
+    "hydra.mode=FOO": "hydra.mode=FOO: Invalid value 'FOO', expected one of",
+    "hydra.run.dir=${nope}": "hydra.run.dir: Interpolation key 'nope' not found",
+    "dataset=arrays": "dataset.path: missing",
+    "seed=1,2": "seed=1,2 is a sweep: run it with `vaex -m seed=1,2`",
+    "experiment=latent_sweep": "is a sweep: run it with `vaex -m experiment=latent_sweep`",
+    "training.epochs=": "training.epochs: expected an integer",
+    "training.epochs=${nope}": "training.epochs: Interpolation key 'nope' not found",
+    "training.epochs=${oc.env:NOPE}": "training.epochs: ",
+    "training.epochs": "malformed override 'training.epochs'",
+    "model.latent_dim=[2": "malformed override 'model.latent_dim=[2'",
+}
+
+
+@pytest.mark.parametrize(("override", "message"), MISTAKES.items(), ids=MISTAKES)
+def test_a_mistake_on_the_command_line_is_one_line_that_names_the_key(override, message):
+    assert message in refused(override)
+
+
+VALUES = [
+    ("model.latent_dim", "x", 'model.latent_dim: expected an integer, got "x"'),
+    ("model.latent_dim", True, "model.latent_dim: expected an integer, got true"),
+    ("model.latent_dim", 2.0, "model.latent_dim: expected an integer, got 2.0"),
+    ("model.latent_dim", 0, "model.latent_dim: expected greater than or equal to 1, got 0"),
+    ("model.latent_dim", None, "model.latent_dim: expected an integer, got null"),
+    ("model.hidden", 3, "model.hidden: expected a list"),
+    ("model.hidden", [100, True], "model.hidden[1]: expected an integer, got true"),
+    ("model.hidden", [100, -1], "model.hidden[1]: expected greater than or equal to 1, got -1"),
+    ("model.activation", "rellu", "or 'tanh', got \"rellu\"; did you mean 'relu'?"),
+    ("model.name", "mpl", "model.name: no option 'mpl'; did you mean 'mlp'?"),
+    ("model.name", "../mlp", "model.name: expected the name of an option"),
+    ("model.name", ["mlp"], "model.name: expected the name of an option"),
+    ("dataset.fractions", [0.5, 0.4, 0.2], "dataset.fractions: expected three fractions that sum to 1"),
+    ("dataset.fractions", [0.5, 0.5], "dataset.fractions[2]: missing"),
+    ("optimizer.learning_rate", float("nan"), "optimizer.learning_rate: expected a finite number, got NaN"),
+    ("optimizer.learning_rate", float("-inf"), "optimizer.learning_rate: expected a finite number, got -Infinity"),
+    ("optimizer.learning_rate", -1.0, "optimizer.learning_rate: expected greater than"),
+    ("training.gradient_clip", 0, "training.gradient_clip: expected greater than 0"),
+    ("training.gradient_clip", "x", "training.gradient_clip: expected a number"),
+    ("seed", -1, "seed: expected greater than or equal to 0"),
+    ("seed", 2**32, "seed: expected less than 4294967296"),
+    ("training", 3, "training: expected a section of keys, got 3"),
+    ("loss", "gamma", "loss: missing or not a section"),
+    ("tracking.mode", "offlin", "got \"offlin\"; did you mean 'offline'?"),
+    ("tracking.tags", "a", "tracking.tags: expected a list"),
+    ("tracking.name", 3, "tracking.name: expected text, got 3"),
+    ("plugins", "nope", "plugins: expected a list"),
+    ("plugins", ["./nope.py"], "plugins: './nope.py' cannot be imported"),
+    ("plugins", ["no.such"], "plugins: 'no.such' cannot be imported"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), VALUES)
+def test_a_wrong_value_is_one_line_that_names_the_key(key, value, message):
+    plain = copy.deepcopy(PLAIN)
+    *sections, last = key.split(".")
+    target = plain[sections[0]] if sections else plain
+    target[last] = value
+    with pytest.raises(ConfigError) as error:
+        parse(plain)
+    assert message in str(error.value)
+    assert str(error.value).isprintable()
+
+
+GRIDS = {
+    ("model.latent_dim=2,0",): "model.latent_dim: expected greater than or equal to 1, got 0",
+    ("model.latent_dmi=2,3",): "model.latent_dmi: unknown key; did you mean 'model.latent_dim'?",
+    ("loss=gamma,gama",): "loss: no option 'gama'; did you mean 'gamma'?",
+    ("loss=1,2",): "loss: expected the name of one option, got loss=1",
+    ("loss=glob(x*)",): "loss=glob(x*) matches nothing",
+    (
+        "experiment=latent_sweep",
+        "model.latent_dim=3",
+    ): "model.latent_dim: the experiment sweeps it already (2,5,10,20,50)",
+    ("loss=gamma,sigma", "loss.epsilon=0.1"): "loss.epsilon: unknown key",
+}
+
+
+@pytest.mark.parametrize(("overrides", "message"), GRIDS.items(), ids=map(" ".join, GRIDS))
+def test_a_mistake_in_one_job_of_a_grid_is_found(overrides, message):
+    assert message in refused("-m", *overrides)
+
+
+def test_two_mistakes_are_one_line():
+    assert "model.latent_dmi: unknown key" in refused("model.latent_dmi=3", "trainin.epochs=2")
+
+
+def test_config_dir_and_config_name(tmp_path):
+    assert "--config-dir: no such directory" in refused("--config-dir", "nope")
+    assert "--config-name: no configuration 'mine'" in refused("--config-name", "mine")
+    (tmp_path / "mine.yaml").write_text("defaults:\n  - config\n  - _self_\nseed: 7\n")
+    (config,) = command("--config-dir", str(tmp_path), "--config-name", "mine", "dataset=digits").jobs
+    assert config == make("dataset=digits", "seed=7")
+
+
+def test_a_grid_is_split_as_hydra_splits_it():
+    jobs = command("-m", "seed=range(0,2)", "loss=gamma,sigma").jobs
+    assert [(job.seed, job.loss.name) for job in jobs] == [(0, "gamma"), (0, "sigma"), (1, "gamma"), (1, "sigma")]
+    assert [job.model.latent_dim for job in command("-m", "experiment=latent_sweep").jobs] == [2, 5, 10, 20, 50]
+
+
+OPTIONS = [(group, path.stem) for group in configuration.GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_and_survives_a_round_trip(group, option):
+    config = make(f"{group}={option}", *([PATHS[option]] if option in PATHS else []))
+    assert getattr(config, group).name == option
+    assert parse(dump(config)) == config
+    assert parse(yaml.safe_load(yaml.safe_dump(dump(config)))) == config
+    assert hash(parse(dump(config))) == hash(config)
+    assert next(iter(dump(config)[group])) == "name"
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_composes_and_says_how_to_run_it(path):
+    text = path.read_text()
+    sweep = "hydra" in yaml.safe_load(text)
+    jobs = command(*(["-m"] if sweep else []), f"experiment={path.stem}").jobs
+    assert len(jobs) > 1 if sweep else len(jobs) == 1
+    assert f"#   vaex {'-m ' if sweep else ''}experiment={path.stem}" in text
+    assert "# Expected" in text
+
+
+def test_the_book_is_the_default():
+    assert make("experiment=book") == make()
+
+
+@pytest.mark.parametrize("override", ["tracking.name=x", "tracking.mode=disabled", "checkpoint.keep=5"])
+def test_identity_is_of_what_decides_the_numbers(override):
+    assert identity(make(override)) == identity(make())
+    assert make(override) != make()
+
+
+@pytest.mark.parametrize("override", ["seed=1", "optimizer.learning_rate=2e-3", "loss=sigma", "dataset.limit=10"])
+def test_identity_differs_when_the_numbers_may(override):
+    assert identity(make(override)) != identity(make())
+
+
+def test_whole_numbers_are_numbers():
+    assert identity(make("kl_weight.beta=2")) == identity(make("kl_weight.beta=2.0"))
+
+
+LOSS = """
+from typing import Literal
+from pydantic.dataclasses import dataclass
+from vaex.config import STRICT
+from vaex.losses.gamma import posterior
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    name: Literal["mine"]
+    shift: float
+"""
+
+
+def with_loss(plugin: str, **keys: object) -> dict[str, object]:
+    return PLAIN | {"plugins": [plugin], "loss": {"name": "mine"} | keys}
+
+
+def test_plugin_from_a_file(tmp_path):
+    (tmp_path / "mine.py").write_text(LOSS)
+    plain = with_loss(str(tmp_path / "mine.py"), shift=1.0)
+    config = parse(plain)
+    assert config.loss.shift == 1.0
+    assert parse(dump(config)) == config
+    assert identity(config) == identity(parse(plain))
+    with pytest.raises(ConfigError, match=r"loss\.shfit: unknown key; did you mean 'loss\.shift'"):
+        parse(with_loss(str(tmp_path / "mine.py"), shfit=1.0))
+
+
+def test_plugin_from_a_package_beside_the_user(tmp_path, monkeypatch):
+    package = tmp_path / "my_lab" / "losses"
+    package.mkdir(parents=True)
+    (package / "mine.py").write_text(LOSS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert parse(with_loss("my_lab.losses", shift=2.0)).loss.shift == 2.0
+    assert parse(with_loss("my_lab.losses.mine", shift=2.0)).loss.shift == 2.0
+
+
+PLUGIN_FAULTS = {
+    "raise SystemExit(3)": "cannot be imported: SystemExit: 3",
+    "1 / 0": "cannot be imported: ZeroDivisionError",
+    "def (": "cannot be imported: SyntaxError",
+    "x = 1": "does not define a dataclass Config, posterior",
+    LOSS.replace("posterior", "Posterior").replace("vaex.losses.gamma", "vaex.posterior"): "does not define posterior",
+    LOSS.replace("shift: float", "shift: list[float]"): "loss: its Config must be frozen",
+}
+
+
+@pytest.mark.parametrize(("code", "message"), PLUGIN_FAULTS.items())
+def test_a_plugin_that_does_not_work_is_one_line(tmp_path, code, message):
+    (tmp_path / "mine.py").write_text(code)
+    with pytest.raises(ConfigError) as error:
+        parse(with_loss(str(tmp_path / "mine.py"), shift=[1.0] if "list" in code else 1.0))
+    assert message in str(error.value)
+    assert str(error.value).isprintable()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+PLACES = [(section,) for section in PLAIN if section != "plugins"] + [
+    (section, key) for section in PLAIN if isinstance(PLAIN[section], dict) for key in PLAIN[section]
+]
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.sampled_from(PLACES), st.none() | st.text(min_size=1, max_size=8), JSON)
+def test_whatever_is_written_gives_a_configuration_or_one_line(place, extra, value):
+    plain = copy.deepcopy(PLAIN)
+    *sections, last = place
+    target = plain
+    for section in sections:
+        target = target[section]
+    target[last if extra is None else extra] = value
+    line, config = attempt(plain)
+    assert line.isprintable()
+    if config is not None:
+        assert parse(json.loads(json.dumps(dump(config)))) == config
+
+
+def attempt(plain: dict[str, object]) -> tuple[str, Config | None]:
+    """The message of a refusal, or a configuration; any other exception goes on."""
+    try:
+        return "", parse(plain)
+    except ConfigError as error:
+        return str(error), None
+
+
+@given(JSON)
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_a_file_that_is_no_configuration_is_refused(value):
+    with pytest.raises(ConfigError):
+        parse(value if isinstance(value, dict) else {"seed": value})

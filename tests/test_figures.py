@@ -1,0 +1,72 @@
+"""The figures of a run: whole files of a sensible size whose pixels are the images' own."""
+
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vaex import figures
+
+GREY = np.linspace(0, 1, 30 * 8 * 8, dtype=np.float32).reshape(30, 8, 8, 1)
+
+
+def row(epoch, value):
+    keys = [f"{split}/{term}" for split in ("train", "valid") for term in ("elbo", "reconstruction", "kl")]
+    keys += ["sigma_min", "sigma_mean", "sigma_max", "grad_norm_mean", "grad_norm_max"]
+    return dict.fromkeys(keys, value) | {"epoch": epoch, "valid/kl_per_latent": [value, 0.0], "active_latents": 1}
+
+
+def test_draw_writes_three_pictures(tmp_path):
+    paths = figures.draw(tmp_path, [row(1, 2.0), row(2, 1.5)], GREY[:24], GREY[:24], GREY[:24], "title")
+    assert set(paths) == {"reconstructions", "samples", "curves"}
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(f"{name}.png" for name in paths)
+    for path in paths.values():
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+            assert 800 < picture.width < 2000
+            assert 200 < picture.height < 1500
+            assert picture.width > picture.height
+
+
+@pytest.mark.parametrize("value", [None, 0.0, 1e30], ids=["not finite", "zero", "huge"])
+@pytest.mark.parametrize("epochs", [1, 60])
+def test_curves_of_any_run(value, epochs):
+    picture = figures.curves_png([row(epoch, value) for epoch in range(1, epochs + 1)], "a [b] $c_d^ \\frac {")
+    assert picture.startswith(b"\x89PNG")
+
+
+def test_each_image_is_where_it_belongs():
+    scale = round(figures.SIZE / 8)
+    picture = np.asarray(figures.grid([[GREY[:12], GREY[12:24]], [GREY[24:30]]], "heading"))
+    step = 8 * scale + figures.GAP
+    top, left = 2 * figures.MARGIN + figures.TEXT, figures.MARGIN
+    for index, (down, across) in {0: (0, 0), 11: (0, 11), 12: (1, 0), 23: (1, 11), 24: (2, 0), 29: (2, 5)}.items():
+        y = top + down * step + (3 * figures.GAP if down == 2 else 0)
+        x = left + across * step
+        shown = picture[y : y + 8 * scale : scale, x : x + 8 * scale : scale, 0]
+        np.testing.assert_allclose(shown / 255, GREY[index, ..., 0], atol=0.5 / 255 + 1e-6)
+
+
+@pytest.mark.parametrize(("channels", "height", "width"), [(1, 1, 784), (2, 5, 3), (3, 64, 64), (3, 500, 20)])
+def test_every_shape_of_image(channels, height, width):
+    images = np.full((3, height, width, channels), math.nan, np.float32)
+    images[1:] = 7.0
+    picture = np.asarray(figures.grid([[images]], "heading"))
+    assert picture.shape[2] == 3
+    top, left = 2 * figures.MARGIN + figures.TEXT, figures.MARGIN
+    assert (picture[top, left] == 0).all()
+
+
+def test_color_stays_color():
+    image = np.zeros((1, 4, 4, 3), np.float32)
+    image[..., 0] = 1.0
+    picture = np.asarray(figures.grid([[image]], ""))
+    assert picture[2 * figures.MARGIN + figures.TEXT, figures.MARGIN].tolist() == [255, 0, 0]
+
+
+def test_the_figures_of_a_run(digits_run):
+    folder = digits_run.directory / "figures"
+    assert {path.name for path in folder.iterdir()} == {"reconstructions.png", "samples.png", "curves.png"}
+    with Image.open(folder / "reconstructions.png") as picture:
+        assert np.asarray(picture).std() > 30

@@ -1,0 +1,90 @@
+"""Runs and sweeps read back from disk: known answers."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+import vaex
+from vaex import results
+from vaex.errors import InputError
+
+
+def make_job(folder, overrides, summary):
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
+    if summary is not None:
+        (folder / "summary.json").write_text(json.dumps(summary))
+
+
+def test_load_run(digits_run):
+    run = vaex.load_run(digits_run.directory)
+    assert run.config["dataset"]["name"] == "digits"
+    assert list(run.metrics["epoch"]) == [1, 2]
+    assert run.metrics["valid/elbo"].iloc[-1] == run.summary["valid/elbo"]
+    assert run.metrics["valid/kl_per_latent"].map(len).tolist() == [10, 10]
+    assert len(run.steps["loss"]) == run.summary["step"] == 24
+    assert run.steps["loss"].dtype == np.float32
+    assert np.isclose(run.steps["loss"][:12].mean(), run.metrics["train/loss"].iloc[0], rtol=0.02)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "summary.json", "metrics.jsonl", "steps.npz"])
+def test_load_run_names_the_file_that_is_missing(tmp_path, digits_run, name):
+    for path in digits_run.directory.glob("*.*"):
+        if path.name != name and path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(InputError, match=name):
+        vaex.load_run(tmp_path)
+
+
+def test_load_sweep_in_job_order_with_typed_columns(tmp_path):
+    for number in (10, 2, 0):
+        overrides = [f"model.latent_dim={number}", "loss=gamma", "optimizer.learning_rate=1e-3", "x.flag=true"]
+        make_job(tmp_path / str(number), overrides, {"status": "finished", "test/elbo": -1.5 * number, "list": [1]})
+    make_job(tmp_path / "11", ["model.latent_dim=11", "loss=sigma"], None)
+    table = vaex.load_sweep(tmp_path)
+    assert list(table["job"]) == [0, 2, 10, 11]
+    assert list(table["model.latent_dim"]) == [0, 2, 10, 11]
+    assert table["model.latent_dim"].dtype == np.int64
+    assert table["optimizer.learning_rate"].dropna().tolist() == [1e-3] * 3
+    assert table["x.flag"].dropna().tolist() == [True] * 3
+    assert table["status"].tolist() == ["finished"] * 3 + ["interrupted"]
+    assert table["test/elbo"].dropna().tolist() == [0, -3, -15]
+    assert "list" not in table
+    columns = ["model.latent_dim", "loss", "optimizer.learning_rate", "x.flag"]
+    assert results.override_columns(table) == columns
+
+
+def test_jobs_in_directories_of_another_name(tmp_path):
+    for number, name in enumerate(["loss=sigma", "loss=gamma"]):
+        make_job(tmp_path / "deep" / name, [name], {"status": "finished"})
+        hydra = {"hydra": {"job": {"num": number}}}
+        (tmp_path / "deep" / name / ".hydra" / "hydra.yaml").write_text(yaml.safe_dump(hydra))
+    assert vaex.load_sweep(tmp_path)["loss"].tolist() == ["sigma", "gamma"]
+
+
+def test_what_is_no_sweep_is_refused(tmp_path, digits_run):
+    for directory in (tmp_path, digits_run.directory, tmp_path / "nope"):
+        with pytest.raises(InputError, match="holds no jobs of a sweep"):
+            vaex.load_sweep(directory)
+
+
+def test_a_damaged_overrides_file_is_named(tmp_path):
+    make_job(tmp_path / "0", ["a=b"], {"status": "finished"})
+    (tmp_path / "0" / ".hydra" / "overrides.yaml").write_text("[")
+    with pytest.raises(InputError, match=r"overrides\.yaml"):
+        vaex.load_sweep(tmp_path)
+
+
+def test_import_vaex_is_light_and_offers_its_names():
+    code = (
+        "import sys, vaex; assert not {'jax', 'pandas', 'numpy', 'hydra', 'wandb'} & set(sys.modules); "
+        "assert {'load_run', 'load_sweep', 'LoadedRun'} <= set(dir(vaex)); print(vaex.load_sweep.__module__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "vaex.results\n"
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        _ = vaex.nope

@@ -1,0 +1,240 @@
+"""`vaex resume`: exact after any end, refused where it could not be exact."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.processes import SMALL, Forked, environment, finished, results, server, start, until
+from vaex import files, resume
+from vaex.errors import ConfigError, InputError
+
+LONG = "training.epochs=40"
+"""So many short epochs that a signal always finds the run training."""
+
+
+def rows(directory: Path) -> int:
+    path = directory / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def begun(directory: Path, *overrides: object, epochs: int = 3) -> Forked:
+    """A long run that has trained at least so many epochs and is still at it."""
+    run = server().start(*SMALL, LONG, f"hydra.run.dir={directory}", *overrides)
+    until(lambda: rows(directory) >= epochs)
+    return run
+
+
+def resumed(directory: Path, *overrides: object) -> tuple[int, str]:
+    return server().run("resume", directory, *overrides)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run killed with SIGKILL after some checkpoints; not to be written to."""
+    directory = tmp_path_factory.mktemp("killed") / "run"
+    run = begun(directory, epochs=8)
+    run.kill(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    assert not (directory / "summary.json").exists()
+    return directory
+
+
+@pytest.fixture
+def copy(killed: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(killed, tmp_path / "run"))
+
+
+def test_a_killed_run_goes_on_exactly_and_keeps_its_tracks(copy: Path):
+    (copy / ".metrics.jsonl.0123.tmp").write_bytes(b"what a kill leaves")
+    (copy / "checkpoints" / ".epoch_000009.ckpt.0123.tmp").write_bytes(b"what a kill leaves")
+    code, text = resumed(copy)
+    assert code == 0, text
+    assert results(copy) == results(finished(LONG))
+    manifest = files.read_json(copy / "manifest.json")
+    assert [segment["command"].split()[1] for segment in manifest["segments"]] == [SMALL[0], "resume"]
+    assert not list(copy.rglob("*.tmp"))
+    summary, whole = (files.read_json(path / "summary.json") for path in (copy, finished(LONG)))
+    machine = {"seconds", "examples_per_second", "wall_seconds", "run_id"}
+    assert {k: v for k, v in summary.items() if k not in machine} == {
+        k: v for k, v in whole.items() if k not in machine
+    }
+
+
+def test_what_a_crash_can_leave_is_mended(copy: Path):
+    """metrics.jsonl ends in the middle of a line, the newest checkpoint is damaged, summary.json is an old one."""
+    with (copy / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"epoch": 99, "st')
+    newest = max((copy / "checkpoints").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-100])
+    files.write_json(copy / "summary.json", {"status": "interrupted", "epoch": 1})
+    code, text = resumed(copy)
+    assert code == 0, text
+    warning = next(line for line in text.splitlines() if "damaged" in line)
+    assert newest.name in warning
+    assert "using an earlier one" in warning
+    assert results(copy) == results(finished(LONG))
+
+
+def test_without_any_checkpoint_it_starts_from_the_beginning(copy: Path):
+    shutil.rmtree(copy / "checkpoints")
+    code, text = resumed(copy)
+    assert code == 0, text
+    assert "no usable checkpoint" in text
+    assert results(copy) == results(finished(LONG))
+
+
+def test_ctrl_c_marks_the_run_interrupted_and_both_segments_have_one_wandb_id(tmp_path: Path):
+    env = environment(server().scratch, WANDB_MODE="offline")
+    run = start(*SMALL, LONG, "hydra.run.dir=run", cwd=tmp_path, env=env)
+    directory = tmp_path / "run"
+    until(lambda: rows(directory) >= 3)
+    os.killpg(run.pid, signal.SIGINT)  # a terminal sends it to W&B's process too
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 130, out + err
+    assert err.splitlines() == ["vaex: stopping at the end of this epoch; once more to stop now"]
+    summary = files.read_json(directory / "summary.json")
+    assert summary["status"] == "interrupted"
+    assert summary["epoch"] == rows(directory) < 40
+    assert max((directory / "checkpoints").iterdir()).name == f"epoch_{summary['epoch']:06d}.ckpt"
+    assert "hydra.run.dir=run" in files.read_json(directory / "manifest.json")["segments"][0]["command"]
+    code, text = server().run("resume", directory, env={"WANDB_MODE": "offline"})
+    assert code == 0, text
+    assert results(directory) == results(finished(LONG))
+    ids = {path.name.rpartition("-")[2] for path in (directory / "wandb").glob("offline-run-*")}
+    assert ids == {files.read_json(directory / "summary.json")["run_id"]}
+    assert len(list((directory / "wandb").glob("offline-run-*"))) == 2
+
+
+def test_sigterm_is_143_and_the_second_one_ends_it_at_once(tmp_path: Path):
+    run = begun(tmp_path / "once")
+    run.kill(signal.SIGTERM)
+    assert run.wait() == 143
+    assert files.read_json(tmp_path / "once" / "summary.json")["status"] == "interrupted"
+
+    epoch_of_seconds = ("model.hidden=[2000,2000,2000]", "training.batch_size=8")
+    run = server().start(*SMALL, *epoch_of_seconds, f"hydra.run.dir={tmp_path / 'twice'}")
+    until((tmp_path / "twice" / "config.yaml").exists)
+    run.kill(signal.SIGTERM)
+    until(lambda: "stopping at the end" in run.text())
+    before = time.monotonic()
+    run.kill(signal.SIGINT)
+    assert run.wait() == 130
+    assert time.monotonic() - before < 2
+    assert not (tmp_path / "twice" / "summary.json").exists()
+
+
+def test_longer_is_a_fresh_longer_run_and_the_history_is_kept(tmp_path: Path):
+    directory = Path(shutil.copytree(finished("training.epochs=6"), tmp_path / "run"))
+    code, text = resumed(directory, "training.epochs=9", "checkpoint.keep=1")
+    assert code == 0, text
+    assert results(directory) == results(finished("training.epochs=9"))
+    (entry,) = files.read_json(directory / "config_history.json")["history"]
+    assert entry["overrides"] == ["training.epochs=9", "checkpoint.keep=1"]
+    assert entry["config_before"]["training"]["epochs"] == 6
+    assert files.read_yaml(directory / "config.yaml")["training"]["epochs"] == 9
+    code, text = resumed(directory, "training.epochs=8")
+    assert (code, text) == (2, "vaex: training.epochs: the run has 9 epochs already, got 8\n")
+
+
+def test_only_one_process_at_a_time(tmp_path: Path):
+    directory = tmp_path / "run"
+    first = begun(directory, "training.epochs=2000")
+    code, text = resumed(directory)
+    assert (code, text.splitlines()) == (
+        2,
+        [f"vaex: {directory}: another process is training here; wait for it or stop it"],
+    )
+    code, text = server().run(*SMALL, f"hydra.run.dir={directory}")
+    assert code == 2
+    assert "holds a run already" in text
+    first.kill(signal.SIGINT)
+    assert first.wait() == 130
+    assert rows(directory) == files.read_json(directory / "summary.json")["epoch"]
+
+
+def test_a_directory_being_started_is_left_alone(tmp_path: Path):
+    """Between its creation and config.yaml only the lock protects it."""
+    with files.locked(tmp_path):
+        code, text = server().run(*SMALL, f"hydra.run.dir={tmp_path}")
+    assert code == 3
+    assert [line for line in text.splitlines() if line.startswith("vaex:")] == [
+        f"vaex: {tmp_path}: another process is training here; wait for it or stop it"
+    ]
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", ".hydra"}
+    assert server().run(*SMALL, "training.epochs=1", f"hydra.run.dir={tmp_path}")[0] == 0
+
+
+def test_a_finished_or_diverged_run_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    directory = Path(shutil.copytree(finished("training.epochs=6"), tmp_path / "run"))
+    before = {path: path.stat().st_mtime_ns for path in directory.rglob("*")}
+    assert resume.main([str(directory)]) == 0
+    assert capsys.readouterr().out == f"{directory}: finished after epoch 6; nothing to do\n"
+    assert {path: path.stat().st_mtime_ns for path in directory.rglob("*")} == before
+    files.write_json(directory / "summary.json", {"status": "diverged", "epoch": 6})
+    assert resume.main([str(directory)]) == 1
+    assert resume.main([str(directory), "training.epochs=9"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["seed=1"], "seed: cannot change"),
+        (["loss=sigma"], "loss: cannot change"),
+        (["model.latent_dim=3"], r"model\.latent_dim: cannot change"),
+        (["training.batch_size=3"], r"training\.batch_size: cannot change"),
+        (["training.epochs=none"], r"training\.epochs: expected an integer"),
+        (["training.epochs"], "malformed override"),
+        (["tracking.mood=offline"], "unknown key"),
+    ],
+)
+def test_keys_that_may_not_change(overrides: list[str], message: str):
+    with pytest.raises(InputError, match=message):
+        resume.main([str(finished("training.epochs=6")), *overrides])
+
+
+def test_a_schedule_over_all_epochs_cannot_be_made_longer(tmp_path: Path):
+    directory = Path(shutil.copytree(finished("training.epochs=6"), tmp_path / "run"))
+    config = files.read_yaml(directory / "config.yaml")
+    config["optimizer"]["schedule"] = "cosine"
+    files.write_yaml(directory / "config.yaml", config)
+    with pytest.raises(ConfigError, match="follows a schedule"):
+        resume.main([str(directory), "training.epochs=7"])
+
+
+def test_directories_that_hold_no_run(tmp_path: Path):
+    code, text = resumed(tmp_path / "nowhere")
+    assert code == 2
+    assert re.fullmatch(r"vaex: .*nowhere/config\.yaml: cannot be read as YAML: No such file or directory\n", text)
+    (tmp_path / "config.yaml").write_text("[")
+    with pytest.raises(InputError, match=r"config\.yaml"):
+        resume.main([str(tmp_path)])
+    with pytest.raises(InputError, match="expected a run directory"):
+        resume.main([])
+
+
+def test_other_data_than_the_run_was_trained_on(copy: Path):
+    manifest = files.read_json(copy / "manifest.json")
+    files.write_json(copy / "manifest.json", manifest | {"dataset_sha256": "0" * 64})
+    before = (copy / "metrics.jsonl").read_bytes()
+    code, text = resumed(copy)
+    assert code == 2
+    assert text == f"vaex: dataset=digits is not what {copy} was trained on (SHA-256 differs)\n"
+    assert (copy / "metrics.jsonl").read_bytes() == before
+
+
+def test_plugins_run_code_so_the_user_names_them_again(copy: Path):
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    (copy / "evil.py").write_text(f"import pathlib\npathlib.Path({str(copy / 'executed')!r}).touch()\n")
+    config["plugins"] = [str(copy / "evil.py")]
+    config["loss"] = {"name": "evil"}
+    (copy / "config.yaml").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="if you trust them, add plugins="):
+        resume.main([str(copy)])
+    assert not (copy / "executed").exists()

@@ -1,0 +1,180 @@
+"""W&B gets a copy, read back from its own file; none of its failures reaches training."""
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.configurations import make
+from vaex import tracking
+from vaex.errors import ConfigError
+
+WANDB = Path(sys.executable).with_name("wandb")
+ROW = {"train/elbo": -3.0, "valid/elbo": -4.0, "valid/kl_per_latent": [0.5, 0.0], "grad_norm_max": None}
+
+
+def records(directory):
+    """The records of the one W&B run in a run directory, by kind."""
+    (file,) = Path(directory).glob("wandb/*run-*/*.wandb")
+    done = subprocess.run([WANDB, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True)
+    found = {}
+    for line in done.stdout.splitlines():
+        record = json.loads(line)
+        found.setdefault(record["type"], []).append(record.get(record["type"]))
+    return found
+
+
+def history(directory):
+    return [item["item"] for item in records(directory)["history"]]
+
+
+def told(directory, caplog, *overrides, group=None, between=lambda: None):
+    """Tell a tracker about a run of two epochs, as the loop does; returns its warnings."""
+    config = make("dataset=digits", *overrides)
+    tracker = tracking.open_tracker(config.tracking, directory, group, "abcd1234")
+    assert isinstance(tracker, tracking.Tracker)
+    picture = directory / "samples.png"
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(picture)
+    with caplog.at_level(logging.WARNING, "vaex"):
+        tracker.start({"seed": 3, "model": {"latent_dim": 2}})
+        tracker.log({"epoch": 1} | ROW)
+        between()
+        tracker.log({"epoch": 2} | ROW)
+        tracker.images({"samples": picture})
+        tracker.finish({"status": "finished", "test/elbo": -5.0, "epoch": 2})
+    return [
+        record.getMessage() for record in caplog.records if record.name == "vaex" and record.levelno >= logging.WARNING
+    ]
+
+
+def test_everything_can_be_read_back(tmp_path, caplog):
+    assert told(tmp_path, caplog, "tracking.tags=[a,b]", "tracking.name=mine", group="outputs/sweep") == []
+    found = records(tmp_path)
+    (run, *_) = found["run"]
+    assert run["run_id"] == "abcd1234"
+    assert (run["project"], run["display_name"], run["run_group"], run["tags"]) == (
+        "vaex",
+        "mine",
+        "outputs/sweep",
+        ["a", "b"],
+    )
+    assert run["config"]["update"]["model"] == {"latent_dim": 2}
+    rows = [item["item"] for item in found["history"]]
+    assert [row["epoch"] for row in rows] == [1, 2, 2]
+    assert [row["train/elbo"] for row in rows[:2]] == [-3.0, -3.0]
+    assert rows[0]["valid/kl_per_latent._type"] == "histogram"
+    assert rows[2]["samples._type"] == "image-file"
+    updates = {key: value for record in found["summary"] for key, value in record["update"].items()}
+    assert (updates["test/elbo"], updates["status"]) == (-5.0, "finished")
+    assert found["exit"][0]["exit_code"] == 0
+
+
+def test_wandbs_own_variables_hold_where_a_key_is_unset(tmp_path, caplog, monkeypatch):
+    named = {"PROJECT": "p", "NAME": "n", "TAGS": "t,u", "RUN_GROUP": "g", "ENTITY": "e"}
+    for name, value in named.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    (tmp_path / "theirs").mkdir()
+    assert told(tmp_path / "theirs", caplog, group="sweep") == []
+    run = records(tmp_path / "theirs")["run"][0]
+    assert [run[key] for key in ("project", "display_name", "tags", "run_group", "entity")] == [
+        "p",
+        "n",
+        ["t", "u"],
+        "g",
+        "e",
+    ]
+    (tmp_path / "ours").mkdir()
+    ours = ("tracking.project=P", "tracking.name=N", "tracking.tags=[T]", "tracking.group=G", "tracking.entity=E")
+    assert told(tmp_path / "ours", caplog, *ours, group="sweep") == []
+    run = records(tmp_path / "ours")["run"][0]
+    assert [run[key] for key in ("project", "display_name", "tags", "run_group", "entity")] == [
+        "P",
+        "N",
+        ["T"],
+        "G",
+        "E",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "variable", "mode"),
+    [
+        ("null", None, "offline"),
+        ("null", "online", "online"),
+        ("null", "dryrun", "offline"),
+        ("null", "disabled", "disabled"),
+        ("offline", "online", "offline"),
+        ("disabled", "online", "disabled"),
+    ],
+)
+def test_the_mode_is_the_key_else_the_variable_else_offline(monkeypatch, key, variable, mode):
+    if variable is not None:
+        monkeypatch.setenv("WANDB_MODE", variable)
+    assert tracking.resolved(make(f"tracking.mode={key}")).tracking.mode == mode
+    monkeypatch.setenv("WANDB_MODE", "nonsense")
+    with pytest.raises(ConfigError, match="WANDB_MODE: expected online"):
+        tracking.resolved(make())
+
+
+def test_disabled_leaves_nothing(tmp_path, caplog):
+    assert told(tmp_path, caplog, "tracking.mode=disabled") == []
+    assert [path.name for path in tmp_path.iterdir()] == ["samples.png"]
+
+
+def test_a_run_tells_wandb_its_epochs_figures_and_summary(digits_run):
+    found = records(digits_run.directory)
+    rows = [item["item"] for item in found["history"]]
+    assert [row["epoch"] for row in rows if "train/elbo" in row] == [1, 2]
+    assert {key for key in rows[-1] if key.endswith("._type")} == {
+        *("reconstructions._type", "samples._type", "curves._type")
+    }
+    assert found["run"][0]["config"]["update"]["dataset"]["name"] == "digits"
+    updates = {key for record in found["summary"] for key in record["update"]}
+    assert {"test/elbo", "best/valid/elbo", "status"} <= updates
+
+
+def test_a_sweep_is_one_group_with_one_run_a_job(digits_sweep):
+    runs = [records(digits_sweep.directory / str(number))["run"][0] for number in range(4)]
+    assert len({run["run_id"] for run in runs}) == 4
+    assert {run["run_group"] for run in runs} == {"/".join(digits_sweep.directory.parts[-2:])}
+    assert [run["config"]["update"]["model"]["latent_dim"] for run in runs] == [5, 5, 10, 10]
+
+
+# Failures: one warning, and everything else as if nothing had been
+
+
+def test_online_without_a_key(tmp_path, caplog, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    (warning,) = told(tmp_path, caplog, "tracking.mode=online")
+    assert "No API key" in warning
+    assert "training goes on" in warning
+
+
+def test_a_directory_that_cannot_be_written(vaex, tmp_path):
+    """A file where W&B wants its directory: the run is complete, one line says what W&B said."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "wandb").write_text("in the way")
+    done = vaex("dataset=digits", "training.epochs=1", "hydra.run.dir=here")
+    assert done.code == 0
+    assert done.stderr.count("vaex: W&B failed") <= 1
+    assert len(done.stderr.splitlines()) <= 1, done.stderr
+    assert json.loads((tmp_path / "here" / "summary.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_answer(vaex, tmp_path):
+    key = {"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9", "HOME": str(tmp_path)}
+    started = time.monotonic()
+    done = vaex("dataset=digits", "training.epochs=1", "tracking.mode=online", "hydra.run.dir=here", **key)
+    assert done.code == 0
+    assert done.stderr.count("vaex: W&B") == 1
+    assert time.monotonic() - started < 60
+    assert json.loads((tmp_path / "here" / "summary.json").read_text())["status"] == "finished"

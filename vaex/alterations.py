@@ -1,0 +1,48 @@
+"""Whether a run's files are as the run left them, by the digests in its summary.json: nothing is run or loaded."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from vaex import config as configuration
+from vaex import files, metrics
+from vaex.config import Config
+from vaex.errors import InputError
+
+
+def find_altered(directory: Path, manifest: dict[str, Any], config: Config) -> tuple[str, ...]:
+    """What does not have the digest that summary.json recorded for it, told without running or parsing anything."""
+    path = directory / "summary.json"
+    summary = files.read_json(path) if path.exists() else {}
+    return tuple(_altered(directory, manifest, summary, config)) if "identity" in summary else ()
+
+
+def _altered(directory: Path, manifest: dict[str, Any], summary: dict[str, Any], config: Config) -> Iterator[str]:
+    if configuration.identity(config) != summary["identity"]:
+        yield "config.yaml was altered after the run"
+    if manifest and manifest.get("dataset_sha256") != summary.get("dataset_sha256"):
+        yield "the dataset's digest in manifest.json is not the one in summary.json"
+    path = directory / "metrics.jsonl"
+    if path.exists():
+        content, digests = files.read_bytes(path), summary.get("epoch_sha256")
+        epoch = first_altered_epoch(metrics.parse_rows(content, path), digests if isinstance(digests, list) else [])
+        whole = content.endswith(b"\n") or not content
+        if epoch or not whole:
+            yield f"metrics.jsonl was altered, first at epoch {epoch or content.count(10) + 1}"
+    for name, key in (("steps.npz", "steps_sha256"), ("model.safetensors", "parameters_sha256")):
+        path = directory / name
+        if path.exists() and files.sha256(files.read_bytes(path)) != summary.get(key):
+            yield f"{name} was altered"
+
+
+def first_altered_epoch(rows: Iterable[metrics.Row], digests: Sequence[Any]) -> int | None:
+    """The first epoch whose row cannot be read or does not have its recorded digest, or that one of the two lacks."""
+    good = 0
+    with contextlib.suppress(InputError):
+        for row in rows:
+            if good == len(digests) or metrics.digest(row) != digests[good]:
+                return good + 1
+            good += 1
+        return None if good == len(digests) else good + 1
+    return good + 1
