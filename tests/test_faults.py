@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.configurations import make
 from tests.processes import SMALL, Forked, environment, finished, results, server, start, until
 from vaex import checkpoint, files, metrics
+from vaex.recorder import Recorder
 
 EPOCHS = "training.epochs=40"
 LONG = "training.epochs=2000"
@@ -212,6 +214,18 @@ def test_no_room_from_the_start():
         assert code == 3
         assert len(lines_of_error(text)) == 1
         assert "No space left on device" in text
+
+
+def test_nothing_follows_a_line_that_is_not_whole(tmp_path: Path):
+    """What was queued behind a failed write is given up: a resume finds at most one unfinished line, the last."""
+    recorder = Recorder(tmp_path, make("dataset=digits"))
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(IsADirectoryError):
+        recorder._unless_broken(recorder._append, "half a line")
+    (tmp_path / "metrics.jsonl").rmdir()
+    recorder.row({"epoch": 2})
+    recorder.close()
+    assert not (tmp_path / "metrics.jsonl").exists()
 
 
 def test_the_directory_is_deleted_during_the_run(tmp_path: Path):

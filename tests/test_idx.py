@@ -39,6 +39,7 @@ GOOD = payload(np.arange(6, dtype=np.uint8).reshape(1, 2, 3))
         (b"\0\0\x08", "not an idx file"),
         (b"\x89PNG" + GOOD, "not an idx file: it starts with the bytes 89 50 4e 47"),
         (b"\0\0\x08\0", "not an idx file"),
+        (b"\0\0\x08\x41" + 65 * b"\0\0\0\x01" + b"\x07", "not an idx file"),  # more dimensions than NumPy has
         (b"\0\0\x0d" + GOOD[3:], "idx type 0x0d; expected unsigned bytes"),
         (GOOD[:9], "cut off inside its header"),
         (GOOD[:-1], "6 values; the file has 5"),

@@ -82,7 +82,7 @@ def test_a_ninth_parameterization_is_one_file_and_one_yaml(vaex, tmp_path):
     (tmp_path / "conf" / "loss").mkdir(parents=True)
     (tmp_path / "conf" / "loss" / "cubed.yaml").write_text("name: cubed\nscale: 0.1\n")
     mine = ("--config-dir", "conf", "plugins=[./cubed.py]", "loss=cubed")
-    done = vaex(*mine, "dataset=digits", "training.epochs=1", "tracking.mode=disabled")
+    done = vaex(*mine, "dataset=digits", "model.hidden=[16]", "training.epochs=1", "tracking.mode=disabled")
     assert done.code == 0, done.stderr
     saved = yaml.safe_load((done.directory / "config.yaml").read_text())
     assert saved["loss"] == {"name": "cubed", "scale": 0.1}

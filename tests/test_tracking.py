@@ -2,9 +2,9 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -158,23 +158,22 @@ def test_online_without_a_key(tmp_path, caplog, monkeypatch):
     assert "training goes on" in warning
 
 
-def test_a_directory_that_cannot_be_written(vaex, tmp_path):
-    """A file where W&B wants its directory: the run is complete, one line says what W&B said."""
-    (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "wandb").write_text("in the way")
-    done = vaex("dataset=digits", "training.epochs=1", "hydra.run.dir=here")
-    assert done.code == 0
-    assert done.stderr.count("vaex: W&B failed") <= 1
-    assert len(done.stderr.splitlines()) <= 1, done.stderr
-    assert json.loads((tmp_path / "here" / "summary.json").read_text())["status"] == "finished"
+def test_a_directory_that_cannot_be_written(tmp_path, caplog):
+    (tmp_path / "wandb").write_text("a file where W&B wants its directory")
+    (warning,) = told(tmp_path, caplog)
+    assert "W&B failed (" in warning
+    assert (tmp_path / "wandb").read_text().startswith("a file")
 
 
 @pytest.mark.slow
-def test_a_server_that_does_not_answer(vaex, tmp_path):
+def test_a_server_that_does_not_answer(tmp_path):
+    overrides = ("dataset=digits", "training.epochs=1", "tracking.mode=online", "hydra.run.dir=here")
     key = {"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9", "HOME": str(tmp_path)}
-    started = time.monotonic()
-    done = vaex("dataset=digits", "training.epochs=1", "tracking.mode=online", "hydra.run.dir=here", **key)
-    assert done.code == 0
-    assert done.stderr.count("vaex: W&B") == 1
-    assert time.monotonic() - started < 60
+    with (tmp_path / "said").open("w") as said:  # no pipe: W&B's own process holds it after ours has ended
+        command = [sys.executable, "-m", "vaex", *overrides]
+        code = subprocess.run(
+            command, cwd=tmp_path, env=os.environ | key, stdout=said, stderr=said, timeout=60
+        ).returncode
+    assert code == 0
+    assert (tmp_path / "said").read_text().count("vaex: W&B") == 1
     assert json.loads((tmp_path / "here" / "summary.json").read_text())["status"] == "finished"

@@ -28,7 +28,7 @@ _known: dict[Any, dict[str, "Future[Any]"]] = {}
 _lock = threading.Lock()
 
 
-RUNS_ONCE = {"xla_backend_optimization_level": 0}
+RUNS_ONCE: dict[str, Any] = {"xla_backend_optimization_level": 0}
 """Compiler options of a program that runs once: a third of the time to compile, the same bits."""
 
 

@@ -16,6 +16,8 @@ from jaxtyping import UInt8
 from vaex.errors import DataError
 
 UNSIGNED_BYTE = 8
+MOST_DIMENSIONS = 4
+"""Images, rows, columns, channels."""
 
 
 def read(payload: bytes, name: str) -> UInt8[np.ndarray, "..."]:
@@ -24,7 +26,7 @@ def read(payload: bytes, name: str) -> UInt8[np.ndarray, "..."]:
     Raises `DataError`, which starts with `name`, unless it is whole, of unsigned bytes, and holds at least one row.
     """
     zeros, code, n_dims = struct.unpack_from(">HBB", payload) if len(payload) >= 4 else (-1, 0, 0)
-    if zeros != 0 or n_dims == 0:
+    if zeros != 0 or not 1 <= n_dims <= MOST_DIMENSIONS:
         raise DataError(f"{name}: not an idx file: it starts with the bytes {payload[:4].hex(' ') or '(none)'}")
     if code != UNSIGNED_BYTE:
         raise DataError(f"{name}: values of idx type 0x{code:02x}; expected unsigned bytes (0x08)")

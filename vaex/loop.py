@@ -61,6 +61,7 @@ class Run:
         self.program = objective.program(self.config, image_shape(self.dataset))
         self.hyper = objective.hyper(self.config)
         self.pixels = int(np.prod(self.program.shape))
+        self.started = time.monotonic()
 
     def train(self) -> dict[str, Any]:
         """Open, epochs, close; the tracker is told how it ended, whatever happens."""
@@ -81,9 +82,13 @@ class Run:
         state, progress = compiled.init(self.program, self.hyper.seed), Progress(run_id)
         if self.job.resumed:
             state, progress = restore(self.directory, state, run_id)
-        progress.started = time.monotonic()
+        progress.started = self.started
         epochs, saved = self.config.training.epochs, len(progress.rows)
         log.info("run %s starts after epoch %d", run_id, saved)
+        if self.config.precision.posterior != "float32":
+            log.warning(
+                "precision.posterior=%s is there to be studied, not to be used", self.config.precision.posterior
+            )
         images = {name: jax.device_put(getattr(self.dataset, name).images) for name in ("train", "valid")}
         while len(progress.rows) < epochs and not self.stop.signal and not bool(state.frozen):
             state = self._epoch(functions, images, state, progress)
