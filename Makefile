@@ -27,6 +27,10 @@ grid: .venv/.developer  ## every loss x likelihood x model, two epochs each (min
 faults: .venv/.developer  ## kill a run at 100 moments and resume it (minutes)
 	$(BIN)/pytest -m slow tests/test_faults.py
 
+bench: .venv/.developer .venv-peers/.installed  ## speed against Keras and PyTorch, and what the statistics cost (minutes, idle machine)
+	$(BIN)/python tests/benchmarks/epoch_time.py --peers-python .venv-peers/bin/python
+	$(BIN)/python tests/benchmarks/step_cost.py
+
 lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		pyproject.toml -o requirements.txt
@@ -48,7 +52,13 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
+.venv-peers/.installed: tests/benchmarks/requirements-peers.txt
+	rm -rf .venv-peers
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install -q --disable-pip-version-check -r tests/benchmarks/requirements-peers.txt
+	@touch $@
+
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults lock clean
+.PHONY: help train test lint grid faults bench lock clean

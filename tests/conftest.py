@@ -13,14 +13,12 @@ import jaxtyping
 import pytest
 
 ROOT = Path(__file__).parent.parent
-UNCHECKED = {"vaex.step", "vaex.metrics"}  # both say Num of dictionaries that hold bools as well
-
 CHECKED = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in (ROOT / "vaex").rglob("*.py")
     if path.stem != "__init__"
 ]
-jaxtyping.install_import_hook(sorted({*CHECKED} - UNCHECKED), "beartype.beartype")  # every call's types and shapes
+jaxtyping.install_import_hook(CHECKED, "beartype.beartype")  # every call's types and shapes
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 DIGITS = ("dataset=digits", "training.epochs=2")

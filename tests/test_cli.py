@@ -18,7 +18,7 @@ import pytest
 import safetensors.numpy
 import yaml
 
-from vaex import cli, config, train
+from vaex import cli, config, terminal, train
 
 SCRIPT = Path(sys.executable).with_name("vaex")
 QUICK = ("dataset=digits", "training.epochs=1", "tracking.mode=disabled")
@@ -357,6 +357,21 @@ def test_the_terminal_shows_what_differs_between_the_jobs(digits_sweep):
     assert table.count("finished") == 4
     assert digits_sweep.stdout.splitlines()[-1].startswith("sweep directory: outputs/")
     assert digits_sweep.stderr == ""
+
+
+def test_markup_in_values_is_shown_as_text(capsys):
+    rows = [{"job": number, "[b]k[/]": f"[red]{number}[/]", "status": "[bold]" * number} for number in range(2)]
+    terminal.Screen().print(terminal.sweep_table(rows, ["[b]k[/]"]))
+    text = capsys.readouterr().out
+    for part in ("[b]k[/]", "[red]0[/]", "[red]1[/]", "[bold]"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (200.0, "3 min 20 s"), (3900.0, "1 h 05 min")]
+)
+def test_times_for_people(seconds, text):
+    assert terminal.clock(seconds) == text
 
 
 def test_a_lone_run_and_a_job_of_a_sweep_are_the_same_run(digits_run, digits_sweep):

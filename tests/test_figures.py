@@ -32,7 +32,7 @@ def test_draw_writes_three_pictures(tmp_path):
 @pytest.mark.parametrize("value", [None, 0.0, 1e30], ids=["not finite", "zero", "huge"])
 @pytest.mark.parametrize("epochs", [1, 60])
 def test_curves_of_any_run(value, epochs):
-    picture = figures.curves_png([row(epoch, value) for epoch in range(1, epochs + 1)], "a [b] $c_d^ \\frac {")
+    picture = figures.curves_png([row(epoch, value) for epoch in range(1, epochs + 1)], "a [b] $c_d^ \\frac {$")
     assert picture.startswith(b"\x89PNG")
 
 
@@ -56,6 +56,16 @@ def test_every_shape_of_image(channels, height, width):
     assert picture.shape[2] == 3
     top, left = 2 * figures.MARGIN + figures.TEXT, figures.MARGIN
     assert (picture[top, left] == 0).all()
+
+
+def test_a_reconstruction_is_below_its_original(tmp_path):
+    paths = figures.draw(tmp_path, [row(1, 2.0)], GREY[:24] * 0, GREY[:24] * 0 + 1, GREY[:24], "title")
+    with Image.open(paths["reconstructions"]) as picture:
+        column = np.asarray(picture)[2 * figures.MARGIN + figures.TEXT :, figures.MARGIN + 5, 0]
+    side = round(figures.SIZE / 8) * 8
+    assert (column[:side] == 0).all()
+    assert (column[side:][: 2 * figures.GAP + side] == 255).all()
+    assert (np.diff(column.astype(int)) != 0).sum() == 3
 
 
 def test_color_stays_color():

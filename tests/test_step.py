@@ -235,7 +235,7 @@ def test_skip_goes_on_and_gives_up_after_max_skips():
     ("overrides", "culprit"),
     [
         (("loss=sigma", "loss.bias_init=1e30"), "kl"),  # σ² overflows
-        (("optimizer.learning_rate=1e30",), "gradient"),  # the norm of the update it asks for overflows
+        (("optimizer.learning_rate=1e30",), "update"),  # the norm of the update it asks for overflows
     ],
 )
 def test_culprit(overrides: tuple[str, ...], culprit: str):
@@ -245,10 +245,16 @@ def test_culprit(overrides: tuple[str, ...], culprit: str):
 
 
 def test_culprits_are_told_apart():
-    """Each of the three flags alone names its own culprit."""
+    """Each flag alone names its own culprit, and the first of several counts."""
     _, _, state = setting()
     yes, no = jnp.bool_(True), jnp.bool_(False)
-    for flags, name in (([no, yes, yes], "kl"), ([yes, no, no], "reconstruction"), ([yes, yes, no], "gradient")):
+    cases = {
+        "kl": [no, yes, yes, yes],
+        "reconstruction": [yes, no, no, no],
+        "gradient": [yes, yes, no, yes],
+        "update": [yes, yes, yes, no],
+    }
+    for name, flags in cases.items():
         after, applied = step._advance(state, state.parameters, state.optimizer, flags, jnp.int32(0))
         assert step.CULPRITS[int(after.culprit)] == name
         assert not bool(applied)

@@ -126,9 +126,11 @@ def _decorate(axis: Axes, title: str, ylabel: str, log: bool = False) -> None:
     axis.grid(axis="y", color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if log and any(value > 0 for line in axis.get_lines() for value in np.asarray(line.get_ydata())):
+    positive = [value for line in axis.get_lines() for value in np.asarray(line.get_ydata()) if value > 0]
+    if log and positive:
         axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        few = max(positive) < 100 * min(positive)
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.yaxis.set_minor_formatter("")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Shaped
 
 from vaex import files
 from vaex.errors import InputError
@@ -29,7 +29,7 @@ SPIKE_WINDOW = 50
 Row = dict[str, Any]
 
 
-def epoch_row(steps: Mapping[str, Num[np.ndarray, " steps"]], pixels: int) -> Row:
+def epoch_row(steps: Mapping[str, Shaped[np.ndarray, " steps"]], pixels: int) -> Row:
     """The `train/` metrics and the watched numbers of one epoch: example-weighted means over its applied steps.
 
     A step that diverged is in the means, which are then not finite; a skipped one (the run went on) is not.
@@ -60,7 +60,7 @@ def epoch_row(steps: Mapping[str, Num[np.ndarray, " steps"]], pixels: int) -> Ro
     }
 
 
-def evaluation_row(split: str, means: Mapping[str, Num[np.ndarray, "..."]], pixels: int) -> Row:
+def evaluation_row(split: str, means: Mapping[str, Shaped[np.ndarray, "..."]], pixels: int) -> Row:
     """The metrics of a whole split (`valid/…`, `test/…`), with the KL of each latent and the active ones."""
     kl_per_latent = np.asarray(means["kl_per_latent"], np.float64)
     row = terms(split, float(means["loss"]), float(means["reconstruction"]), float(kl_per_latent.sum()), pixels)
@@ -136,7 +136,7 @@ def parse_rows(content: bytes, path: Path) -> Iterator[Row]:
         yield row
 
 
-def steps_bytes(epochs: Sequence[Mapping[str, Num[np.ndarray, " steps"]]]) -> bytes:
+def steps_bytes(epochs: Sequence[Mapping[str, Shaped[np.ndarray, " steps"]]]) -> bytes:
     """The content of steps.npz for a run's epochs so far."""
     columns = {
         name: np.concatenate([steps[name][steps["taken"].astype(bool)] for steps in epochs]).astype(np.float32)

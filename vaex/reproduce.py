@@ -13,7 +13,7 @@ from vaex import config as configuration
 from vaex.alterations import find_altered
 from vaex.config import Config
 from vaex.errors import InputError, printable
-from vaex.resume import parse_saved
+from vaex.resume import named_path, parse_saved
 from vaex.verdict import Recorded, Verdict, compare, read_recorded
 
 NO_VARIATION = ("plugins", "tracking", "checkpoint", "hydra.run.dir")
@@ -23,9 +23,7 @@ SHOWN = ("status", "epoch", "train/elbo", "valid/elbo", "valid/reconstruction", 
 
 def main(arguments: Sequence[str]) -> int:
     """The verb; returns its exit code."""
-    if not arguments or "=" in arguments[0]:
-        raise InputError("vaex reproduce: expected a run directory or a config.yaml")
-    path, overrides = Path(arguments[0]), list(arguments[1:])
+    path, overrides = named_path("reproduce", arguments), list(arguments[1:])
     file = path / "config.yaml" if path.is_dir() else path
     saved = files.read_yaml(file)
     values, keys = compose.override(saved, overrides)

@@ -16,9 +16,21 @@ MAY_CHANGE = ("training.epochs", "tracking", "checkpoint", "plugins")
 
 def main(arguments: Sequence[str]) -> int:
     """The verb; returns its exit code."""
-    if not arguments or "=" in arguments[0]:
-        raise InputError("vaex resume: expected a run directory, as in `vaex resume outputs/<date>/<time>`")
-    return resume(Path(arguments[0]), arguments[1:])
+    return resume(named_path("resume", arguments), arguments[1:])
+
+
+def named_path(verb: str, arguments: Sequence[str]) -> Path:
+    """The run directory (or file) that a verb's first argument names; `InputError` when it names none."""
+    if not arguments or ("=" in arguments[0] and not Path(arguments[0]).exists()):
+        raise InputError(f"vaex {verb}: expected a run directory, as in `vaex {verb} outputs/<date>/<time>`")
+    path = Path(arguments[0])
+    if path.is_dir() and not (path / "config.yaml").exists():
+        if (path / "multirun.yaml").exists():
+            raise InputError(f"{path} is a sweep: name one of its jobs, as in `vaex {verb} {path / '0'}`")
+        raise InputError(f"{path} is not a run directory: it has no config.yaml")
+    if not path.exists():
+        raise InputError(f"{path}: no such run directory")
+    return path
 
 
 def resume(directory: Path, overrides: Sequence[str]) -> int:

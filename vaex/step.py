@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Num, PyTree, UInt
+from jaxtyping import Array, Bool, Float, Int, Num, PyTree, Shaped, UInt
 
 from vaex import learning_rate
 from vaex.config import implementation
@@ -25,7 +25,7 @@ from vaex.objective import (
     stream,
 )
 
-CULPRITS = ("", "kl", "reconstruction", "gradient")
+CULPRITS = ("", "kl", "reconstruction", "gradient", "update")
 """What was not finite, by `TrainState.culprit`. The KL comes first: its posterior feeds the reconstruction."""
 
 EVALUATED = ("loss", "reconstruction", "kl_per_latent")
@@ -61,7 +61,7 @@ def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
 
 def epoch(
     program: Program, hyper: Hyper, state: TrainState, images: Num[Array, "N H W C"]
-) -> tuple[TrainState, dict[str, Num[Array, " steps"]]]:
+) -> tuple[TrainState, dict[str, Shaped[Array, " steps"]]]:
     """One pass over the training images in a fresh order, and the statistics of each of its steps.
 
     The last, partial batch is filled up with copies of its first example that weigh nothing: every example
@@ -85,7 +85,7 @@ def train_step(
     images: Num[Array, "batch H W C"],
     weights: Float[Array, " batch"],
     time: Float[Array, ""],
-) -> tuple[TrainState, dict[str, Num[Array, ""]]]:
+) -> tuple[TrainState, dict[str, Shaped[Array, ""]]]:
     """One optimizer step on one batch; `time` is in epochs. A step that is not finite changes no parameter."""
     gradient = jax.value_and_grad(objective, argnums=2, has_aux=True)
     keys = (
@@ -105,7 +105,8 @@ def train_step(
     finite = [
         jnp.isfinite(jnp.sum(terms.kl_per_latent)),
         jnp.isfinite(terms.reconstruction),
-        jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(update_norm),
+        jnp.isfinite(loss) & jnp.isfinite(grad_norm),
+        jnp.isfinite(update_norm),
     ]
     before = state
     state, applied = _advance(before, after, optimizer, finite, hyper.max_skips)
@@ -163,11 +164,12 @@ def _advance(
     max_skips: Int[Array, ""],
 ) -> tuple[TrainState, Bool[Array, ""]]:
     """The state after a step: the new one if all was finite, else the old one with the event noted."""
-    applied = finite[0] & finite[1] & finite[2] & ~state.frozen
+    flags = jnp.stack(finite)
+    applied = jnp.all(flags) & ~state.frozen
     failed = ~applied & ~state.frozen
     skips = jnp.where(applied, 0, state.skips_in_a_row + failed)
     first = failed & (state.first_nonfinite == 0)
-    culprit = jnp.where(finite[0], jnp.where(finite[1], 3, 2), 1)
+    culprit = 1 + jnp.argmin(flags)  # the first of CULPRITS that is not finite
 
     def keep(new: PyTree, old: PyTree) -> PyTree:
         return jax.tree.map(functools.partial(jnp.where, applied), new, old)

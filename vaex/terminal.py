@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -97,6 +98,8 @@ class Display:
         if alone and "train/elbo" in summary:
             self.console.print(terms_table(summary))
             self.console.print(f"run directory: {directory}", markup=False)
+        if status == "interrupted":
+            self.console.print(f"to go on: vaex resume {shlex.quote(str(directory))}", markup=False)
 
 
 def terms_table(summary: Mapping[str, Any]) -> Table:
