@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import time
@@ -211,7 +210,13 @@ def test_a_schedule_over_all_epochs_cannot_be_made_longer(tmp_path: Path):
 def test_directories_that_hold_no_run(tmp_path: Path):
     code, text = resumed(tmp_path / "nowhere")
     assert code == 2
-    assert re.fullmatch(r"vaex: .*nowhere/config\.yaml: cannot be read as YAML: No such file or directory\n", text)
+    assert text == f"vaex: {tmp_path / 'nowhere'}: no such run directory\n"
+    (tmp_path / "sweep").mkdir()
+    with pytest.raises(InputError, match="not a run directory: it has no config"):
+        resume.main([str(tmp_path / "sweep")])
+    (tmp_path / "sweep" / "multirun.yaml").touch()
+    with pytest.raises(InputError, match="is a sweep: name one of its jobs, as in `vaex resume .*sweep/0`"):
+        resume.main([str(tmp_path / "sweep")])
     (tmp_path / "config.yaml").write_text("[")
     with pytest.raises(InputError, match=r"config\.yaml"):
         resume.main([str(tmp_path)])

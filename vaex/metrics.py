@@ -136,7 +136,7 @@ def parse_rows(content: bytes, path: Path) -> Iterator[Row]:
         yield row
 
 
-def steps_bytes(epochs: Sequence[Mapping[str, Shaped[np.ndarray, " steps"]]]) -> bytes:
+def steps_bytes(epochs: Sequence[Mapping[str, Shaped[np.ndarray, " _steps"]]]) -> bytes:
     """The content of steps.npz for a run's epochs so far."""
     columns = {
         name: np.concatenate([steps[name][steps["taken"].astype(bool)] for steps in epochs]).astype(np.float32)

@@ -12,7 +12,7 @@ from vaex import compose, files, provenance, tracking
 from vaex import config as configuration
 from vaex.alterations import find_altered
 from vaex.config import Config
-from vaex.errors import InputError, printable
+from vaex.errors import printable
 from vaex.resume import named_path, parse_saved
 from vaex.verdict import Recorded, Verdict, compare, read_recorded
 
