@@ -215,7 +215,7 @@ def test_directories_that_hold_no_run(tmp_path: Path):
     with pytest.raises(InputError, match="not a run directory: it has no config"):
         resume.main([str(tmp_path / "sweep")])
     (tmp_path / "sweep" / "multirun.yaml").touch()
-    with pytest.raises(InputError, match="is a sweep: name one of its jobs, as in `vaex resume .*sweep/0`"):
+    with pytest.raises(InputError, match=r"is a sweep: name one of its jobs, as in `vaex resume .*sweep/0`"):
         resume.main([str(tmp_path / "sweep")])
     (tmp_path / "config.yaml").write_text("[")
     with pytest.raises(InputError, match=r"config\.yaml"):
