@@ -115,7 +115,7 @@ def terms_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
-def sweep_table(rows: Sequence[Mapping[str, Any]], overrides: Sequence[str]) -> Table:
+def sweep_table(rows: Sequence[Mapping[Any, Any]], overrides: Sequence[str]) -> Table:
     """One row a job: what differs between the jobs, how it ended, its final numbers in nats per image."""
     varied = [name for name in overrides if len({str(row.get(name)) for row in rows}) > 1]
     table = Table(title="nats per image", title_justify="left")

@@ -96,7 +96,7 @@ def _sweep_code(directory: Path, outcomes: list[run.Outcome]) -> int:
     table = results.write_sweep_csv(directory)
     overrides = results.override_columns(table)
     console = Screen()
-    console.print(sweep_table(table.to_dict("records"), overrides))  # type: ignore
+    console.print(sweep_table(table.to_dict("records"), overrides))
     console.print(f"sweep directory: {_shown(directory)}", markup=False)
     statuses = [status for outcome in outcomes for status in outcome.statuses]
     return 1 if "failed" in statuses or any(outcome.ended_by_policy for outcome in outcomes) else 0
