@@ -36,11 +36,12 @@ def test_depth_to_space_puts_each_quarter_in_its_corner():
 @pytest.mark.parametrize("overrides", [("model=mlp",), ("model=mlp", "model.hidden=[]"), ("model=conv",)])
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (64, 64, 2)])
 def test_every_model_takes_every_shape(overrides: tuple[str, ...], shape: tuple[int, int, int]):
-    program = objective.program(make(*overrides, "model.latent_dim=4"), shape)
+    config = make(*overrides, "model.latent_dim=4")
+    program, hyper = objective.program(config, shape), objective.hyper(config)
 
     def both_ways(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         parameters = step.init(program, jnp.uint32(0)).parameters
-        mu = objective.encode(program, parameters, x).mu
+        mu = objective.encode(program, hyper, parameters, x).mu
         return mu, objective.decode(program, parameters, mu)
 
     mu, outputs = jax.eval_shape(both_ways, jax.ShapeDtypeStruct((5, *shape), jnp.float32))

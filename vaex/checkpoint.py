@@ -7,10 +7,9 @@ whole or absent (temporary name, fsync, rename, fsync of the directory). No pick
 
 import hashlib
 import json
-import logging
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from safetensors import SafetensorError
 from vaex import files
 from vaex.errors import InputError
 
-log = logging.getLogger("vaex")
-
 DIGEST_BYTES = 32
 
 RECORD = "record"
@@ -32,9 +29,9 @@ RECORD = "record"
 
 
 def flatten(tree: PyTree) -> dict[str, np.ndarray]:
-    """Leaves by flat name, `model.encoder.0.kernel`, as NumPy arrays."""
+    """Leaves by flat name, `model.encoder.0.kernel`, as NumPy arrays in C order: safetensors writes others wrongly."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {_name(path): np.asarray(leaf) for path, leaf in leaves}
+    return {_name(path): np.asarray(leaf, order="C") for path, leaf in leaves}
 
 
 def unflatten(template: PyTree, arrays: dict[str, np.ndarray], where: Path) -> PyTree:
@@ -88,19 +85,6 @@ def epochs(directory: Path) -> list[int]:
 def latest(directory: Path) -> int:
     """The newest epoch of which there is a checkpoint, 0 without one."""
     return next(iter(epochs(directory)), 0)
-
-
-def newest(directory: Path, usable: Iterable[int]) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """The newest undamaged checkpoint among `usable` epochs; each damaged one is named in a warning."""
-    allowed = set(usable)
-    for epoch in epochs(directory):
-        if epoch not in allowed:
-            continue
-        try:
-            return load(path_of(directory, epoch))
-        except InputError as error:
-            log.warning("%s; using an earlier one", error)
-    return None
 
 
 def prune(directory: Path, keep: int, elbo: Mapping[int, float | None]) -> None:

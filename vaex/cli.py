@@ -17,14 +17,16 @@ vaex: an experiment framework for variational autoencoders
 
   vaex [train] [key=value ...]     train; the default is the book's VAE on Fashion-MNIST
   vaex -m key=a,b ...              sweep: one run for each combination
-  vaex resume DIR [key=value ...]  go on with an interrupted run, exactly; training.epochs=50: train for longer
+  vaex resume DIR [key=value ...]  go on with an interrupted run or sweep, exactly; training.epochs=50: train for longer
   vaex reproduce RUN [overrides]   run it again and compare: exit 0 the same, 1 different; overrides: a variation
+  vaex figures RUN...              draw the figures of runs again (large sweeps draw none by themselves)
   vaex data list|fetch|verify      the datasets and their files
 
 Groups and their options (vaex loss=sigma dataset=digits ...):
 {groups}
 
-Other keys: seed, training.*, precision.*, tracking.*, checkpoint.*, plugins; `vaex --cfg job` prints them all.
+Other keys: seed, training.*, precision.*, tracking.*, checkpoint.*, sweep.*,
+pack.*, plugins; `vaex --cfg job` prints them all.
 Hydra's flags work as everywhere: --cfg, --config-dir, --config-name, --multirun, --shell-completion, --hydra-help.
 """
 
@@ -90,9 +92,8 @@ def _train(arguments: list[str]) -> int:
     command = compose(parsed)
     if parsed.cfg:
         return _print_by_hydra(arguments)
-    from vaex import provenance, train
+    from vaex import train
 
-    provenance.set_thread_count()
     return train.train(command, lambda task, extra: _hydra([*arguments, *extra], task))
 
 
@@ -148,6 +149,12 @@ def _print_by_hydra(arguments: list[str]) -> int:
         raise InputError(" ".join(str(error).split())) from error
 
 
+def _figures(arguments: list[str]) -> int:
+    from vaex import figures_command
+
+    return figures_command.main(arguments)
+
+
 def _data(arguments: list[str]) -> int:
     from vaex import data_command
 
@@ -170,6 +177,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "resume": _resume,
     "reproduce": _reproduce,
+    "figures": _figures,
     "data": _data,
 }
 
@@ -178,5 +186,5 @@ def _groups() -> str:
     """The groups of conf/ with their options, read from the file names: no import of Hydra, no delay."""
     inside = Path(__file__).parent / "conf"
     conf = inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
-    groups = sorted(path for path in conf.iterdir() if path.is_dir())
+    groups = sorted(path for path in conf.iterdir() if path.is_dir() and path.name != "hydra")
     return "\n".join(f"  {group.name:<12}{', '.join(sorted(p.stem for p in group.glob('*.yaml')))}" for group in groups)

@@ -1,11 +1,12 @@
-"""The compiled functions of a run, with `loop.py` the only place that knows jit and donation.
+"""The compiled functions of a pack, with `loop.py` the only place that knows jit and donation.
 
-Compiled ahead of the first epoch, side by side, once for all runs of one program and data shape: times are then of
-training alone.
+Compiled ahead of the first epoch, side by side, once for all packs of one program and data shape, whatever number of
+threads asks: times are then of training alone.
 """
 
 import functools
 import threading
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -13,20 +14,20 @@ import jax
 import numpy as np
 from jaxtyping import Array, UInt
 
-from vaex import objective, step
+from vaex import objective, pack, step
 from vaex.dataset import Dataset
+from vaex.job import type_of_device
 from vaex.objective import Hyper, Program
 from vaex.step import TrainState
 
 reconstructions = jax.jit(objective.reconstructions, static_argnums=0)
 samples = jax.jit(objective.samples, static_argnums=(0, 3))
 
-_train_epoch = jax.jit(step.epoch, static_argnums=0, donate_argnums=2)
-_evaluate = jax.jit(step.evaluate, static_argnums=0)
+_ALONE = (jax.jit(step.epoch, static_argnums=0, donate_argnums=2), jax.jit(step.evaluate, static_argnums=0))
+_STACKED = (jax.jit(pack.epoch, static_argnums=0, donate_argnums=2), jax.jit(pack.evaluate, static_argnums=0))
 
-_known: dict[Any, dict[str, "Future[Any]"]] = {}
+_made: dict[Hashable, "Future[Any]"] = {}
 _lock = threading.Lock()
-
 
 RUNS_ONCE: dict[str, Any] = {"xla_backend_optimization_level": 0}
 """Compiler options of a program that runs once: a third of the time to compile, the same bits."""
@@ -34,44 +35,65 @@ RUNS_ONCE: dict[str, Any] = {"xla_backend_optimization_level": 0}
 
 def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
     """`step.init`, compiled once a program."""
-    return _init_of(program)(seed)
+    abstract_seed = jax.ShapeDtypeStruct((), np.uint32)
 
+    def make() -> Any:
+        return jax.jit(step.init, static_argnums=0).lower(program, abstract_seed).compile(compiler_options=RUNS_ONCE)
 
-@functools.lru_cache(maxsize=64)
-def _init_of(program: Program) -> Any:
-    seed = jax.ShapeDtypeStruct((), np.uint32)
-    return jax.jit(step.init, static_argnums=0).lower(program, seed).compile(compiler_options=RUNS_ONCE)
+    return _once(("init", program), make)(seed)
 
 
 class Compiled:
-    """`train` is `step.epoch`; `valid` and `test` are `step.evaluate` for those splits; the program is fixed in all."""
+    """`train` is `step.epoch`; `valid` and `test` are `step.evaluate` for those splits; the program is fixed in all.
 
-    def __init__(self, program: Program, hyper: Hyper, dataset: Dataset):
-        splits = {name: abstract(getattr(dataset, name).images) for name in ("train", "valid", "test")}
-        key = (program, jax.tree.structure(hyper), tuple((s.shape, s.dtype) for s in splits.values()))
-        with _lock:
-            if key not in _known:
-                _known[key] = _compile(program, hyper, splits)
-        self._futures = _known[key]
+    With `stacked` numbers they are those of `pack`: all runs of a vmapped pack at once. `device` is where they run.
+    """
+
+    def __init__(self, program: Program, hyper: Hyper, dataset: Dataset, stacked: bool, device: type_of_device):
+        splits = {name: abstract(getattr(dataset, name).images, device) for name in ("train", "valid", "test")}
+        numbers = jax.tree.map(lambda leaf: abstract(leaf, device), hyper)
+        structure = jax.tree.structure(hyper), hyper.seed.shape
+        key = (program, structure, device, tuple((split.shape, split.dtype) for split in splits.values()))
+        self._futures = _once(key, functools.partial(_compile, program, numbers, splits, stacked, device))
 
     def __getattr__(self, name: str) -> Any:
         """The compiled function, as soon as it is."""
         return self._futures[name].result()
 
 
-def abstract(array: Any) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of an array."""
-    return jax.ShapeDtypeStruct(np.shape(array), array.dtype)
+def abstract(array: Any, device: type_of_device) -> jax.ShapeDtypeStruct:
+    """Shape, dtype and place of an array."""
+    sharding = jax.sharding.SingleDeviceSharding(device)
+    return jax.ShapeDtypeStruct(np.shape(array), array.dtype, sharding=sharding)
 
 
-def _compile(program: Program, hyper: Hyper, splits: dict[str, jax.ShapeDtypeStruct]) -> dict[str, "Future[Any]"]:
-    state = jax.eval_shape(functools.partial(step.init, program), hyper.seed)
-    numbers = jax.tree.map(abstract, hyper)
-    time = jax.ShapeDtypeStruct((), np.float32)
+def _compile(
+    program: Program, hyper: Any, splits: dict[str, jax.ShapeDtypeStruct], stacked: bool, device: type_of_device
+) -> dict[str, "Future[Any]"]:
+    epoch, evaluate = _STACKED if stacked else _ALONE
+    fresh = functools.partial(step.init, program)
+    state = jax.eval_shape(jax.vmap(fresh) if stacked else fresh, hyper.seed)
+    state = jax.tree.map(lambda leaf: abstract(leaf, device), state)
+    time = abstract(np.zeros(hyper.seed.shape, np.float32), device)
     pool = ThreadPoolExecutor(3, thread_name_prefix="compile")
-    futures = {"train": pool.submit(_train_epoch.lower(program, numbers, state, splits["train"]).compile)}
+    futures = {"train": pool.submit(epoch.lower(program, hyper, state, splits["train"]).compile)}
     for name in ("valid", "test"):
-        lowered = _evaluate.lower(program, numbers, state.parameters, splits[name], time)
-        futures[name] = pool.submit(lowered.compile)
+        futures[name] = pool.submit(evaluate.lower(program, hyper, state.parameters, splits[name], time).compile)
     pool.shutdown(wait=False)  # its threads end with their work
     return futures
+
+
+def _once(key: Hashable, make: Callable[[], Any]) -> Any:
+    """What `make` gives for a key, made by the first thread that asks while others wait; an error is tried again."""
+    with _lock:
+        future, first = _made.get(key), key not in _made
+        if future is None:
+            future = _made[key] = Future()
+    if first:
+        try:
+            future.set_result(make())
+        except BaseException as error:
+            with _lock:
+                del _made[key]
+            future.set_exception(error)
+    return future.result()

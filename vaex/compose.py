@@ -44,10 +44,14 @@ class Command:
     """What a command line asks for: its jobs' configurations, and where Hydra would put them."""
 
     jobs: tuple[Config, ...]
+    overrides: tuple[tuple[str, ...], ...]
     multirun: bool
     directory: Path
     subdirectories: tuple[str, ...]
     directory_is_default: bool
+    launcher_is_default: bool
+    sweeper_decides: bool
+    """Whether a sweeper of the user's makes up the jobs as it goes; `jobs` is then only what they have in common."""
 
 
 def compose(arguments: argparse.Namespace) -> Command:
@@ -75,10 +79,14 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace) -> Command:
     own = "hydra.sweep.dir" if mode is RunMode.MULTIRUN else "hydra.run.dir"
     return Command(
         jobs=tuple(config for config, _ in parsed),
+        overrides=tuple(tuple(job.hydra.overrides.task) for job in jobs),
         multirun=mode is RunMode.MULTIRUN,
         directory=Path(section.dir),
         subdirectories=tuple(subdirectory for _, subdirectory in parsed),
         directory_is_default=not any(item.lstrip("+").startswith(own) for item in arguments.overrides),
+        launcher_is_default=master.hydra.runtime.choices["hydra/launcher"] == "basic"
+        and not any(item.lstrip("+").startswith("hydra/launcher") for item in arguments.overrides),
+        sweeper_decides=not _is_grid(master),
     )
 
 
@@ -166,7 +174,7 @@ def _check_overrides(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -
 def _grid(hydra: Hydra, master: DictConfig, arguments: argparse.Namespace) -> list[list[str]]:
     """The overrides of every job, as the basic sweeper splits them. Another sweeper decides as it goes: one job."""
     parser = OverridesParser.create(config_loader=hydra.config_loader)
-    if not str(master.hydra.sweeper._target_).endswith(".BasicSweeper"):
+    if not _is_grid(master):
         overrides = [item for item in arguments.overrides if not parser.parse_override(item).is_sweep_override()]
         return [overrides]
     swept = dict(master.hydra.sweeper.params or {})
@@ -179,6 +187,10 @@ def _grid(hydra: Hydra, master: DictConfig, arguments: argparse.Namespace) -> li
     for job in jobs:
         _check_overrides(hydra, job, None)
     return jobs
+
+
+def _is_grid(master: DictConfig) -> bool:
+    return str(master.hydra.sweeper._target_).endswith(".BasicSweeper")
 
 
 def _refuse_unasked_sweep(master: DictConfig, arguments: argparse.Namespace) -> None:

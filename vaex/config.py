@@ -88,6 +88,22 @@ class Checkpoint:
     keep: Annotated[int, Field(ge=1)]
 
 
+@dataclass(frozen=True, config=STRICT)
+class Sweep:
+    """`vaex -m`: runs trained at once on a CPU (null: one a core), and up to how many jobs each draws its figures."""
+
+    lanes: Annotated[int, Field(ge=1)] | None
+    figures_up_to: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Pack:
+    """How jobs of a sweep share a device: each its own program, or many in one `vmap` (null: by kind of device)."""
+
+    strategy: Literal["lone", "vmap"] | None
+    max_runs: Annotated[int, Field(ge=1)] | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """A whole run. Hashable: equal configurations are the same run."""
@@ -103,10 +119,12 @@ class Config:
     precision: Precision
     tracking: Tracking
     checkpoint: Checkpoint
+    sweep: Sweep
+    pack: Pack
     plugins: tuple[str, ...]
 
 
-NOT_IDENTITY = ("tracking", "checkpoint", "plugins")
+NOT_IDENTITY = ("tracking", "checkpoint", "sweep", "pack", "plugins")
 """Sections that do not change what a run computes."""
 
 
@@ -154,9 +172,13 @@ def dump(config: Config) -> dict[str, Any]:
 
 
 def identity(config: Config) -> str:
-    """SHA-256 of what decides a run's numbers: everything but tracking, checkpoint and plugin paths."""
-    plain = {key: value for key, value in dump(config).items() if key not in NOT_IDENTITY}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    """SHA-256 of what decides a run's numbers: everything but tracking, checkpoint, sweep, pack and plugin paths."""
+    return hashlib.sha256(json.dumps(identifying(config), sort_keys=True).encode()).hexdigest()
+
+
+def identifying(config: Config) -> dict[str, Any]:
+    """The plain values that decide a run's numbers."""
+    return {key: value for key, value in dump(config).items() if key not in NOT_IDENTITY}
 
 
 def nearest(word: str, choices: Iterable[str], prefix: str = "") -> str:

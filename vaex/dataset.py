@@ -43,6 +43,12 @@ class Dataset:
     test: Split
     labels_named: tuple[str, ...]
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the images."""
+        height, width, channels = self.train.images.shape[1:]
+        return height, width, channels
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over dtype, shape and bytes of the images and labels of the three splits, in hex."""

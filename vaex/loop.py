@@ -1,190 +1,191 @@
-"""One run on the host: open, epochs, close. Its device work is compiled, its disk work is the recorder's."""
+"""Training: a pack of runs goes through open, epochs, close. On a CPU a pack is one run.
+
+The device work is compiled (`compiled.py`), what a run leaves on disk is its `Member`'s.
+"""
 
 import functools
-import logging
+import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Num, PyTree
+from jaxtyping import PyTree
 
-from vaex import checkpoint, compiled, files, metrics, objective, step, tracking
-from vaex import config as configuration
+from vaex import compiled, pack, progress
 from vaex.compiled import Compiled
-from vaex.config import Config, implementation
+from vaex.config import implementation
 from vaex.dataset import Dataset
-from vaex.progress import Progress, restore
-from vaex.recorder import Recorder
+from vaex.job import Job, type_of_device
+from vaex.member import Member, host_copy
 from vaex.step import TrainState
 from vaex.terminal import Display
-from vaex.tracking import Tracker
 
-log = logging.getLogger("vaex")
-
-SHOWN = 24
-"""Images in a figure."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run to be made: its configuration, where it goes, what it is called, whether it is there in part."""
-
-    config: Config
-    directory: Path
-    label: str
-    group: str | None = None
-    resumed: bool = False
+CLOSERS = 8
+"""Threads that write the results of a vmapped pack's runs: most of that work is waiting for the disk."""
 
 
 class Stop:
-    """Whether somebody asked for an end: the signal that did."""
+    """Whether somebody or something asked for an end: the signal that did, or a run with on_nonfinite=raise."""
 
     signal: int | None = None
+    by_policy: bool = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether no further epoch may begin."""
+        return self.signal is not None or self.by_policy
+
+
+_loading = threading.Lock()
+
+
+def load(dataset: Any) -> Dataset:
+    """The dataset of a configuration's section, kept for the next job that wants the same one."""
+    with _loading:
+        return _load(dataset)
 
 
 @functools.lru_cache(maxsize=4)
-def load(dataset: Any) -> Dataset:
-    """The dataset of a configuration's section, kept for the next job that wants the same one."""
+def _load(dataset: Any) -> Dataset:
     return implementation(dataset).load(dataset)
 
 
-class Run:
-    """One run while it trains: compiled functions, state, progress."""
+def on_device(dataset: Dataset, split: str, device: type_of_device) -> jax.Array:
+    """The images of a split in a device's memory, once for all runs."""
+    with _loading:
+        return _on_device(dataset, split, device)
 
-    def __init__(self, job: Job, recorder: Recorder, display: Display, stop: Stop):
-        self.job, self.config, self.directory = job, job.config, job.directory
-        self.recorder, self.display, self.stop = recorder, display, stop
-        self.dataset = load(self.config.dataset)
-        self.program = objective.program(self.config, image_shape(self.dataset))
-        self.hyper = objective.hyper(self.config)
-        self.pixels = int(np.prod(self.program.shape))
-        self.started = time.monotonic()
 
-    def train(self) -> dict[str, Any]:
-        """Open, epochs, close; the tracker is told how it ended, whatever happens."""
-        functions = Compiled(self.program, self.hyper, self.dataset)
-        run_id = self.recorder.go_on() if self.job.resumed else self.recorder.begin(self.dataset.digest)
-        tracker = tracking.open_tracker(self.config.tracking, self.directory, self.job.group, run_id)
-        tracker.start(configuration.dump(self.config))
-        try:
-            summary = self._train(functions, tracker, run_id)
-        except BaseException:
-            tracker.finish({"status": "failed"})
-            raise
-        tracker.finish(metrics.finite_or_null(summary))
-        log.info("run %s is %s", run_id, summary["status"])
-        return summary
+@functools.lru_cache(maxsize=16)
+def _on_device(dataset: Dataset, split: str, device: type_of_device) -> jax.Array:
+    return jax.device_put(getattr(dataset, split).images, device)
 
-    def _train(self, functions: Compiled, tracker: Tracker, run_id: str) -> dict[str, Any]:
-        state, progress = compiled.init(self.program, self.hyper.seed), Progress(run_id)
-        if self.job.resumed:
-            state, progress = restore(self.directory, state, run_id)
-        progress.started = self.started
-        epochs, saved = self.config.training.epochs, len(progress.rows)
-        log.info("run %s starts after epoch %d", run_id, saved)
-        if self.config.precision.posterior != "float32":
-            log.warning(
-                "precision.posterior=%s is there to be studied, not to be used", self.config.precision.posterior
-            )
-        images = {name: jax.device_put(getattr(self.dataset, name).images) for name in ("train", "valid")}
-        while len(progress.rows) < epochs and not self.stop.signal and not bool(state.frozen):
-            state = self._epoch(functions, images, state, progress)
-            epoch = len(progress.rows)
-            self.recorder.row(progress.rows[-1])
-            if epoch % self.config.checkpoint.every == 0:
-                self.recorder.checkpoint(progress, _host_arrays(state))
-                saved = epoch
-            self.display.epoch(progress.rows[-1], epochs)
-            tracker.log(metrics.finite_or_null(progress.rows[-1]))
-        if len(progress.rows) > saved:  # the last epoch, or the one that a signal or a divergence made the last
-            self.recorder.checkpoint(progress, _host_arrays(state))
-        summary = self._summary(functions, state, progress)
-        model = _host_arrays(state.parameters["model"]) | _host_arrays({"likelihood": state.parameters["likelihood"]})
-        self.recorder.finish(summary, model)
-        if progress.rows and not self.stop.signal:
-            self._draw(tracker, state.parameters, progress)
-        return summary
 
-    def _draw(self, tracker: Tracker, parameters: PyTree, progress: Progress) -> None:
-        try:
-            tracker.images(self._figures(parameters, progress))
-        except Exception as error:  # the results are on disk by now: a picture must not cost them
-            log.warning("%s: no figures (%s: %s)", self.directory, type(error).__name__, files.first_line(error))
+def train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device) -> list[str]:
+    """Train a pack from opening its directories to its summaries; returns the status of each job."""
+    dataset = load(jobs[0].config.dataset)
+    members = [Member(job, dataset, display) for job in jobs]
+    try:
+        for member in members:
+            if not member.job.ghost:
+                with member.guarded():
+                    member.open()
+        if any(member.going for member in members):
+            _Pack(members, dataset, stop, device).train()
+    except Exception as error:  # compilation, device memory: it is all of theirs
+        for member in members:
+            with member.guarded():
+                member.fail(error)
+    finally:
+        for member in members:
+            member.release()
+    return [member.summary["status"] if member.summary else "interrupted" for member in members]
 
-    def _epoch(
-        self, functions: Compiled, images: dict[str, jax.Array], state: TrainState, progress: Progress
-    ) -> TrainState:
-        """One epoch and its validation, taken into `progress`."""
-        train, valid = functions.train, functions.valid  # waits for the compiler, which no epoch's time includes
+
+class _Pack:
+    """Runs that train in one program: alone, or stacked."""
+
+    def __init__(self, members: Sequence[Member], dataset: Dataset, stop: Stop, device: type_of_device):
+        self.members, self.dataset, self.stop, self.device = members, dataset, stop, device
+        self.stacked = len(members) > 1
+        programs, hypers = [member.program for member in members], [member.hyper for member in members]
+        self.program = pack.merge(programs) if self.stacked else programs[0]
+        hyper = pack.stack_hypers(self.program, programs, hypers) if self.stacked else hypers[0]
+        self.hyper = jax.device_put(hyper, device)
+        self.functions = Compiled(self.program, self.hyper, dataset, self.stacked, device)
+        self.steps_an_epoch = -(-len(dataset.train.images) // self.program.batch_size)
+
+    def train(self) -> None:
+        """Open, epochs, close."""
+        for index, member in enumerate(self.members):
+            if not member.job.ghost:
+                with member.guarded():
+                    member.begin(pack.describe([each.config for each in self.members], index) if self.stacked else None)
+        state = self._first_state()
+        for member in self.members:
+            if member.going:
+                with member.guarded():
+                    member.say_start()
+        while any(member.going for member in self.members) and not self.stop.asked:
+            state = self._epoch(state)
+        self._close(state)
+
+    def _first_state(self) -> TrainState:
+        """Fresh, or of the newest epoch from which all can go on."""
+        resumed = all(member.job.resumed for member in self.members)
+        found = progress.newest_common([member.directory for member in self.members]) if resumed else []
+        states = []
+        for index, member in enumerate(self.members):
+            fresh = compiled.init(member.program, member.hyper.seed)
+            states.append(fresh)
+            with member.guarded():
+                states[index] = member.state(found[index] if found else None, fresh)
+        state = pack.stack(self.program, states) if self.stacked else states[0]
+        return jax.device_put(state, self.device)
+
+    def _epoch(self, state: TrainState) -> TrainState:
+        """One epoch and its validation, taken in by every run that is going."""
+        train, valid = self.functions.train, self.functions.valid  # waits for the compiler, which no epoch's time has
+        images = on_device(self.dataset, "train", self.device)
         started = time.perf_counter()
-        state, steps = train(self.hyper, state, images["train"])
+        state, steps = train(self.hyper, state, images)
         jax.block_until_ready(steps)
         trained = time.perf_counter() - started
-        last = np.float32((int(state.step) - 1) / len(steps["loss"]))
-        means = jax.device_get(valid(self.hyper, state.parameters, images["valid"], last))
+        means = jax.device_get(valid(self.hyper, state.parameters, self._images("valid"), self._time(state)))
         steps = jax.device_get(steps)
         seconds = time.perf_counter() - started
-        row = {
-            "epoch": len(progress.rows) + 1,
-            "step": int(state.step),
-            "seconds": seconds,
-            "examples_per_second": float(steps["examples"].sum()) / trained,
-        }
-        row |= metrics.epoch_row(steps, self.pixels) | metrics.evaluation_row("valid", means, self.pixels)
-        progress.add(row, steps)
+        copy = functools.cache(functools.partial(host_copy, state))
+        for index, member in enumerate(self.members):
+            if member.going:
+                with member.guarded():
+                    own = functools.partial(self._own, copy, index)
+                    member.epoch(self._part(steps, index), self._part(means, index), trained, seconds, own)
         return state
 
-    def _summary(self, functions: Compiled, state: TrainState, progress: Progress) -> dict[str, Any]:
-        done = len(progress.rows) == self.config.training.epochs
-        status = "diverged" if bool(state.frozen) else "finished" if done else "interrupted"
-        summary: dict[str, Any] = {"status": status} | (progress.rows[-1] if progress.rows else {})
-        if status == "finished":
-            images = jax.device_put(self.dataset.test.images)
-            last = np.float32((int(state.step) - 1) / -(-len(self.dataset.train.images) // self.program.batch_size))
-            means = jax.device_get(functions.test(self.hyper, state.parameters, images, last))
-            summary |= metrics.evaluation_row("test", means, self.pixels)
-        first = int(state.first_nonfinite)
-        loss = np.concatenate([steps["loss"][steps["taken"].astype(bool)] for steps in progress.steps] or [np.zeros(0)])
-        return summary | {
-            "best/epoch": progress.best_epoch or None,
-            "best/valid/elbo": progress.best_elbo if progress.best_epoch else None,
-            "first_nonfinite_step": first or None,
-            "culprit": step.CULPRITS[int(state.culprit)] or None,
-            "loss_spikes": metrics.loss_spikes(loss, self.config.training.spike_nats),
-            "skipped_steps": sum(row["skipped_steps"] for row in progress.rows),
-            "wall_seconds": progress.wall_seconds(),
-            "run_id": progress.run_id,
-            "identity": configuration.identity(self.config),
-            "dataset_sha256": self.dataset.digest,
-            "steps_sha256": files.sha256(metrics.steps_bytes(progress.steps)) if progress.steps else None,
-            "epoch_sha256": [metrics.digest(row) for row in progress.rows],
-        }
+    def _close(self, state: TrainState) -> None:
+        """Test values where a run has come to its end, then what each leaves behind."""
+        done = any(len(member.progress.rows) == member.config.training.epochs for member in self.members)
+        means = None
+        if done:
+            test = self.functions.test(self.hyper, state.parameters, self._images("test"), self._time(state))
+            means = jax.device_get(test)
+        copy = functools.cache(functools.partial(host_copy, state))
+        copy()
 
-    def _figures(self, parameters: PyTree, progress: Progress) -> dict[str, Path]:
-        from vaex import figures  # late: matplotlib takes half a second, in which the first epoch could begin
+        def close(index: int) -> None:
+            member = self.members[index]
+            with member.guarded():
+                if member.summary is None:
+                    member.close(self._own(copy, index), None if means is None else self._part(means, index))
+                    self.stop.by_policy |= ends_command(member)
 
-        originals = self.dataset.valid.images[:SHOWN]
-        reconstructed = compiled.reconstructions(self.program, parameters, originals)
-        drawn = compiled.samples(self.program, parameters, self.hyper.seed, SHOWN)
-        return figures.draw(
-            self.directory,
-            progress.rows,
-            np.asarray(objective.as_float(jax.numpy.asarray(originals))),
-            np.asarray(reconstructed),
-            np.asarray(drawn),
-            self.job.label,
-        )
+        with ThreadPoolExecutor(CLOSERS if self.stacked else 1, thread_name_prefix="close") as closers:
+            list(closers.map(close, range(len(self.members))))
+
+    def _own(self, copy: Callable[[], TrainState], index: int) -> TrainState:
+        """One run's state from a host copy of the pack's."""
+        return pack.unstack(self.members[index].program, copy(), index) if self.stacked else copy()
+
+    def _part(self, tree: Any, index: int) -> Any:
+        """One run's statistics; of the KL per latent only those that it has."""
+        if not self.stacked:
+            return tree
+        part = jax.tree.map(lambda leaf: leaf[index], tree)
+        latents = self.members[index].config.model.latent_dim
+        return {name: value[:latents] if name == "kl_per_latent" else value for name, value in part.items()}
+
+    def _images(self, split: str) -> jax.Array:
+        return on_device(self.dataset, split, self.device)
+
+    def _time(self, state: TrainState) -> PyTree:
+        """When the last step was, in epochs, for each run."""
+        return ((np.asarray(state.step) - 1) / self.steps_an_epoch).astype(np.float32)
 
 
-def image_shape(dataset: Dataset) -> tuple[int, int, int]:
-    """(H, W, C) of a dataset's images."""
-    height, width, channels = dataset.train.images.shape[1:]
-    return height, width, channels
-
-
-def _host_arrays(tree: PyTree) -> dict[str, Num[np.ndarray, "..."]]:
-    """Leaves by flat name, copied: the device's own buffers are given to the next epoch."""
-    return {name: np.array(array) for name, array in checkpoint.flatten(tree).items()}
+def ends_command(member: Member) -> bool:
+    """Whether the run's end is the end of all."""
+    status = member.summary["status"] if member.summary else ""
+    return status == "diverged" and member.config.training.on_nonfinite == "raise"

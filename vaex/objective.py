@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 from jaxtyping import Array, Float, Int, Key, Num, PyTree, UInt
 
 from vaex import learning_rate
@@ -21,28 +22,38 @@ from vaex.posterior import Posterior, sample
 PARAMETERS, ORDER, NOISE, OBSERVATION, EVALUATION, PRIOR = range(6)
 """The streams of a seed."""
 
+SAFE_RAW = 1.0
+"""A raw output at which every loss variant is finite, with its gradient: for latents that are only padding."""
+
 MATMUL = {"float32": "highest", "tf32": "tensorfloat32"}
 """JAX's names of float32 products: as they are, or with ten bits of mantissa on a GPU."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """What is compiled in. Hashable; two runs with equal programs share one compilation."""
+    """What is compiled in. Hashable; two runs with equal programs share one compilation.
+
+    `losses` has one entry, but in the program of a vmapped pack all that its runs use (`vaex.pack`); `padded` says
+    that runs with fewer latents than `model` ride along, their surplus latents masked.
+    """
 
     model: Any
-    loss: Any
+    losses: tuple[Any, ...]
     likelihood: Any
     kl_weight: Any
     optimizer: Any
     precision: Any
     batch_size: int
     shape: tuple[int, int, int]
+    padded: bool = False
 
 
 class Hyper(NamedTuple):
-    """Numbers of one run that are arguments of its program."""
+    """Numbers of one run that are arguments of its program; `loss` is an index into `Program.losses`."""
 
     seed: UInt[Array, ""]
+    loss: Int[Array, ""]
+    latents: Int[Array, ""]
     learning_rate: dict[str, Float[Array, ""]]
     kl_weight: dict[str, Float[Array, ""]]
     free_bits: Float[Array, ""]
@@ -67,7 +78,7 @@ def program(config: Config, shape: tuple[int, int, int]) -> Program:
     """The program of a configuration for images of `shape` (H, W, C), its free numbers taken out."""
     return Program(
         model=config.model,
-        loss=config.loss,
+        losses=(config.loss,),
         likelihood=config.likelihood,
         kl_weight=implementation(config.kl_weight),
         optimizer=replace(config.optimizer, learning_rate=0.0, schedule="constant", warmup_epochs=0.0),
@@ -83,6 +94,8 @@ def hyper(config: Config) -> Hyper:
     clip = training.gradient_clip
     return Hyper(
         seed=jnp.uint32(config.seed),
+        loss=jnp.int32(0),
+        latents=jnp.int32(config.model.latent_dim),
         learning_rate=_as_arrays(learning_rate.numbers(config.optimizer, training.epochs)),
         kl_weight=_as_arrays(implementation(kl_weight).numbers(kl_weight)),
         free_bits=jnp.float32(kl_weight.free_bits),
@@ -107,38 +120,55 @@ def objective(
     likelihood = implementation(program.likelihood)
     x = likelihood.observe(program.likelihood, keys[1], as_float(images))
     with jax.default_matmul_precision(MATMUL[program.precision.matmul]):
-        q = encode(program, parameters, x)
+        q = encode(program, hyper, parameters, x)
         z = sample(q, noise(keys[0], *q.mu.shape).astype(q.mu.dtype))
+        z = real_latents(program, hyper, z, 0.0)
         outputs = decode(program, parameters, z)
     log_p = likelihood.log_prob(program.likelihood, parameters["likelihood"], outputs, x)
 
     share = weights / jnp.sum(weights)
     reconstruction = -jnp.sum(share * log_p)
-    kl_per_latent = jnp.sum(share[:, None] * q.kl.astype(jnp.float32), axis=0)
+    kl_per_latent = real_latents(program, hyper, jnp.sum(share[:, None] * q.kl.astype(jnp.float32), axis=0), 0.0)
     # Free bits hold for the batch mean of each latent (Kingma et al. 2016); without them a KL that rounding
     # made negative stays visible.
     free = hyper.free_bits
     charged = jnp.where(free > 0, jnp.maximum(kl_per_latent, free), kl_per_latent)
+    charged = real_latents(program, hyper, charged, 0.0)
     penalty, kl_weight = program.kl_weight.penalty(hyper.kl_weight, time, jnp.sum(charged))
     sigma = jnp.abs(q.sigma).astype(jnp.float32)
+    clamped = q.clamped.astype(jnp.float32)
+    latents = hyper.latents if program.padded else sigma.shape[1]
     loss = reconstruction + penalty
     return loss, Terms(
         loss=loss,
         reconstruction=reconstruction,
         kl_per_latent=kl_per_latent,
         kl_weight=kl_weight,
-        sigma_min=jnp.min(sigma),
-        sigma_max=jnp.max(sigma),
-        sigma_mean=jnp.sum(share @ sigma) / sigma.shape[1],
-        clamped_fraction=jnp.sum(share @ q.clamped.astype(jnp.float32)) / sigma.shape[1],
+        sigma_min=jnp.min(real_latents(program, hyper, sigma, jnp.inf)),
+        sigma_max=jnp.max(real_latents(program, hyper, sigma, 0.0)),
+        sigma_mean=jnp.sum(share @ real_latents(program, hyper, sigma, 0.0)) / latents,
+        clamped_fraction=jnp.sum(share @ real_latents(program, hyper, clamped, 0.0)) / latents,
     )
 
 
-def encode(program: Program, parameters: PyTree, x: Float[Array, "batch H W C"]) -> Posterior:
+def encode(program: Program, hyper: Hyper, parameters: PyTree, x: Float[Array, "batch H W C"]) -> Posterior:
     """q(z|x) in the posterior's precision."""
     mu, raw = _model(program, parameters).encode(x)
     dtype = jnp.dtype(program.precision.posterior)
-    return implementation(program.loss).posterior(program.loss, mu.astype(dtype), raw.astype(dtype))
+    mu = real_latents(program, hyper, mu.astype(dtype), 0.0)
+    raw = real_latents(program, hyper, raw.astype(dtype), SAFE_RAW)
+    variants = [functools.partial(implementation(loss).posterior, loss) for loss in program.losses]
+    # A switch, whose rule for vmap keeps the infinite gradient of a variant that is not chosen out of the sum.
+    return variants[0](mu, raw) if len(variants) == 1 else lax.switch(hyper.loss, variants, mu, raw)
+
+
+def real_latents(
+    program: Program, hyper: Hyper, values: Float[Array, "*batch latent"], filler: float
+) -> Float[Array, "*batch latent"]:
+    """The values, with `filler` in place of those of latents that are only padding (in a padded program)."""
+    if not program.padded:
+        return values
+    return jnp.where(jnp.arange(values.shape[-1]) < hyper.latents, values, jnp.asarray(filler, values.dtype))
 
 
 def decode(program: Program, parameters: PyTree, z: Float[Array, "batch latent"]) -> Float[Array, "batch H W C"]:
@@ -153,10 +183,10 @@ def mean_images(program: Program, parameters: PyTree, z: Float[Array, "batch lat
 
 
 def reconstructions(
-    program: Program, parameters: PyTree, images: Num[Array, "batch H W C"]
+    program: Program, hyper: Hyper, parameters: PyTree, images: Num[Array, "batch H W C"]
 ) -> Float[Array, "batch H W C"]:
     """E[x|z] at the posterior's mean z = μ(x)."""
-    return mean_images(program, parameters, encode(program, parameters, as_float(images)).mu)
+    return mean_images(program, parameters, encode(program, hyper, parameters, as_float(images)).mu)
 
 
 def samples(program: Program, parameters: PyTree, seed: UInt[Array, ""], count: int) -> Float[Array, "count H W C"]:
@@ -182,7 +212,7 @@ def stream(seed: UInt[Array, ""], stream: int) -> Key[Array, ""]:
 
 def build(program: Program, key: Key[Array, ""]) -> Any:
     """The program's module with fresh parameters."""
-    bias = getattr(program.loss, "bias_init", 0.0)
+    bias = getattr(program.losses[0], "bias_init", 0.0)
     dtype = jnp.dtype(program.precision.network)
     return implementation(program.model).build(program.model, program.shape, bias, dtype, nnx.Rngs(key))
 

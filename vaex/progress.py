@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,28 +55,72 @@ class Progress:
         }
 
 
-def restore(directory: Path, fresh: TrainState, run_id: str) -> tuple[TrainState, Progress]:
-    """State and progress of the newest usable checkpoint, or a fresh start; metrics.jsonl is cut back to it.
+Found = tuple[dict[str, np.ndarray], dict[str, Any]]
+"""Arrays and record of a checkpoint."""
+
+
+def newest_common(directories: Sequence[Path]) -> list[Found]:
+    """Checkpoints of the newest epoch from which all these runs can go on; empty when there is none.
+
+    A run that has diverged stays as it was, so its last checkpoint serves for every later epoch. Each damaged
+    checkpoint is named in a warning.
+    """
+    usable = [_usable_epochs(directory) for directory in directories]
+    for epoch in sorted({epoch for epochs in usable for epoch in epochs}, reverse=True):
+        found = [_at(directory, epochs, epoch) for directory, epochs in zip(directories, usable, strict=True)]
+        if all(found):
+            return [checkpoint for checkpoint in found if checkpoint]
+    return []
+
+
+def _usable_epochs(directory: Path) -> list[int]:
+    """Epochs with a checkpoint and with their rows on disk, newest first."""
+    rows = metrics.read_rows(directory / "metrics.jsonl") if (directory / "metrics.jsonl").exists() else []
+    return [epoch for epoch in checkpoint.epochs(directory) if epoch <= len(rows)]
+
+
+def _at(directory: Path, epochs: list[int], epoch: int) -> Found | None:
+    """The run's state at `epoch`; a damaged file is warned of and taken off the list."""
+    before = [earlier for earlier in epochs if earlier <= epoch]
+    if not before:
+        return None
+    try:
+        arrays, record = checkpoint.load(checkpoint.path_of(directory, before[0]))
+    except InputError as error:
+        log.warning("%s; using an earlier one", error)
+        epochs.remove(before[0])
+        return None
+    return (arrays, record) if before[0] == epoch or bool(arrays.get("frozen", False)) else None
+
+
+def state_of(directory: Path, found: Found, fresh: TrainState) -> TrainState:
+    """The state in a checkpoint; raises `InputError` when it is of another configuration than `fresh`.
 
     Neither the order of the data nor the noise needs a key of its own: both follow from the seed and `state.step`.
     """
-    path = directory / "metrics.jsonl"
-    rows = metrics.read_rows(path) if path.exists() else []
-    found = checkpoint.newest(directory, range(1, len(rows) + 1))
-    if found is None:
-        if rows:
-            log.warning("%s: no usable checkpoint; the run starts from its beginning", directory)
-        path.unlink(missing_ok=True)
-        return fresh, Progress(run_id)
     arrays, record = found
-    state = checkpoint.unflatten(jax.eval_shape(lambda: fresh), arrays, checkpoint.path_of(directory, record["epoch"]))
+    place = checkpoint.path_of(directory, record["epoch"])
+    return jax.tree.map(jax.device_put, checkpoint.unflatten(jax.eval_shape(lambda: fresh), arrays, place))
+
+
+def start_over(directory: Path) -> None:
+    """Forget the epochs of a run that has no checkpoint to go on from."""
+    path = directory / "metrics.jsonl"
+    if path.exists() and metrics.read_rows(path):
+        log.warning("%s: no usable checkpoint; the run starts from its beginning", directory)
+    path.unlink(missing_ok=True)
+
+
+def cut_back(directory: Path, record: dict[str, Any], run_id: str) -> Progress:
+    """The progress at a checkpoint; metrics.jsonl is cut back to it, steps.npz is at the next one."""
+    path = directory / "metrics.jsonl"
     steps = metrics.read_steps(directory / "steps.npz")
     if len(steps["loss"]) < record["steps"]:
         raise InputError(f"{directory / 'steps.npz'}: ends before the checkpoint of epoch {record['epoch']}")
     steps = {name: array[: record["steps"]] for name, array in steps.items()}
-    rows = rows[: record["epoch"]]
+    rows = metrics.read_rows(path)[: record["epoch"]]
     files.write(path, "".join(map(metrics.as_line, rows)).encode())
-    progress = Progress(
+    return Progress(
         run_id=run_id,
         rows=rows,
         steps=[steps | {"taken": np.ones(record["steps"], bool)}],
@@ -83,4 +128,3 @@ def restore(directory: Path, fresh: TrainState, run_id: str) -> tuple[TrainState
         best_elbo=-math.inf if record["best_elbo"] is None else record["best_elbo"],
         earlier_seconds=record["seconds"],
     )
-    return jax.tree.map(jax.device_put, state), progress

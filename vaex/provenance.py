@@ -54,8 +54,13 @@ def restore(manifest: dict[str, Any]) -> None:
         jax.config.update("jax_num_cpu_devices", len(devices))
 
 
-def manifest(dataset_sha256: str, directory: Path, run_id: str, seed: int) -> dict[str, Any]:
-    """The content of manifest.json; the source's uncommitted changes are saved in `directory` as code.diff."""
+def manifest(
+    dataset_sha256: str, directory: Path, run_id: str, seed: int, members: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The content of manifest.json; the source's uncommitted changes are saved in `directory` as code.diff.
+
+    `pack` says with which other runs this one was vmapped (see `loop.members`), null when it was alone.
+    """
     diff = _diff()
     if diff:
         files.write(directory / "code.diff", diff)
@@ -66,7 +71,7 @@ def manifest(dataset_sha256: str, directory: Path, run_id: str, seed: int) -> di
         "dataset_sha256": dataset_sha256,
         **surroundings(),
         "segments": [segment()],
-        "pack": [],
+        "pack": members,
     }
 
 
@@ -105,7 +110,7 @@ def environment() -> dict[str, Any]:
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """`versions.jax: 0.10.2 then, 0.12.0 now`, for every entry that differs; safe to show."""
-    flat_then, flat_now = (dict(_flatten(side)) for side in (then, now))
+    flat_then, flat_now = (dict(flatten(side)) for side in (then, now))
     return [
         printable(f"{key}: {flat_then.get(key)} then, {flat_now.get(key)} now")
         for key in dict.fromkeys((*flat_then, *flat_now))
@@ -163,7 +168,8 @@ def _git(*arguments: str) -> bytes | None:
         return None
 
 
-def _flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested sections as pairs of full key and value."""
     if not isinstance(value, dict):
         return [(prefix, value)]
-    return [pair for key, item in value.items() for pair in _flatten(item, f"{prefix}.{key}" if prefix else str(key))]
+    return [pair for key, item in value.items() for pair in flatten(item, f"{prefix}.{key}" if prefix else str(key))]

@@ -4,20 +4,22 @@ Because every checkpoint comes after the rows and steps it stands for, a resume 
 """
 
 import contextlib
+import contextvars
 import logging
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from typing_extensions import override
 
 from vaex import checkpoint, files, metrics, provenance
 from vaex import config as configuration
 from vaex.config import Config
 from vaex.errors import InputError, VaexError
+from vaex.journal import LogFile
 from vaex.metrics import Row
 from vaex.progress import Progress
 
@@ -25,14 +27,6 @@ log = logging.getLogger("vaex")
 
 AHEAD = 8
 """Pieces of work that may wait for the disk before training waits for it too."""
-
-
-class LogFile(logging.FileHandler):
-    """vaex.log; when it cannot be written to, what the run reports about its results is enough."""
-
-    @override
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Say nothing, where logging would print a traceback for every line."""
 
 
 class Recorder:
@@ -43,31 +37,53 @@ class Recorder:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recorder")
         self._pending: list[Future[None]] = []
         self._broken = False
-        handler = LogFile(directory / "vaex.log", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        log.addHandler(handler)
-        self._handler = handler
+        self._context = contextvars.copy_context()  # whose run it is, for what the thread logs
+        self._handler = LogFile(directory)
+        log.addHandler(self._handler)
 
-    def begin(self, dataset_sha256: str) -> str:
-        """Manifest first, config.yaml last: once that exists, the run can be resumed. Returns the run's id."""
+    def begin(self, dataset_sha256: str, members: dict[str, Any] | None) -> str:
+        """Manifest first, config.yaml last: once that exists, the run can be resumed. Returns the run's id.
+
+        `members` are the runs of a vmapped pack, which resume and reproduce rebuild.
+        """
         run_id = provenance.new_id()
         with self._disk():
-            manifest = provenance.manifest(dataset_sha256, self.directory, run_id, self._config.seed)
+            manifest = provenance.manifest(dataset_sha256, self.directory, run_id, self._config.seed, members)
             files.write_json(self.directory / "manifest.json", manifest)
             files.write_yaml(self.directory / "config.yaml", configuration.dump(self._config))
         return run_id
 
     def go_on(self) -> str:
-        """Note in the manifest that another process works on the run, and tidy up; returns the run's id."""
+        """Note in the manifest that another process works on the run, and tidy up; returns the run's id.
+
+        A configuration other than the one so far (`training.epochs`, tracking, checkpoint) takes its place, and that
+        one goes into config_history.json.
+        """
         manifest = files.read_json(self.directory / "manifest.json")
         manifest["segments"] = [*manifest.get("segments", []), provenance.segment()]
         with self._disk():
             for unfinished in (*self.directory.glob(".*.tmp"), *self.directory.glob("checkpoints/.*.tmp")):
                 unfinished.unlink(missing_ok=True)
+            (self.directory / "summary.json").unlink(missing_ok=True)
+            self._keep_history()
             files.write_json(self.directory / "manifest.json", manifest)
         for line in provenance.changes(manifest):
             log.warning("not as when the run began, so bits may differ: %s", line)
         return str(manifest.get("run_id") or provenance.new_id())
+
+    def _keep_history(self) -> None:
+        before, now = files.read_yaml(self.directory / "config.yaml"), configuration.dump(self._config)
+        if before == now:
+            return
+        path = self.directory / "config_history.json"
+        history = files.read_json(path)["history"] if path.exists() else []
+        entry = {
+            "changed": datetime.now(UTC).isoformat(timespec="seconds"),
+            "differences": provenance.differences(before, now),
+            "config_before": before,
+        }
+        files.write_json(path, {"history": [*history, entry]})
+        files.write_yaml(self.directory / "config.yaml", now)
 
     def row(self, row: Row) -> None:
         """Queue an epoch's line of metrics.jsonl."""
@@ -91,12 +107,10 @@ class Recorder:
         """Release thread and log file."""
         self._thread.shutdown(wait=True)
         log.removeHandler(self._handler)
-        with contextlib.suppress(OSError):  # a full disk, of which the run has spoken already
-            self._handler.close()
 
     def _submit(self, function: Callable[..., None], *arguments: Any) -> None:
         self._wait(AHEAD)
-        self._pending.append(self._thread.submit(self._unless_broken, function, *arguments))
+        self._pending.append(self._thread.submit(self._context.run, self._unless_broken, function, *arguments))
 
     def _wait(self, left: int) -> None:
         """Until at most `left` pieces of work are pending; raises the error of the first that failed."""

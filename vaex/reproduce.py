@@ -13,10 +13,10 @@ from vaex import config as configuration
 from vaex.alterations import find_altered
 from vaex.config import Config
 from vaex.errors import printable
-from vaex.resume import named_path, parse_saved
+from vaex.saved import named_path, parse_saved, read_manifest
 from vaex.verdict import Recorded, Verdict, compare, read_recorded
 
-NO_VARIATION = ("plugins", "tracking", "checkpoint", "hydra.run.dir")
+NO_VARIATION = ("plugins", "tracking", "checkpoint", "sweep", "pack", "hydra.run.dir")
 SHOWN = ("status", "epoch", "train/elbo", "valid/elbo", "valid/reconstruction", "valid/kl", "test/elbo")
 """Values of a variation that stand beside the original's."""
 
@@ -29,9 +29,9 @@ def main(arguments: Sequence[str]) -> int:
     values, keys = compose.override(saved, overrides)
     if isinstance(values.get("tracking"), dict) and "tracking.mode" not in keys:
         values["tracking"]["mode"] = None  # a run that somebody sent does not decide that something goes online
-    original = parse_saved(file.parent, saved | {"plugins": values.get("plugins")}, keys)
-    config = tracking.resolved(parse_saved(file.parent, values, keys))
-    manifest = files.read_json(file.parent / "manifest.json") if (file.parent / "manifest.json").exists() else {}
+    original = parse_saved(file, saved | {"plugins": values.get("plugins")}, keys)
+    config = tracking.resolved(parse_saved(file, values, keys))
+    manifest = read_manifest(file.parent)
     if any(not key.startswith(NO_VARIATION) for key in keys):
         return _vary(file.parent, manifest, original, config, overrides)
     altered = find_altered(file.parent, manifest, original)
@@ -53,7 +53,7 @@ def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides:
     changes = provenance.changes(manifest)
     for line in changes:
         print(f"not as then: {line}")
-    directory, code = _run(original, config, overrides)
+    directory, code = _run(original, manifest, config, overrides)
     if code > 1:
         return code
     if not then.rows and not then.summary:
@@ -71,7 +71,7 @@ def _vary(original: Path, manifest: dict[str, Any], before: Config, config: Conf
     run.check(config)
     changed = provenance.differences(configuration.dump(before), configuration.dump(config))
     print("\n".join(["a variation:", *(f"  {line}" for line in changed)]))
-    directory, code = _run(original, config, overrides)
+    directory, code = _run(original, {}, config, overrides)
     if code > 1:
         return code
     _side_by_side(then, read_recorded(directory))
@@ -80,17 +80,17 @@ def _vary(original: Path, manifest: dict[str, Any], before: Config, config: Conf
     return code
 
 
-def _run(original: Path, config: Config, overrides: list[str]) -> tuple[Path, int]:
-    """Train in a new directory; returns it and the exit code."""
-    from vaex import run
+def _run(original: Path, manifest: dict[str, Any], config: Config, overrides: list[str]) -> tuple[Path, int]:
+    """Train in a new directory, in the pack that `manifest` names; returns the directory and the exit code."""
+    from vaex import ending, run
     from vaex.recorder import refuse_existing
-    from vaex.train import EXIT_CODES, reserve
+    from vaex.train import reserve
 
     chosen = [item.partition("=")[2].strip("'\"") for item in overrides if item.startswith("hydra.run.dir=")]
     directory = Path(chosen[-1]) if chosen else reserve(Path(datetime.now().strftime("outputs/%Y-%m-%d/%H-%M-%S")))
     refuse_existing(directory)
-    outcome = run.run([run.Job(config, directory, printable(f"reproduce {original}"))])
-    return directory, 128 + outcome.signal if outcome.signal else EXIT_CODES[outcome.statuses[0]]
+    job = run.Job(config, directory, printable(f"reproduce {original}"))
+    return directory, ending.of_run(run.run([run.with_its_pack(job, manifest)]))
 
 
 def _tell(verdict: Verdict, directory: Path | None = None, original: Path = Path(), changes: Sequence[str] = ()) -> int:

@@ -1,6 +1,9 @@
 """Reading runs and sweeps back from disk; nothing here executes what it reads."""
 
+import logging
 import re
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,8 @@ import yaml
 
 from vaex import files, metrics
 from vaex.errors import InputError
+
+log = logging.getLogger("vaex")
 
 
 @dataclass(frozen=True)
@@ -39,17 +44,46 @@ def load_run(directory: str | Path) -> LoadedRun:
 def load_sweep(directory: str | Path) -> pd.DataFrame:
     """One row a job of a sweep, in job order: overrides as typed columns, status, every single-valued summary entry."""
     directory = Path(directory)
-    jobs = sorted((_job_number(path.parent), path.parent) for path in directory.rglob(".hydra"))
+    jobs = _jobs(directory)
     if not jobs or jobs[0][1] == directory:
         raise InputError(f"{directory}: holds no jobs of a sweep")
     return pd.DataFrame([_row(number, path) for number, path in jobs])
 
 
-def write_sweep_csv(directory: Path) -> pd.DataFrame:
-    """Write sweep.csv from the jobs' own files; returns the table."""
-    table = load_sweep(directory)
+def _jobs(directory: Path) -> list[tuple[int, Path]]:
+    """Number and directory of every job that Hydra has opened, in order."""
+    return sorted((_job_number(path.parent), path.parent) for path in directory.rglob(".hydra"))
+
+
+def write_sweep_csv(directory: Path, only_ended: bool = False) -> pd.DataFrame:
+    """Write sweep.csv from the jobs' own files, or from those that have said how they ended; returns the table."""
+    jobs = [(number, path) for number, path in _jobs(directory) if not only_ended or (path / "summary.json").exists()]
+    table = pd.DataFrame([_row(number, path) for number, path in jobs])
     files.write(directory / "sweep.csv", table.to_csv(index=False).encode())
     return table
+
+
+class GrowingTable:
+    """sweep.csv while a sweep's jobs end: written so often that it costs a twentieth of the time at most."""
+
+    SHARE = 0.05
+
+    def __init__(self, directory: Path):
+        self._directory, self._lock, self._next = directory, threading.Lock(), 0.0
+
+    def update(self) -> None:
+        """A job has ended. A thread that finds another one writing leaves it to that one, or to the next job."""
+        if time.monotonic() < self._next or not self._lock.acquire(blocking=False):
+            return
+        try:
+            started = time.monotonic()
+            write_sweep_csv(self._directory, only_ended=True)
+            ended = time.monotonic()
+            self._next = ended + (ended - started) / self.SHARE
+        except (OSError, InputError) as error:  # the jobs' own files are what counts; the end writes it again
+            log.warning("%s: not written for now (%s)", self._directory / "sweep.csv", files.first_line(error))
+        finally:
+            self._lock.release()
 
 
 def override_columns(table: pd.DataFrame) -> list[str]:

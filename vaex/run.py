@@ -1,41 +1,46 @@
-"""Runs and what surrounds them: worker thread, signals, failures.
+"""Packs of runs and what surrounds them: worker threads, devices, signals.
 
-`run` is behind every door: a lone run, a job of a sweep, a resumed or reproduced run. A worker thread trains while the
-main thread waits, so that a signal is heard at once: the first asks the running epoch to be the last one and saves it,
-the second ends the process on the spot (every file is whole, so that run can be resumed too).
+`run` is behind every door: a lone run, a sweep, a resumed or reproduced run. Worker threads take packs from a queue and
+train them while the main thread waits, so that a signal is heard at once: the first asks the running epochs to be the
+last ones and saves them, the second ends the process on the spot (every file is whole, so those can be resumed too).
+
+On a CPU each worker trains one run at a time, calling the same compiled functions on the same device: XLA computes what
+it computes for that run alone, so every run is bit-identical to the lone one. On GPUs there is one worker a device.
 """
 
-import contextlib
 import functools
 import logging
 import os
+import queue
 import signal
 import sys
 import threading
-import time
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
-from vaex import checkpoint, files, objective, step
-from vaex.config import Config, implementation
-from vaex.errors import VaexError, printable
-from vaex.loop import Job, Run, Stop, image_shape, load
-from vaex.recorder import Recorder, refuse_existing
-from vaex.terminal import Display
+from vaex import loop, objective, pack, step
+from vaex.config import Config, dump, implementation, parse
+from vaex.job import Job, type_of_device
+from vaex.loop import Stop, load
+from vaex.terminal import Display, LoneDisplay
 
 log = logging.getLogger("vaex")
 
+FILES_A_RUN, FILES_OF_THE_PROCESS = 1, 400
+"""Open files: of a run its lock; of Python, JAX, Hydra, and what W&B, checkpoints and figures hold for a moment."""
+
+OF_MEMORY = 0.5
+"""The share of a device's memory that a vmapped pack may fill by our estimate."""
+
 
 class Outcome(NamedTuple):
-    """How the jobs ended (finished, diverged, interrupted, failed), and the signal that ended them, if one did."""
+    """How the jobs ended (finished, diverged, interrupted, failed, refused), by directory, and what ended them all."""
 
-    statuses: list[str]
+    statuses: dict[Path, str]
     signal: int | None
     ended_by_policy: bool
 
@@ -55,75 +60,131 @@ class Signals(Stop):
 
 def check(config: Config) -> None:
     """Everything that can be known before a directory exists: the data, its range, the shapes of the model."""
-    dataset = load(config.dataset)
-    for name, split in (("train", dataset.train), ("valid", dataset.valid), ("test", dataset.test)):
-        where = f"dataset={config.dataset.name} ({name})"
-        implementation(config.likelihood).check(config.likelihood, split.images, where)
-    jax.eval_shape(functools.partial(step.init, objective.program(config, image_shape(dataset))), np.uint32(0))
+    _check_data(config.dataset, config.likelihood)
+    step.shapes(objective.program(config, load(config.dataset).shape))
 
 
-def run(jobs: Sequence[Job]) -> Outcome:
-    """Train the jobs one after the other; a failed one does not stop the others."""
-    stop, display, statuses = Signals(), Display(), []
+@functools.cache
+def _check_data(dataset: object, likelihood: object) -> None:
+    loaded = load(dataset)
+    for name in ("train", "valid", "test"):
+        where = f"dataset={dataset.name} ({name})"  # pyright: ignore[reportAttributeAccessIssue]
+        implementation(likelihood).check(likelihood, getattr(loaded, name).images, where)
 
-    def work() -> None:
-        for job in jobs:
-            statuses.append(_train(job, display, stop, alone=len(jobs) == 1 and job.group is None))
-            if stop.signal or _ends_command(job, statuses[-1]):
+
+def run(
+    packs: Sequence[Sequence[Job]],
+    display: Display | None = None,
+    ended: Callable[[], None] = lambda: None,
+    devices: Sequence[type_of_device] | None = None,
+) -> Outcome:
+    """Train packs of jobs, one on each of `devices` at a time; a failed one does not stop the others.
+
+    A device that is named twice trains two at once. `ended` is called after each pack.
+    """
+    stop, statuses = Signals(), {job.directory: "interrupted" for jobs in packs for job in jobs if not job.ghost}
+    waiting: queue.SimpleQueue[Sequence[Job]] = queue.SimpleQueue()
+    for jobs in sorted(packs, key=_cost, reverse=True):  # the longest first, so that none is left over at the end
+        waiting.put(jobs)
+    shown = display or LoneDisplay()
+
+    def work(device: type_of_device) -> None:
+        while not stop.asked:
+            try:
+                jobs = waiting.get_nowait()
+            except queue.Empty:
                 return
+            ends = loop.train(jobs, shown, stop, device)
+            statuses.update((job.directory, end) for job, end in zip(jobs, ends, strict=True) if not job.ghost)
+            ended()
 
-    worker = threading.Thread(target=work, name="train")
+    chosen = devices or jax.devices()[:1]
+    workers = [threading.Thread(target=work, args=(device,), name=f"lane {n}") for n, device in enumerate(chosen)]
+    _wait(workers, stop)
+    return Outcome(statuses, stop.signal, stop.by_policy)
+
+
+def _wait(workers: Sequence[threading.Thread], stop: Signals) -> None:
+    """Run the threads to their end, hearing signals meanwhile."""
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
     try:
-        worker.start()
-        while worker.is_alive():
-            worker.join(0.1)  # with a time-out: a signal's handler runs between two waits
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            while worker.is_alive():
+                worker.join(0.1)  # with a time-out: a signal's handler runs between two waits
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return Outcome(statuses, stop.signal, any(map(_ends_command, jobs, statuses)))
 
 
-def _ends_command(job: Job, status: str) -> bool:
-    return status == "diverged" and job.config.training.on_nonfinite == "raise"
+def _cost(jobs: Sequence[Job]) -> float:
+    """How long a pack takes, relative to others: multiplications of its training."""
+    config = jobs[0].config
+    dataset = load(config.dataset)
+    numbers = step.shapes(objective.program(config, dataset.shape)).parameters
+    size = sum(leaf.size for leaf in jax.tree.leaves(numbers))
+    return float(len(jobs) * config.training.epochs * len(dataset.train.images) * size)
 
 
-def _train(job: Job, display: Display, stop: Stop, alone: bool) -> str:
-    """One run from opening its directory to its summary; returns its status."""
-    display.start(job.label, job.directory, checkpoint.latest(job.directory), job.config.training.epochs)
-    try:
-        summary = _in_directory(job, display, stop)
-    except (VaexError, OSError) as error:  # no directory, or somebody else's: nothing may be written there
-        log.error("%s", error if isinstance(error, VaexError) else f"{job.directory}: {files.first_line(error)}")
-        summary = {"status": "failed", "wall_seconds": 0.0}
-    display.end(summary, job.directory, alone)
-    return summary["status"]
+def lanes(config: Config) -> list[type_of_device]:
+    """On which devices a sweep trains, each as often as runs train on it at once."""
+    devices = jax.devices()
+    if devices[0].platform != "cpu" or config.pack.strategy == "vmap":
+        return devices
+    threads = int(os.environ.get("NPROC", "0")) or len(os.sched_getaffinity(0))
+    wanted = config.sweep.lanes or len(os.sched_getaffinity(0))
+    if config.sweep.lanes and wanted > threads:
+        log.warning("sweep.lanes=%d: XLA has %d threads, so %d runs train at once", wanted, threads, threads)
+    return devices[:1] * min(wanted, threads)
 
 
-def _in_directory(job: Job, display: Display, stop: Stop) -> dict[str, Any]:
-    """The run in its directory, which nobody else writes to meanwhile; a resumed run's is locked already."""
-    started = time.monotonic()
-    job.directory.mkdir(parents=True, exist_ok=True)
-    with contextlib.nullcontext() if job.resumed else files.locked(job.directory):
-        if not job.resumed:
-            refuse_existing(job.directory)
-        recorder = Recorder(job.directory, job.config)
-        try:
-            return Run(job, recorder, display, stop).train()
-        except Exception as error:
-            return _report_failure(job.directory, error, time.monotonic() - started)
-        finally:
-            recorder.close()
+def group(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The packs of a sweep's fresh jobs: one job each, or as many of one program as a device takes."""
+    strategy = jobs[0].config.pack.strategy or ("lone" if jax.devices()[0].platform == "cpu" else "vmap")
+    if strategy == "lone":
+        return [[job] for job in jobs]
+    alike: dict[object, list[Job]] = {}
+    for job in jobs:
+        program = objective.program(job.config, load(job.config.dataset).shape)
+        alike.setdefault(pack.shared(program, job.config), []).append(job)
+    packs = []
+    for members in alike.values():
+        most = _most_runs(members)
+        packs += [members[start : start + most] for start in range(0, len(members), most)]
+    return packs
 
 
-def _report_failure(directory: Path, error: Exception, seconds: float) -> dict[str, Any]:
-    """Say on one line what happened, and return the summary that says it on disk."""
-    known = isinstance(error, VaexError)
-    message = str(error) if known else printable(f"{type(error).__name__}: {files.first_line(error)}")
-    log.info("failed\n%s", traceback.format_exc())
-    log.error("%s%s", message, "" if known else f" (traceback in {directory / 'vaex.log'})")
-    summary = {"status": "failed", "wall_seconds": seconds, "error": message}
-    with contextlib.suppress(OSError):  # a directory that cannot be written to has been reported just now
-        files.write_json(directory / "summary.json", summary)
-    return summary
+def _most_runs(jobs: Sequence[Job]) -> int:
+    """Runs in one vmapped program: `pack.max_runs`, else what memory and open files allow, evenly shared out."""
+    config = max((job.config for job in jobs), key=lambda config: config.model.latent_dim)
+    if config.pack.max_runs:
+        return config.pack.max_runs
+    import resource
+
+    dataset = load(config.dataset)
+    size = pack.bytes_of_run(objective.program(config, dataset.shape), len(dataset.train.images))
+    device = jax.devices()[0]
+    memory = (device.memory_stats() or {}).get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf(
+        "SC_PHYS_PAGES"
+    )
+    files = (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_OF_THE_PROCESS) // FILES_A_RUN
+    most = max(1, min(int(OF_MEMORY * memory / size), files))
+    packs = -(-len(jobs) // most)
+    room = f"{memory / 1e9:.0f} GB of memory, {files} files"
+    print(f"{most} runs of {size / 1e6:.1f} MB each fit in a program ({room}): {len(jobs)} jobs, {packs} packs")
+    return -(-len(jobs) // packs)
+
+
+def with_its_pack(job: Job, manifest: Mapping[str, Any]) -> list[Job]:
+    """The job, and as ghosts the runs with which it shared a vmapped program; `InputError` for a damaged record."""
+    record = manifest.get("pack")
+    if not record:
+        return [job]
+    members = pack.described(record, dump(job.config))
+    ghosts = [
+        Job(parse(plain), job.directory / f"ghost {index}", job.label, ghost=True)
+        for index, plain in enumerate(members)
+    ]
+    return [job if index == record["index"] else ghost for index, ghost in enumerate(ghosts)]

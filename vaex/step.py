@@ -59,6 +59,12 @@ def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
     )
 
 
+@functools.cache
+def shapes(program: Program) -> TrainState:
+    """Shapes and dtypes of a program's state. Raises `ConfigError` when the model cannot take the images."""
+    return jax.eval_shape(functools.partial(init, program), jax.ShapeDtypeStruct((), jnp.uint32))
+
+
 def epoch(
     program: Program, hyper: Hyper, state: TrainState, images: Num[Array, "N H W C"]
 ) -> tuple[TrainState, dict[str, Shaped[Array, " steps"]]]:

@@ -1,12 +1,15 @@
 """What a person sees: a progress bar on a terminal, plain lines elsewhere, a table at the end."""
 
 import logging
+import math
 import os
 import shlex
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -14,10 +17,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from vaex.job import Job
+from vaex.journal import LogFile
+
 TERMS = ("elbo", "reconstruction", "kl")
 SPLITS = ("train", "valid", "test")
 
-COLOR = {"finished": "green", "diverged": "magenta", "interrupted": "yellow", "failed": "red"}
+COLOR = {"finished": "green", "diverged": "magenta", "interrupted": "yellow", "failed": "red", "refused": "red"}
 
 
 WIDE = 200
@@ -37,8 +43,22 @@ class Screen(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class Display:
-    """Progress of one run, or of the jobs of a sweep one after the other."""
+@runtime_checkable
+class Display(Protocol):
+    """What a person is told while runs train. Called from the threads that train them."""
+
+    def start(self, job: Job, epoch: int) -> None:
+        """A run begins, or goes on after `epoch`."""
+
+    def epoch(self, job: Job, row: Mapping[str, Any]) -> None:
+        """A run's epoch is done."""
+
+    def end(self, job: Job, summary: Mapping[str, Any]) -> None:
+        """A run has ended."""
+
+
+class LoneDisplay:
+    """Progress of one run, or of the jobs of a sweep one after the other (`hydra/launcher=basic`)."""
 
     def __init__(self) -> None:
         self.console = Screen()
@@ -50,28 +70,20 @@ class Display:
             transient=True,
         )
         self._seconds: list[float] = []
-        handler: logging.Handler = logging.StreamHandler(sys.stderr)
-        if self.console.is_terminal:
-            handler = RichHandler(console=self.console, show_path=False, show_time=False)
-        handler.setLevel(logging.WARNING)
-        handler.setFormatter(logging.Formatter("vaex: %(message)s"))
-        logger = logging.getLogger("vaex")
-        for old in [old for old in logger.handlers if not isinstance(old, logging.FileHandler)]:
-            logger.removeHandler(old)
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+        log_to(self.console)
 
-    def start(self, label: str, directory: Path, epoch: int, epochs: int) -> None:
+    def start(self, job: Job, epoch: int) -> None:
         """A run begins, or goes on after `epoch`."""
-        self.console.print(f"{label}  ->  {directory}", markup=False)
+        self.console.print(f"{job.label}  ->  {job.directory}", markup=False)
         self._seconds = []
         if self.console.is_terminal:
+            epochs = job.config.training.epochs
             self._task = self._progress.add_task("", total=epochs, completed=epoch, numbers="compiling")
             self._progress.start()
 
-    def epoch(self, row: Mapping[str, Any], epochs: int) -> None:
+    def epoch(self, job: Job, row: Mapping[str, Any]) -> None:
         """An epoch is done."""
+        epochs = job.config.training.epochs
         self._seconds = [*self._seconds[-4:], row["seconds"]]
         left = (epochs - row["epoch"]) * sum(self._seconds) / len(self._seconds)
         numbers = (
@@ -84,22 +96,118 @@ class Display:
         else:
             self.console.print(f"epoch {row['epoch']}/{epochs}  {numbers}", markup=False)
 
-    def end(self, summary: Mapping[str, Any], directory: Path, alone: bool) -> None:
+    def end(self, job: Job, summary: Mapping[str, Any]) -> None:
         """A run has ended: one line in a sweep, the table of its terms alone."""
         if self._task is not None:
             self._progress.stop()
             self._progress.remove_task(self._task)
             self._task = None
-        status = summary["status"]
-        text = f"{status} at epoch {summary.get('epoch', 0)}, step {summary.get('step', 0)}"
-        if status == "diverged":
-            text += f": {summary['culprit']} not finite at step {summary['first_nonfinite_step']}"
-        self.console.print(f"[{COLOR[status]}]{text}[/] in {clock(summary['wall_seconds'])}")
-        if alone and "train/elbo" in summary:
+        if summary["status"] == "refused":
+            return
+        self.console.print(f"{how_it_ended(summary)} in {clock(summary['wall_seconds'])}")
+        if job.group is None and "train/elbo" in summary:
             self.console.print(terms_table(summary))
-            self.console.print(f"run directory: {directory}", markup=False)
-        if status == "interrupted":
-            self.console.print(f"to go on: vaex resume {shlex.quote(str(directory))}", markup=False)
+            self.console.print(f"run directory: {job.directory}", markup=False)
+        if job.group is None and summary["status"] == "interrupted":
+            self.console.print(f"to go on: vaex resume {shlex.quote(str(job.directory))}", markup=False)
+
+
+class SweepDisplay:
+    """Progress of a sweep whose jobs train side by side: a line for each that ends, and how far all are."""
+
+    def __init__(self, jobs: Sequence[Job], ended: int) -> None:
+        """`jobs` are those still to be made, of a sweep in which others have `ended` before."""
+        self.console = Screen()
+        log_to(self.console)
+        self._lock = threading.Lock()
+        self._ended, self._total, self._diverged = ended, ended + len(jobs), 0
+        self._running: set[Path] = set()
+        self._epochs = {job.directory: 0 for job in jobs}
+        self._all_epochs = sum(job.config.training.epochs for job in jobs)
+        self._made, self._started = 0, time.monotonic()
+        self._best: tuple[float, str] | None = None
+        self._progress = Progress(
+            BarColumn(max(3, min(24, self.console.width - 78))), TextColumn("{task.description}"),
+            console=self.console, transient=True,
+        )  # fmt: skip
+        self._task = self._progress.add_task("compiling", total=self._all_epochs)
+        if self.console.is_terminal:
+            self._progress.start()
+
+    def start(self, job: Job, epoch: int) -> None:
+        """A run begins, or goes on after `epoch`."""
+        with self._lock:
+            self._epochs[job.directory] = epoch
+            self._running.add(job.directory)
+            self._update()
+
+    def epoch(self, job: Job, row: Mapping[str, Any]) -> None:
+        """A run's epoch is done."""
+        with self._lock:
+            self._epochs[job.directory] = row["epoch"]
+            self._made += 1
+            elbo = row["valid/elbo"]
+            if math.isfinite(elbo) and (self._best is None or elbo > self._best[0]):
+                self._best = elbo, job.directory.name
+            self._update()
+
+    def end(self, job: Job, summary: Mapping[str, Any]) -> None:
+        """A run has ended."""
+        with self._lock:
+            status = summary["status"]
+            self._running.discard(job.directory)
+            self._ended += status != "interrupted"
+            self._diverged += status == "diverged"
+            if status in ("finished", "diverged"):
+                self._epochs[job.directory] = job.config.training.epochs
+            place = Text(f"{self._ended}/{self._total}  {job.label}  ")
+            value = f", valid elbo {show(summary['valid/elbo'])}" if status == "finished" else ""
+            ended = Text.from_markup(how_it_ended(summary) + f"{value}, {clock(summary['wall_seconds'])}")
+            left = "" if self.console.is_terminal else f"  ({self._left()})"
+            self.console.print(place + ended + Text(left))
+            self._update()
+
+    def close(self) -> None:
+        """The sweep is over."""
+        if self.console.is_terminal:
+            self._progress.stop()
+
+    def _update(self) -> None:
+        diverged = f", {self._diverged} diverged" if self._diverged else ""
+        best = f"  best elbo {self._best[0]:.2f} (job {self._best[1]})" if self._best else ""
+        text = f"{self._ended}/{self._total} jobs, {len(self._running)} running{diverged}{best}  {self._left()}"
+        self._progress.update(self._task, completed=sum(self._epochs.values()), description=text)
+
+    def _left(self) -> str:
+        """Time left, by the epochs made so far in this process."""
+        if not self._made:
+            return "compiling"
+        remaining = self._all_epochs - sum(self._epochs.values())
+        return f"{clock(remaining * (time.monotonic() - self._started) / self._made)} left"
+
+
+def how_it_ended(summary: Mapping[str, Any]) -> str:
+    """The end of a run in a few words, in rich's markup."""
+    status = summary["status"]
+    text = f"{status} at epoch {summary.get('epoch', 0)}, step {summary.get('step', 0)}"
+    if status == "diverged":
+        text += f": {summary['culprit']} not finite at step {summary['first_nonfinite_step']}"
+    return f"[{COLOR[status]}]{text}[/]"
+
+
+def log_to(console: Console) -> None:
+    """Show warnings and errors of the program: above a progress bar on a terminal, else on stderr."""
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False, show_time=False)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("vaex: %(message)s"))
+    logger = logging.getLogger("vaex")
+    for old in [old for old in logger.handlers if not isinstance(old, LogFile)]:
+        logger.removeHandler(old)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def terms_table(summary: Mapping[str, Any]) -> Table:

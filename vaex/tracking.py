@@ -5,12 +5,13 @@ for long.
 """
 
 import contextlib
+import contextvars
 import dataclasses
 import logging
 import os
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +22,12 @@ log = logging.getLogger("vaex")
 
 FINISH_SECONDS = 15.0
 """The longest that a finished run waits for W&B."""
+
+
+MOST_OPEN = 64
+"""W&B runs open at once in this process, three files each; what others have to tell waits in their queues."""
+
+_places = threading.BoundedSemaphore(MOST_OPEN)
 
 
 @runtime_checkable
@@ -87,7 +94,8 @@ class WeightsAndBiases:
     def __init__(self, tracking: Tracking, directory: Path, group: str | None, run_id: str):
         self._tracking, self._directory, self._group, self._id = tracking, directory, group, run_id
         self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
+        work = contextvars.copy_context().run  # so that what the thread logs is known to be of this run
+        self._thread = threading.Thread(target=work, args=(self._work,), name="wandb", daemon=True)
         self._given_up = False
 
     def start(self, config: Mapping[str, Any]) -> None:
@@ -110,30 +118,53 @@ class WeightsAndBiases:
         if self._thread.is_alive():
             self._given_up = True
             log.warning("W&B did not finish within %.0f s; everything is on disk: %s", FINISH_SECONDS, self._directory)
-            leave = threading.Thread(target=_leave_wandb, name="leave wandb", daemon=True)
+            leave = threading.Thread(target=_leave_wandb, args=(1,), name="leave wandb", daemon=True)
             leave.start()
             leave.join(1.0)  # long enough to take back what W&B would wait for when the process exits
 
     def _work(self) -> None:
         session = None
         try:
-            while True:
-                kind, content = self._messages.get()
-                if kind == "start":
-                    session = _open_session(self._tracking, self._directory, self._group, self._id, content)
-                elif session is not None:
-                    _SEND[kind](session, content)
-                if kind == "finish":
-                    return
+            with _places, _among_the_open():
+                while True:
+                    kind, content = self._messages.get()
+                    if kind == "start":
+                        session = _open_session(self._tracking, self._directory, self._group, self._id, content)
+                    elif session is not None:
+                        _SEND[kind](session, content)
+                    if kind == "finish":
+                        return
         except BaseException as error:  # W&B raises what it likes, SystemExit included: none of it may reach training
             if not self._given_up:
                 log.warning("W&B failed (%s: %s); training goes on, all is on disk", type(error).__name__, error)
             _leave_wandb()
 
 
-def _leave_wandb() -> None:
-    """End W&B's own process, or what is left of it: the next job starts a new one, and the exit does not wait."""
-    with contextlib.suppress(BaseException):
+_open = 0
+_open_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _among_the_open() -> Iterator[None]:
+    """Count this run among those that talk to W&B just now."""
+    global _open
+    with _open_lock:
+        _open += 1
+    try:
+        yield
+    finally:
+        with _open_lock:
+            _open -= 1
+
+
+def _leave_wandb(own: int = 0) -> None:
+    """End W&B's own process, or what is left of it: the next job starts a new one, and the exit does not wait.
+
+    All runs of this process share it: while others than the caller's `own` talk to it, it is theirs.
+    """
+    with _open_lock, contextlib.suppress(BaseException):
+        if _open > own:
+            return
         import wandb
 
         wandb.teardown()

@@ -5,41 +5,50 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
-from vaex import config as configuration
-from vaex import results, run, tracking
-from vaex.compose import Command, plain
+from vaex import ending, files, launcher, provenance, resume_sweep, run, sweep, tracking
+from vaex.compose import Command
 from vaex.errors import InputError
 from vaex.recorder import refuse_existing
-from vaex.terminal import Screen, sweep_table
+from vaex.task import EndOfCommand, Task
 
-EXIT_CODES = {"finished": 0, "diverged": 1, "interrupted": 130, "failed": 3}
-"""Of a lone run, by its status."""
-
-
-class EndOfCommand(BaseException):
-    """Ends a whole sweep at once; not an `Exception`, which Hydra would take for the failure of one job."""
+Hydra = Callable[[Task, list[str]], int]
+"""Runs a task under Hydra, with further overrides."""
 
 
-def train(command: Command, hydra: Callable[[Callable[[DictConfig], None], list[str]], int]) -> int:
-    """Check every job, reserve the directory, train, report; returns the exit code.
-
-    `hydra` runs a task under Hydra with further overrides.
-    """
-    for config in dict.fromkeys(map(tracking.resolved, command.jobs)):
+def train(command: Command, hydra: Hydra) -> int:
+    """Check every job, reserve the directory, train, report; returns the exit code."""
+    configs = [tracking.resolved(config) for config in command.jobs]
+    jobs = [
+        sweep.noted(number, Path(command.subdirectories[number]), command.overrides[number], config)
+        for number, config in enumerate(configs)
+    ]
+    begun = command.multirun and not command.directory_is_default and (command.directory / sweep.NAME).exists()
+    if begun and not command.sweeper_decides:
+        return resume_sweep.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)))
+    provenance.set_thread_count()
+    for config in dict.fromkeys(configs):
         run.check(config)
     directory = _make_directory(command)
-    key = "hydra.sweep.dir" if command.multirun else "hydra.run.dir"
-    extra = [f"{key}='{directory}'"] if command.directory_is_default else []
-    outcomes: list[run.Outcome] = []
-    total = len(command.jobs)
-    with contextlib.suppress(EndOfCommand):
-        hydra(lambda job: _task(job, outcomes, total), extra)
-    code = _sweep_code(directory, outcomes) if command.multirun else EXIT_CODES[outcomes[0].statuses[0]]
-    number = next((outcome.signal for outcome in outcomes if outcome.signal), None)
-    return 128 + number if number else code
+    if not command.multirun:
+        task = Task(directory, total=1)
+        with contextlib.suppress(EndOfCommand):
+            hydra(task, [f"hydra.run.dir='{directory}'"] if command.directory_is_default else [])
+        return ending.of_run(task.outcomes[0])
+    return _train_sweep(command, directory, jobs, hydra)
+
+
+def _train_sweep(command: Command, directory: Path, jobs: list[sweep.Noted], hydra: Hydra) -> int:
+    extra = [f"hydra.sweep.dir='{directory}'"] if command.directory_is_default else []
+    extra += ["hydra/launcher=packed"] if command.launcher_is_default else []
+    common = set.intersection(*map(set, command.overrides)) if len(jobs) > 1 else ()
+    task = Task(directory, len(jobs), common, notes=command.sweeper_decides)
+    launcher.register(task)
+    with files.locked(directory):
+        if not command.sweeper_decides:
+            sweep.write(directory, jobs)
+        with contextlib.suppress(EndOfCommand):
+            hydra(task, extra)
+        return ending.of_sweep(directory, task.outcomes)
 
 
 def _make_directory(command: Command) -> Path:
@@ -69,34 +78,3 @@ def reserve(wanted: Path) -> Path:
         except FileExistsError:
             continue
     raise AssertionError("unreachable")
-
-
-def _task(job: DictConfig, outcomes: list[run.Outcome], total: int) -> None:
-    """One job, called by Hydra's launcher."""
-    hydra = HydraConfig.get()
-    directory = Path(hydra.runtime.output_dir)
-    sweep = "MULTIRUN" in str(hydra.mode)
-    overrides = " ".join(hydra.overrides.task)
-    label = f"{len(outcomes) + 1}/{total}  {overrides}" if sweep else overrides or "the book's VAE"
-    group = "/".join(directory.parent.parts[-2:]) if sweep else None
-    config = tracking.resolved(configuration.parse(plain(job)))
-    outcome = run.run([run.Job(config, _shown(directory), label, group)])
-    outcomes.append(outcome)
-    if outcome.signal or outcome.ended_by_policy:
-        raise EndOfCommand
-
-
-def _shown(directory: Path) -> Path:
-    """Relative to here where it can be: short to read and to paste."""
-    here = Path.cwd()
-    return directory.relative_to(here) if directory.is_relative_to(here) else directory
-
-
-def _sweep_code(directory: Path, outcomes: list[run.Outcome]) -> int:
-    table = results.write_sweep_csv(directory)
-    overrides = results.override_columns(table)
-    console = Screen()
-    console.print(sweep_table(table.to_dict("records"), overrides))
-    console.print(f"sweep directory: {_shown(directory)}", markup=False)
-    statuses = [status for outcome in outcomes for status in outcome.statuses]
-    return 1 if "failed" in statuses or any(outcome.ended_by_policy for outcome in outcomes) else 0

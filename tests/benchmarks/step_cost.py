@@ -22,7 +22,7 @@ from jax import lax
 from vaex import learning_rate, objective, provenance, step
 from vaex.compose import compose
 from vaex.config import implementation
-from vaex.loop import image_shape, load
+from vaex.loop import load
 
 VARIANTS = ("bare", "norms", "statistics", "policy", "full")
 
@@ -67,7 +67,7 @@ def main() -> None:
     provenance.set_thread_count()
     (config,) = compose(get_args_parser().parse_args([])).jobs
     dataset = load(config.dataset)
-    program, hyper = objective.program(config, image_shape(dataset)), objective.hyper(config)
+    program, hyper = objective.program(config, dataset.shape), objective.hyper(config)
     images = jax.device_put(dataset.train.images)
     compiled: dict[str, Callable[..., Any]] = {
         name: jax.jit(epoch, static_argnums=(0, 1))

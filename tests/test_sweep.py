@@ -1,0 +1,320 @@
+"""Sweeps of the real command line: every job what it would be alone, nothing lost when they are cut off."""
+
+import json
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import vaex
+from tests.processes import SMALL, results, server, until
+from vaex import files, resume, run
+from vaex import results as reading
+from vaex.errors import InputError
+
+MACHINE = ["seconds", "examples_per_second", "wall_seconds", "run_id"]
+GRID = ("loss=sigma,gamma", "model.latent_dim=2,4", "seed=0,1")
+SHORT = "training.epochs=3"
+
+
+def vaex_m(directory: Path, *overrides: str, **options: Any) -> tuple[int, str]:
+    return server().run("-m", *SMALL, *overrides, f"hydra.sweep.dir={directory}", **options)
+
+
+def table(directory: Path) -> pd.DataFrame:
+    return pd.read_csv(directory / "sweep.csv").drop(columns=MACHINE)
+
+
+def line(text: str, start: str) -> str:
+    (found,) = [line for line in text.splitlines() if line.startswith(start)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight jobs, four programs, by the launcher that nobody has to name. Read only."""
+    directory = tmp_path_factory.mktemp("packed") / "sweep"
+    code, text = vaex_m(directory, *GRID, SHORT)
+    assert code == 0, text
+    return directory
+
+
+def test_every_job_is_what_it_is_by_the_basic_launcher_and_alone(packed: Path, tmp_path: Path):
+    code, text = vaex_m(tmp_path / "basic", *GRID, SHORT, "hydra/launcher=basic")
+    assert code == 0, text
+    for number in range(8):
+        assert results(packed / str(number)) == results(tmp_path / "basic" / str(number))
+    pd.testing.assert_frame_equal(table(packed), table(tmp_path / "basic"), check_exact=True)
+    alone = ("loss=gamma", "model.latent_dim=4", "seed=1", SHORT)
+    assert server().run(*SMALL, *alone, f"hydra.run.dir={tmp_path / 'alone'}")[0] == 0
+    assert results(packed / "7") == results(tmp_path / "alone")
+
+
+def test_each_job_has_its_own_log(packed: Path):
+    for number in range(8):
+        lines = (packed / str(number) / "vaex.log").read_text().splitlines()
+        run_id = files.read_json(packed / str(number) / "summary.json")["run_id"]
+        assert [text.split("INFO ")[1] for text in lines] == [
+            f"run {run_id} starts after epoch 0",
+            f"run {run_id} is finished",
+        ]
+
+
+def test_a_vmapped_sweep_has_the_same_jobs_within_the_spread_of_seeds(packed: Path, tmp_path: Path):
+    code, text = vaex_m(
+        tmp_path, "loss=softplus,gamma", "model.latent_dim=2,4", "seed=0,1", SHORT, "pack.strategy=vmap"
+    )
+    assert code == 0, text
+    assert "8 jobs, 1 packs" in text
+    together, alone = vaex.load_sweep(tmp_path), vaex.load_sweep(packed)
+    gamma = [2, 3, 6, 7]  # the jobs of both whose loss it is
+    for number in gamma:
+        one, other = (vaex.load_run(place / str(number)) for place in (tmp_path, packed))
+        np.testing.assert_allclose(one.steps["loss"][:5], other.steps["loss"][:5], rtol=1e-5)
+        assert len(one.metrics["valid/kl_per_latent"].iloc[0]) == one.config["model"]["latent_dim"]
+    elbos = alone["test/elbo"][gamma]
+    assert (together["test/elbo"][gamma] - elbos).abs().max() < elbos.max() - elbos.min()
+    record = files.read_json(tmp_path / "6" / "manifest.json")["pack"]
+    assert (record["index"], record["runs"], record["differ"]["seed"]) == (6, 8, [0, 1] * 4)
+    code, text = server().run("reproduce", tmp_path / "6", f"hydra.run.dir={tmp_path / 'again'}")
+    assert (code, line(text, "reproduce:")) == (0, "reproduce: identical"), text
+
+
+def wait_for_rows(directory: Path, jobs: int, epochs: int) -> Callable[[], bool]:
+    """Whether so many jobs have begun and one has trained so many epochs."""
+
+    def there() -> bool:
+        counts = [path.read_bytes().count(b"\n") for path in directory.glob("*/metrics.jsonl")]
+        return len(counts) >= jobs and max(counts, default=0) >= epochs
+
+    return there
+
+
+LONG = "training.epochs=60"
+TWELVE = ("loss=sigma,gamma", "model.latent_dim=2,4", "seed=0,1,2")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve jobs, uninterrupted. Read only."""
+    directory = tmp_path_factory.mktemp("whole") / "sweep"
+    code, text = vaex_m(directory, *TWELVE, LONG)
+    assert code == 0, text
+    return directory
+
+
+def test_killed_in_the_middle_and_resumed_it_ends_as_if_nothing_had_happened(whole: Path, tmp_path: Path):
+    directory = tmp_path / "sweep"
+    running = server().start("-m", *SMALL, *TWELVE, LONG, f"hydra.sweep.dir={directory}")
+    until(wait_for_rows(directory, jobs=5, epochs=10))
+    running.kill(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    ended = [path.parent for path in directory.glob("*/summary.json")]
+    assert 0 < len(ended) < 12
+    before = {path: path.stat().st_mtime_ns for job in ended for path in job.rglob("*")}
+    code, text = server().run("resume", directory)
+    assert code == 0, text
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    pd.testing.assert_frame_equal(table(directory), table(whole), check_exact=True)
+    without = [drop_columns(path) for path in (directory / "sweep.csv", whole / "sweep.csv")]
+    assert without[0] == without[1]
+    for number in range(12):
+        assert results(directory / str(number)) == results(whole / str(number))
+
+
+def drop_columns(path: Path) -> list[list[str]]:
+    """The cells of a sweep.csv as they stand in the file, less those of the machine."""
+    rows = [text.split(",") for text in path.read_text().splitlines()]
+    kept = [index for index, name in enumerate(rows[0]) if name not in MACHINE]
+    return [[row[index] for index in kept] for row in rows]
+
+
+def test_ctrl_c_saves_every_running_job_and_the_same_line_goes_on(whole: Path, tmp_path: Path):
+    directory = tmp_path / "sweep"
+    running = server().start("-m", *SMALL, *TWELVE, LONG, f"hydra.sweep.dir={directory}")
+    until(wait_for_rows(directory, jobs=3, epochs=20))
+    running.kill(signal.SIGINT)
+    assert running.wait() == 130
+    text = running.text()
+    assert line(text, "to go on:") == f"to go on: vaex resume {directory}"
+    statuses = [files.read_json(path)["status"] for path in directory.glob("*/summary.json")]
+    assert 1 <= statuses.count("interrupted") <= 2
+    for path in directory.glob("*/summary.json"):
+        summary = files.read_json(path)
+        assert (path.parent / "checkpoints" / f"epoch_{summary['epoch']:06d}.ckpt").exists()
+    code, text = vaex_m(directory, *TWELVE, LONG)
+    assert code == 0, text
+    pd.testing.assert_frame_equal(table(directory), table(whole), check_exact=True)
+
+
+def test_a_finished_sweep_stays_as_it_is_and_another_one_is_refused(packed: Path, tmp_path: Path):
+    directory = Path(shutil.copytree(packed, tmp_path / "sweep"))
+    before = {path: path.stat().st_mtime_ns for path in directory.rglob("*.*") if path.suffix != ".csv"}
+    for code, text in (server().run("resume", directory), vaex_m(directory, *GRID, SHORT)):
+        assert code == 0, text
+        assert "all 8 jobs have ended; nothing to do" in text
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    code, text = vaex_m(directory, *GRID, "training.epochs=4")
+    assert (code, text) == (2, f"vaex: {directory} holds another sweep: choose another directory, "
+                               "or go on with `vaex resume`\n")  # fmt: skip
+    code, text = server().run("resume", directory, "training.epochs=4")
+    assert (code, text.count("\n")) == (2, 1)
+    assert "training.epochs: cannot change in a sweep" in text
+
+
+def test_only_one_process_works_on_a_sweep(packed: Path, tmp_path: Path):
+    directory = Path(shutil.copytree(packed, tmp_path / "sweep"))
+    with files.locked(directory):
+        code, text = server().run("resume", directory)
+    assert (code, text) == (2, f"vaex: {directory}: another process is training here; wait for it or stop it\n")
+
+
+BREAKABLE = """
+import os
+from typing import Literal
+from pydantic.dataclasses import dataclass
+from vaex.config import STRICT
+from vaex.losses import gamma
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    name: Literal["breakable"]
+    breaks: bool
+
+def posterior(config, mu, raw):
+    if config.breaks and os.environ.get("BREAK") and "ghost" not in os.environ:
+        raise RuntimeError("it broke")
+    return gamma.posterior(gamma.Config("gamma"), mu, raw)
+"""
+
+
+def test_a_failed_job_is_retried_and_the_others_are_left_alone(tmp_path: Path):
+    (tmp_path / "breakable.py").write_text(BREAKABLE)
+    (tmp_path / "conf" / "loss").mkdir(parents=True)
+    (tmp_path / "conf" / "loss" / "breakable.yaml").write_text("name: breakable\nbreaks: false\n")
+    plugin, directory = "plugins=[./breakable.py]", tmp_path / "sweep"
+    options = {"cwd": tmp_path, "env": {"BREAK": "1"}}
+    grid = ("--config-dir", "conf", plugin, "loss=breakable", "loss.breaks=true,false", SHORT)
+    code, text = vaex_m(directory, *grid, **options)
+    assert code == 1, text
+    assert pd.read_csv(directory / "sweep.csv")["status"].tolist() == ["failed", "finished"]
+    before = (directory / "1" / "summary.json").stat().st_mtime_ns
+    code, text = server().run("resume", directory, cwd=tmp_path)
+    assert code == 2
+    assert "if you trust them, add plugins=" in text
+    code, text = server().run("resume", directory, plugin, cwd=tmp_path)
+    assert code == 0, text
+    assert pd.read_csv(directory / "sweep.csv")["status"].tolist() == ["finished", "finished"]
+    assert (directory / "1" / "summary.json").stat().st_mtime_ns == before
+    assert results(directory / "0") == results(directory / "1")
+
+
+def test_a_vmapped_pack_that_was_cut_off_is_rebuilt(tmp_path: Path):
+    """Killed when one of its runs had written everything: that one rides along, and nothing of it is touched."""
+    grid = ("model.latent_dim=2,3", "seed=0,1", "training.epochs=12", "pack.strategy=vmap")
+    assert vaex_m(tmp_path / "whole", *grid)[0] == 0
+    directory = Path(shutil.copytree(tmp_path / "whole", tmp_path / "cut"))
+    for number in (1, 2, 3):
+        (directory / str(number) / "summary.json").unlink()
+    newest = max((directory / "2" / "checkpoints").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-7])  # so all go back by one epoch at least
+    before = {path: path.stat().st_mtime_ns for path in (directory / "0").rglob("*")}
+    code, text = server().run("resume", directory)
+    assert code == 0, text
+    assert "damaged" in text
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    for number in range(4):
+        assert results(directory / str(number)) == results(tmp_path / "whole" / str(number))
+
+
+def test_hydras_sweep_grammar_and_a_sweeper_that_sends_two_batches(tmp_path: Path):
+    grid = ("seed=range(0,3)", "loss=glob(exp*)", "kl_weight.beta=choice(0.5,1.0)")
+    code, text = vaex_m(tmp_path, *grid, "training.epochs=1", "hydra.sweeper.max_batch_size=4", "sweep.figures_up_to=3")
+    assert code == 0, text
+    found = pd.read_csv(tmp_path / "sweep.csv")
+    assert found["job"].tolist() == list(range(6))
+    assert found["seed"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert found["kl_weight.beta"].tolist() == [0.5, 1.0] * 3
+    assert set(found["loss"]) == {"exp_linear"}
+    assert not list(tmp_path.glob("*/figures"))
+    code, text = server().run("figures", tmp_path / "4")
+    assert code == 0, text
+    assert {path.name for path in (tmp_path / "4" / "figures").iterdir()} == {
+        *("reconstructions.png", "samples.png", "curves.png")
+    }
+    assert len(text.splitlines()) == 3
+
+
+def test_a_sweep_that_a_run_ends_with_raise(tmp_path: Path):
+    rates = "optimizer.learning_rate=1e30,1e-3,2e-3,3e-3"
+    code, text = vaex_m(tmp_path, rates, LONG, "training.on_nonfinite=raise", "sweep.lanes=1")
+    assert code == 1, text
+    assert pd.read_csv(tmp_path / "sweep.csv")["status"].tolist() == ["diverged", *["interrupted"] * 3]
+
+
+def test_lanes_are_no_more_than_threads_of_xla(tmp_path: Path):
+    code, text = vaex_m(tmp_path, "seed=0,1", "training.epochs=1", "sweep.lanes=8", env={"NPROC": "1"})
+    assert code == 0, text
+    assert line(text, "vaex:") == "vaex: sweep.lanes=8: XLA has 1 threads, so 1 runs train at once"
+
+
+def test_a_record_that_somebody_sent_cannot_leave_its_directory(packed: Path, tmp_path: Path):
+    content = json.loads((packed / "sweep.json").read_text())
+    for bad in ("../elsewhere", "/tmp/elsewhere", "0/../../elsewhere"):
+        content["jobs"][0]["directory"] = bad
+        (tmp_path / "sweep.json").write_text(json.dumps(content))
+        with pytest.raises(InputError, match=r"sweep\.json: not the record of a sweep"):
+            resume.main([str(tmp_path)])
+    for bad in ({}, {"jobs": []}, {"jobs": [{}], "threads": 1}, {"jobs": 3, "threads": 1}):
+        (tmp_path / "sweep.json").write_text(json.dumps(bad))
+        with pytest.raises(InputError, match=r"sweep\.json"):
+            resume.main([str(tmp_path)])
+
+
+def test_a_directory_that_holds_another_run_is_named(packed: Path, tmp_path: Path):
+    directory = Path(shutil.copytree(packed, tmp_path / "sweep"))
+    shutil.rmtree(directory / "3")
+    shutil.copytree(directory / "2", directory / "3")
+    with pytest.raises(InputError, match=r"sweep/3: holds another run than job 3"):
+        resume.main([str(directory)])
+
+
+def test_the_table_grows_as_jobs_end_and_no_thread_waits_for_another(packed: Path, tmp_path: Path):
+    directory = Path(shutil.copytree(packed, tmp_path / "sweep"))
+    (directory / "5" / "summary.json").unlink()
+    growing = reading.GrowingTable(directory)
+    threads = [threading.Thread(target=growing.update) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert pd.read_csv(directory / "sweep.csv")["job"].tolist() == [0, 1, 2, 3, 4, 6, 7]
+
+
+def test_the_longest_goes_first_and_a_program_is_made_once():
+    from tests.configurations import make
+    from vaex.job import Job
+
+    jobs = [Job(make(*SMALL, f"training.epochs={epochs}"), Path(str(epochs)), "") for epochs in (1, 30, 4)]
+    assert sorted([[job] for job in jobs], key=run._cost, reverse=True)[0][0].directory == Path("30")
+    from vaex import compiled
+
+    made = []
+    started = threading.Barrier(6)
+
+    def ask() -> None:
+        started.wait()
+        compiled._once("a program", lambda: made.append(1))
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [1]

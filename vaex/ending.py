@@ -1,0 +1,35 @@
+"""How a command ends: its exit code, and a sweep's table."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from vaex import results
+from vaex.run import Outcome
+from vaex.task import shown
+from vaex.terminal import Screen, sweep_table
+
+EXIT_CODES = {"finished": 0, "diverged": 1, "refused": 2, "failed": 3, "interrupted": 130}
+"""Of a lone run, by its status."""
+
+
+def of_run(outcome: Outcome) -> int:
+    """The exit code of a lone run, the only job of an outcome."""
+    (status,) = outcome.statuses.values()
+    return 128 + outcome.signal if outcome.signal else EXIT_CODES[status]
+
+
+def of_sweep(directory: Path, outcomes: Sequence[Outcome]) -> int:
+    """Write sweep.csv, show it, say how to go on if something is left; returns the exit code."""
+    console = Screen()
+    signal = next((outcome.signal for outcome in outcomes if outcome.signal), None)
+    table = results.write_sweep_csv(directory)
+    if len(table):
+        console.print(sweep_table(table.to_dict("records"), results.override_columns(table)))
+    console.print(f"sweep directory: {shown(directory)}", markup=False)
+    if signal:
+        console.print(f"to go on: vaex resume {shlex.quote(str(shown(directory)))}", markup=False)
+        return 128 + signal
+    bad = {"failed", "refused", "interrupted"}
+    here = {status for outcome in outcomes for status in outcome.statuses.values()}
+    return 1 if bad & (set(table["status"]) | here) or any(outcome.ended_by_policy for outcome in outcomes) else 0

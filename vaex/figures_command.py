@@ -1,0 +1,56 @@
+"""`vaex figures RUN...`: draw the figures of runs again from what is on disk (large sweeps draw none by themselves)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.numpy
+from jaxtyping import PyTree
+from safetensors import SafetensorError
+
+from vaex import checkpoint, files, metrics, provenance
+from vaex.errors import InputError, printable
+from vaex.saved import named_path, read_manifest, read_saved
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The verb; returns its exit code."""
+    named_path("figures", arguments)
+    overrides = [item for item in arguments if item.startswith("plugins=")]
+    directories = [named_path("figures", [item]) for item in arguments if item not in overrides]
+    provenance.restore(read_manifest(directories[0]))
+    for directory in directories:
+        for path in _draw(directory, overrides).values():
+            print(printable(path))
+    return 0
+
+
+def _draw(directory: Path, overrides: Sequence[str]) -> dict[str, Path]:
+    from vaex import objective, pictures  # late: with them comes jax, after the thread count is set
+    from vaex.loop import load
+
+    config = read_saved(directory, overrides)
+    rows = metrics.read_rows(directory / "metrics.jsonl")
+    if not rows:
+        raise InputError(f"{directory}: has no epoch to draw")
+    dataset = load(config.dataset)
+    program, hyper = objective.program(config, dataset.shape), objective.hyper(config)
+    parameters = _parameters(directory / "model.safetensors", program)
+    return pictures.draw(directory, program, hyper, parameters, dataset, rows, f"{directory}")
+
+
+def _parameters(path: Path, program: Any) -> PyTree:
+    """The parameters in a model.safetensors; raises `InputError` when it cannot be read or is of another model."""
+    from vaex.step import shapes
+
+    try:
+        arrays = safetensors.numpy.load(files.read_bytes(path))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as safetensors: {files.first_line(error)}") from error
+    template = shapes(program).parameters
+    own = {name: array for name, array in arrays.items() if name.startswith("likelihood.")}
+    model = {name: array for name, array in arrays.items() if name not in own}
+    return {
+        "model": checkpoint.unflatten(template["model"], model, path),
+        **checkpoint.unflatten({"likelihood": template["likelihood"]}, own, path),
+    }

@@ -1,0 +1,85 @@
+"""What Hydra's launchers call: a job is trained at once, or opened, and run with the others of its batch."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from vaex import config as configuration
+from vaex import results, run, sweep, tracking
+from vaex.compose import plain
+from vaex.job import Job
+from vaex.run import Outcome
+from vaex.terminal import SweepDisplay
+
+
+class EndOfCommand(BaseException):
+    """Ends a whole sweep at once; not an `Exception`, which Hydra would take for the failure of one job."""
+
+
+class Task:
+    """The task of one command; remembers how its jobs ended.
+
+    `directory` is the run's or the sweep's, `total` the number of jobs as far as known, `common` the overrides that
+    need not be named to tell them apart; with `notes` the jobs are written to sweep.json as a sweeper makes them up.
+    """
+
+    def __init__(self, directory: Path, total: int, common: Collection[str] = (), notes: bool = False):
+        self.directory, self.total, self._common, self._notes = directory, total, common, notes
+        self.outcomes: list[Outcome] = []
+        self._noted: list[sweep.Noted] = []
+
+    def __call__(self, job: DictConfig) -> str:
+        """Train one job now, as a launcher that knows nothing of us asks; returns its status."""
+        opened = self.open(job)
+        self.outcomes.append(run.run([[opened]]))
+        self.end_batch()
+        return self.outcomes[-1].statuses[opened.directory]
+
+    def open(self, job: DictConfig) -> Job:
+        """What is to be done, while Hydra's configuration is that of the job."""
+        hydra = HydraConfig.get()
+        directory = Path(hydra.runtime.output_dir)
+        many = "MULTIRUN" in str(hydra.mode)
+        overrides = " ".join(item for item in hydra.overrides.task if item not in self._common)
+        config = tracking.resolved(configuration.parse(plain(job)))
+        if self._notes:
+            self._noted.append(sweep.noted(hydra.job.num, Path(hydra.sweep.subdir), hydra.overrides.task, config))
+        return Job(
+            config=config,
+            directory=shown(directory),
+            label=f"job {hydra.job.num}: {overrides}" if many else overrides or "the book's VAE",
+            group="/".join(directory.parent.parts[-2:]) if many else None,
+            figures=not many or self.total <= config.sweep.figures_up_to,
+        )
+
+    def run(self, jobs: Sequence[Job]) -> list[str]:
+        """Train a batch of a sweep, several jobs at once; returns the status of each."""
+        if self._notes:
+            sweep.write(self.directory, self._noted)
+        outcome = train_sweep(self.directory, run.group(jobs), ended_before=0)
+        self.outcomes.append(outcome)
+        return [outcome.statuses[job.directory] for job in jobs]
+
+    def end_batch(self) -> None:
+        """Stop here if a signal, or a run with on_nonfinite=raise, has ended everything."""
+        if self.outcomes[-1].signal or self.outcomes[-1].ended_by_policy:
+            raise EndOfCommand
+
+
+def train_sweep(directory: Path, packs: Sequence[Sequence[Job]], ended_before: int) -> Outcome:
+    """Train packs of a sweep, its table growing as they end."""
+    jobs = [job for members in packs for job in members if not job.ghost]
+    display = SweepDisplay(jobs, ended_before)
+    table = results.GrowingTable(directory)
+    try:
+        return run.run(packs, display, table.update, run.lanes(jobs[0].config))
+    finally:
+        display.close()
+
+
+def shown(directory: Path) -> Path:
+    """Relative to here where it can be: short to read and to paste."""
+    here = Path.cwd()
+    return directory.relative_to(here) if directory.is_relative_to(here) else directory
