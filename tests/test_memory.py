@@ -196,7 +196,7 @@ LONG = 1 << 13
     "content",
     [
         YAML_BOMB,
-        b"seed: " + b"[" * LONG,
+        b"seed: " + b"[" * 2000,
         b"seed: [" + b"[]," * (LONG // 3) + b"]",
         b"seed: {" + b"a," * (LONG // 2) + b"}",
         b"seed: 0x" + b"f" * LONG,
