@@ -4,7 +4,6 @@ import io
 import json
 import math
 import struct
-import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -136,6 +135,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def each_row(path: Path) -> Iterator[Row]:
     """The rows of a metrics.jsonl, one by one up to the first that is none: the file is never held whole."""
+    shared: dict[str, str] = {}
     try:
         with files.open_regular(path) as file:
             lines = iter(lambda: file.readline(LONGEST_LINE), b"")
@@ -143,15 +143,24 @@ def each_row(path: Path) -> Iterator[Row]:
                 if len(line) == LONGEST_LINE:
                     raise InputError(f"{path}: line {number} is not a row: it has {LONGEST_LINE} bytes or more")
                 if line.endswith(b"\n"):
-                    yield _row(line, number, path)
+                    row = _row(line, number, path, shared)
+                    shared = shared or {key: key for key in row}
+                    yield row
     except OSError as error:
         raise InputError(f"{path}: {files.first_line(error)}") from error
 
 
-def _row(line: bytes, number: int, path: Path) -> Row:
-    """One line of metrics.jsonl: numbers, and lists of numbers, by name; NaN and infinity are read as null."""
+def _row(line: bytes, number: int, path: Path, shared: Mapping[str, str]) -> Row:
+    """One line of metrics.jsonl: numbers, and lists of numbers, by name; NaN and infinity are read as null.
+
+    Its keys are the `shared` strings, those of the first row: keys of its own would take most of the memory.
+    """
+
+    def with_shared_keys(pairs: list[tuple[str, Any]]) -> Row:
+        return {shared.get(key, key): value for key, value in pairs}
+
     try:
-        row = json.loads(line, parse_constant=lambda _: None, object_pairs_hook=_with_shared_keys)
+        row = json.loads(line, parse_constant=lambda _: None, object_pairs_hook=with_shared_keys)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: line {number} is not JSON") from error
     if not isinstance(row, dict) or row.get("epoch") != number:
@@ -160,11 +169,6 @@ def _row(line: bytes, number: int, path: Path) -> Row:
         if not all(isinstance(item, PLAIN) for item in (value if isinstance(value, list) else (value,))):
             raise InputError(f"{path}: line {number}: {key} is neither a number nor a list of numbers")
     return row
-
-
-def _with_shared_keys(pairs: list[tuple[str, Any]]) -> Row:
-    """An object whose keys are the same strings in every row: else they take most of the memory."""
-    return {sys.intern(key): value for key, value in pairs}
 
 
 def steps_bytes(epochs: Sequence[Mapping[str, Shaped[np.ndarray, " _steps"]]]) -> bytes:
