@@ -51,7 +51,11 @@ def check(wandb: Server, summary: dict[str, object], directory: Path) -> Stored:
 
 @pytest.mark.parametrize(
     "number",
-    [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)],
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        signal.SIGTERM,
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+    ],
     ids=["ctrl-c", "term", "kill"],
 )
 def test_what_was_cut_off_online_goes_on_as_the_same_run(number: signal.Signals, tmp_path: Path):

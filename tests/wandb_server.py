@@ -66,13 +66,17 @@ class Server(ThreadingHTTPServer):
         """The data of a GraphQL operation; None for one that is not known here."""
         entity = {"id": "entity", "name": ENTITY}
         if operation == "Viewer":
-            return {"viewer": {"id": "user", "entity": ENTITY, "username": ENTITY, "flags": "{}", "teams": {"edges": []}}}
+            return {
+                "viewer": {"id": "user", "entity": ENTITY, "username": ENTITY, "flags": "{}", "teams": {"edges": []}}
+            }
         if operation == "ServerFeaturesQuery":
             return {"serverInfo": {"features": []}}
         if operation == "OrganizationCoreWeaveOrganizationID":
             return {"entity": {"organization": {"coreWeaveOrganizationId": None}}}
         if operation == "RunResumeStatus":
-            return {"model": {"id": "m", "name": given["project"], "entity": entity, "bucket": self._known(given["name"])}}
+            return {
+                "model": {"id": "m", "name": given["project"], "entity": entity, "bucket": self._known(given["name"])}
+            }
         if operation == "UpsertBucket":
             return {"upsertBucket": self._upsert(given, entity)}
         if operation == "CreateRunFiles":

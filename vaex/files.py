@@ -3,20 +3,21 @@
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import yaml
 
 from vaex.errors import InputError, VaexError
 
 LARGEST_YAML = 1 << 16
-"""Bytes of a YAML file that is read at all: a configuration has 2000, and PyYAML takes some 340 bytes of memory each."""
+"""Bytes of a YAML file that is read at all: a configuration has 2000, and PyYAML takes 340 times as much memory."""
 LARGEST_JSON = 1 << 23
 """Bytes of a JSON file that is read at all: a summary has 70 an epoch; 20 times as much memory at the worst."""
 
@@ -55,7 +56,7 @@ def write_yaml(path: Path, value: Any) -> None:
     write(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True).encode())
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a regular file for reading; a pipe or a device, which may block or never end, is an `OSError`."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a regular file")

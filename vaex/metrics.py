@@ -1,5 +1,6 @@
 """From the statistics of single steps to the rows of metrics.jsonl, and back from disk. NumPy only, float64 sums."""
 
+import functools
 import io
 import json
 import math
@@ -155,12 +156,9 @@ def _row(line: bytes, number: int, path: Path, shared: Mapping[str, str]) -> Row
 
     Its keys are the `shared` strings, those of the first row: keys of its own would take most of the memory.
     """
-
-    def with_shared_keys(pairs: list[tuple[str, Any]]) -> Row:
-        return {shared.get(key, key): value for key, value in pairs}
-
+    hook = functools.partial(_with_shared_keys, shared)
     try:
-        row = json.loads(line, parse_constant=lambda _: None, object_pairs_hook=with_shared_keys)
+        row = json.loads(line, parse_constant=lambda _: None, object_pairs_hook=hook)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: line {number} is not JSON") from error
     if not isinstance(row, dict) or row.get("epoch") != number:
@@ -169,6 +167,10 @@ def _row(line: bytes, number: int, path: Path, shared: Mapping[str, str]) -> Row
         if not all(isinstance(item, PLAIN) for item in (value if isinstance(value, list) else (value,))):
             raise InputError(f"{path}: line {number}: {key} is neither a number nor a list of numbers")
     return row
+
+
+def _with_shared_keys(shared: Mapping[str, str], pairs: list[tuple[str, Any]]) -> Row:
+    return {shared.get(key, key): value for key, value in pairs}
 
 
 def steps_bytes(epochs: Sequence[Mapping[str, Shaped[np.ndarray, " _steps"]]]) -> bytes:
