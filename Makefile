@@ -24,8 +24,13 @@ lint: .venv/.developer  ## formatting, lint rules, types
 grid: .venv/.developer  ## every loss x likelihood x model, two epochs each (minutes)
 	$(BIN)/pytest -m slow tests/test_grid.py
 
-faults: .venv/.developer  ## kill a run at 100 moments and resume it (minutes)
-	$(BIN)/pytest -m slow tests/test_faults.py
+faults: .venv/.developer  ## kill a run at 100 moments and resume it, W&B's part of it too (minutes)
+	$(BIN)/pytest -m slow tests/test_faults.py tests/test_wandb_online.py
+
+fuzz: .venv/.developer  ## fuzz every reader of files, five minutes each (installs atheris; ARGS="metrics" names others)
+	$(BIN)/python -m pip install -q --disable-pip-version-check "atheris>=3,<4"
+	for reader in $(or $(ARGS),config idx metrics steps checkpoint); do \
+		PYTHONPATH=. $(BIN)/python tests/fuzz/readers.py $$reader -max_total_time=300 -timeout=10 -rss_limit_mb=1024 -max_len=16384 || exit 1; done
 
 bench: .venv/.developer .venv-peers/.installed  ## speed against Keras and PyTorch, and what the statistics cost (minutes, idle machine)
 	$(BIN)/python tests/benchmarks/epoch_time.py --peers-python .venv-peers/bin/python
@@ -61,4 +66,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults bench lock clean
+.PHONY: help train test lint grid faults fuzz bench lock clean

@@ -180,7 +180,7 @@ def test_a_pack_goes_back_to_the_newest_epoch_that_all_its_runs_have(tmp_path: P
     assert newest_epochs(*runs[:2]) == [4, 4]
     assert newest_epochs(*runs) == []
     last = checkpoint.path_of(runs[2], 2)  # a diverged run stays where it is, so that one serves for every later epoch
-    checkpoint.save(last, ARRAYS | {"frozen": np.bool_(True)}, RECORD | {"epoch": 2})
+    checkpoint.save(last, ARRAYS | {"frozen": np.array(True)}, RECORD | {"epoch": 2})
     assert newest_epochs(*runs) == [4, 4, 2]
 
 

@@ -186,7 +186,7 @@ def test_a_directory_that_holds_a_run_is_left_alone(inside, digits_run, digits_s
     before = {path: path.stat().st_mtime_ns for path in digits_run.directory.rglob("*")}
     assert one_line(inside("dataset=digits", f"hydra.run.dir={digits_run.directory}"), "holds a run already") == 2
     sweep = f"hydra.sweep.dir={digits_sweep.directory}"
-    assert one_line(inside("-m", "dataset=digits", "seed=1,2", sweep), "holds a run already") == 2
+    assert one_line(inside("-m", "dataset=digits", "seed=1,2", sweep), "holds another sweep") == 2
     assert one_line(inside("-m", "dataset=digits", f"hydra.sweep.dir={digits_run.directory}"), "holds a run") == 2
     assert {path: path.stat().st_mtime_ns for path in digits_run.directory.rglob("*")} == before
 

@@ -298,11 +298,12 @@ def test_a_run_that_was_cut_off_is_compared_as_far_as_it_goes():
     assert compare(killed, recorded(epochs=1), []).name == "different"
 
 
-def test_the_first_altered_epoch():
+def test_the_first_altered_epoch(tmp_path: Path):
     rows = [{"epoch": n, "seconds": n, "valid/elbo": -n} for n in (1, 2, 3)]
     digests = [metrics.digest(row | {"seconds": 0}) for row in rows]
     assert first_altered_epoch(rows, digests) is None
     assert first_altered_epoch(rows, [digests[0], "", digests[2]]) == 2
     assert first_altered_epoch(rows[:2], digests) == 3
     assert first_altered_epoch(rows, digests[:1]) == 2
-    assert first_altered_epoch(metrics.parse_rows(b'{"epoch": 1}\nnot json\n', Path("x")), [digests[0]]) == 1
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\nnot json\n')
+    assert first_altered_epoch(metrics.each_row(tmp_path / "metrics.jsonl"), [digests[0]]) == 1

@@ -243,3 +243,12 @@ def test_plugins_run_code_so_the_user_names_them_again(copy: Path):
     with pytest.raises(ConfigError, match="if you trust them, add plugins="):
         resume.main([str(copy)])
     assert not (copy / "executed").exists()
+
+
+@pytest.mark.parametrize("name", ["vaex.log", ".lock"])
+def test_nothing_is_appended_through_a_link(name: str, copy: Path, tmp_path: Path):
+    (copy / name).unlink(missing_ok=True)
+    (copy / name).symlink_to(tmp_path / "somewhere")
+    with pytest.raises(InputError, match="is a link to another place"):
+        resume.main([str(copy)])
+    assert not (tmp_path / "somewhere").exists()

@@ -1,6 +1,7 @@
 """Whether a run's files are as the run left them, by the digests in its summary.json: nothing is run or loaded."""
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,21 @@ def _altered(directory: Path, manifest: dict[str, Any], summary: dict[str, Any],
         yield "the dataset's digest in manifest.json is not the one in summary.json"
     path = directory / "metrics.jsonl"
     if path.exists():
-        content, digests = files.read_bytes(path), summary.get("epoch_sha256")
-        epoch = first_altered_epoch(metrics.parse_rows(content, path), digests if isinstance(digests, list) else [])
-        whole = content.endswith(b"\n") or not content
-        if epoch or not whole:
-            yield f"metrics.jsonl was altered, first at epoch {epoch or content.count(10) + 1}"
+        found = summary.get("epoch_sha256")
+        digests = found if isinstance(found, list) else []
+        epoch = first_altered_epoch(metrics.each_row(path), digests)
+        if epoch or _unfinished(path):
+            yield f"metrics.jsonl was altered, first at epoch {epoch or len(digests) + 1}"
     for name, key in (("steps.npz", "steps_sha256"), ("model.safetensors", "parameters_sha256")):
         path = directory / name
-        if path.exists() and files.sha256(files.read_bytes(path)) != summary.get(key):
+        if path.exists() and files.sha256_of_file(path) != summary.get(key):
             yield f"{name} was altered"
+
+
+def _unfinished(path: Path) -> bool:
+    """Whether something follows the last whole line."""
+    with files.open_regular(path) as file:
+        return file.seek(0, os.SEEK_END) > 0 and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n"
 
 
 def first_altered_epoch(rows: Iterable[metrics.Row], digests: Sequence[Any]) -> int | None:

@@ -24,6 +24,9 @@ from vaex.errors import InputError
 
 DIGEST_BYTES = 32
 
+HEADER_BYTES = 1 << 20
+"""The longest header that is read, about 10 000 arrays: each takes far more memory than the header's bytes."""
+
 RECORD = "record"
 """Key in the payload's metadata of the JSON that goes with the arrays: epoch, best so far, seconds, tracker id."""
 
@@ -63,8 +66,11 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if hashlib.sha256(payload).digest() != digest:
         raise InputError(f"{path}: damaged (its SHA-256 does not match)")
     try:
+        length = int.from_bytes(payload[:8], "little")
+        if length > HEADER_BYTES:
+            raise ValueError("a header of that size names more arrays than a state has")
         arrays = safetensors.numpy.load(payload)
-        header = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])
+        header = json.loads(payload[8 : 8 + length])
         record = json.loads(header["__metadata__"][RECORD])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a checkpoint of vaex") from error

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -14,6 +15,11 @@ from typing import Any
 import yaml
 
 from vaex.errors import InputError, VaexError
+
+LARGEST_YAML = 1 << 16
+"""Bytes of a YAML file that is read at all: a configuration has 2000, and PyYAML takes 340 times as much memory."""
+LARGEST_JSON = 1 << 23
+"""Bytes of a JSON file that is read at all: a summary has 70 an epoch; 20 times as much memory at the worst."""
 
 
 def write(path: Path, content: bytes) -> None:
@@ -50,17 +56,31 @@ def write_yaml(path: Path, value: Any) -> None:
     write(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True).encode())
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a regular file; a pipe or a device, which may block or never end, is an `OSError`."""
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file for reading; a pipe or a device, which may block or never end, is an `OSError`."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a regular file")
-    return path.read_bytes()
+    return path.open("rb")
+
+
+def read_bytes(path: Path, limit: int | None = None) -> bytes:
+    """The content of a regular file, an `OSError` when it has more than `limit` bytes."""
+    with open_regular(path) as file:
+        if limit is not None and os.fstat(file.fileno()).st_size > limit:
+            raise OSError(errno.EFBIG, f"larger than {limit} bytes")
+        return file.read()
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a regular file's content, which is not held in memory, as hexadecimal digits."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; raises `InputError` naming the file when it holds anything else."""
     try:
-        value = json.loads(read_bytes(path))
+        value = json.loads(read_bytes(path, LARGEST_JSON))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
     if not isinstance(value, dict):
@@ -70,22 +90,36 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file (plain data, no aliases); raises `InputError` naming the file otherwise."""
-    try:
-        value = yaml.load(read_bytes(path).decode(), _Plain)  # a SafeLoader
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as YAML: {first_line(error)}") from error
+    value = read_yaml_value(path)
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a mapping of keys to values")
     return value
 
 
+def read_yaml_value(path: Path) -> Any:
+    """What is in a YAML file (plain data, no aliases); raises `InputError` naming the file when it is none."""
+    try:
+        return yaml.load(read_bytes(path, LARGEST_YAML).decode(), _Plain)  # a SafeLoader
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as YAML: {first_line(error)}") from error
+
+
 class _Plain(yaml.SafeLoader):
-    """Refuses aliases: a few lines of them can stand for more values than there is memory."""
+    """Refuses aliases, a few lines of which can stand for more values than there is memory, and endless numbers."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not accepted")
         return super().compose_node(parent, index)
+
+    def construct_yaml_int(self, node: Any) -> int:
+        value = super().construct_yaml_int(node)
+        if value.bit_length() > 64:  # Python refuses to show one of thousands of digits
+            raise yaml.YAMLError("an integer of more than 64 bits")
+        return value
+
+
+_Plain.add_constructor("tag:yaml.org,2002:int", _Plain.construct_yaml_int)
 
 
 def first_line(error: BaseException) -> str:

@@ -1,12 +1,14 @@
 """From the statistics of single steps to the rows of metrics.jsonl, and back from disk. NumPy only, float64 sums."""
 
+import functools
 import io
 import json
 import math
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -25,6 +27,18 @@ ACTIVE_NATS = 0.01
 
 SPIKE_WINDOW = 50
 """Steps whose median a loss is compared with to be called a spike."""
+
+LONGEST_LINE = 1 << 20
+"""Bytes at which a line of metrics.jsonl is no row: one has about 1000, and 20 for each latent."""
+
+PLAIN = (int, float, str, type(None))
+"""Types of a value in a row, or in a list there."""
+
+DIRECTORY_BYTES = 4096
+"""More than the table of contents of a steps.npz takes."""
+
+END_BYTES, LOCATOR_BYTES = 22, 20
+"""Of a zip file's end record without a comment, and of what precedes it in one of more than 4 GB."""
 
 Row = dict[str, Any]
 
@@ -117,23 +131,46 @@ def digest(row: Row) -> str:
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a metrics.jsonl, in order; an unfinished last line is left out, anything else is an `InputError`."""
+    return list(each_row(path))
+
+
+def each_row(path: Path) -> Iterator[Row]:
+    """The rows of a metrics.jsonl, one by one up to the first that is none: the file is never held whole."""
+    shared: dict[str, str] = {}
     try:
-        content = files.read_bytes(path)
+        with files.open_regular(path) as file:
+            lines = iter(lambda: file.readline(LONGEST_LINE), b"")
+            for number, line in enumerate(lines, start=1):
+                if len(line) == LONGEST_LINE:
+                    raise InputError(f"{path}: line {number} is not a row: it has {LONGEST_LINE} bytes or more")
+                if line.endswith(b"\n"):
+                    row = _row(line, number, path, shared)
+                    shared = shared or {key: key for key in row}
+                    yield row
     except OSError as error:
         raise InputError(f"{path}: {files.first_line(error)}") from error
-    return list(parse_rows(content, path))
 
 
-def parse_rows(content: bytes, path: Path) -> Iterator[Row]:
-    """The rows in the content of a metrics.jsonl, one by one up to the first that is none."""
-    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
-        try:
-            row = json.loads(line, parse_constant=lambda _: None)  # NaN and infinity, which we write as null
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: line {number} is not JSON") from error
-        if not isinstance(row, dict) or row.get("epoch") != number:
-            raise InputError(f"{path}: line {number} is not the row of epoch {number}")
-        yield row
+def _row(line: bytes, number: int, path: Path, shared: Mapping[str, str]) -> Row:
+    """One line of metrics.jsonl: numbers, and lists of numbers, by name; NaN and infinity are read as null.
+
+    Its keys are the `shared` strings, those of the first row: keys of its own would take most of the memory.
+    """
+    hook = functools.partial(_with_shared_keys, shared)
+    try:
+        row = json.loads(line, parse_constant=lambda _: None, object_pairs_hook=hook)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: line {number} is not JSON") from error
+    if not isinstance(row, dict) or row.get("epoch") != number:
+        raise InputError(f"{path}: line {number} is not the row of epoch {number}")
+    for key, value in row.items():
+        if not all(isinstance(item, PLAIN) for item in (value if isinstance(value, list) else (value,))):
+            raise InputError(f"{path}: line {number}: {key} is neither a number nor a list of numbers")
+    return row
+
+
+def _with_shared_keys(shared: Mapping[str, str], pairs: list[tuple[str, Any]]) -> Row:
+    return {shared.get(key, key): value for key, value in pairs}
 
 
 def steps_bytes(epochs: Sequence[Mapping[str, Shaped[np.ndarray, " _steps"]]]) -> bytes:
@@ -150,8 +187,10 @@ def steps_bytes(epochs: Sequence[Mapping[str, Shaped[np.ndarray, " _steps"]]]) -
 def read_steps(path: Path) -> dict[str, Float[np.ndarray, " steps"]]:
     """The arrays of a steps.npz; never unpickles, raises `InputError` naming the file when it is not one."""
     try:
-        with zipfile.ZipFile(io.BytesIO(files.read_bytes(path))) as archive:
-            columns = {name: _read_member(archive, name, path.stat().st_size) for name in STEP_COLUMNS}
+        with files.open_regular(path) as file:
+            size = _refuse_other_archives(file)
+            with zipfile.ZipFile(file) as archive:
+                columns = {name: _read_member(archive, name, size // len(STEP_COLUMNS)) for name in STEP_COLUMNS}
     except (OSError, ValueError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a readable steps.npz: {files.first_line(error)}") from error
     if len({len(column) for column in columns.values()}) != 1:
@@ -159,11 +198,24 @@ def read_steps(path: Path) -> dict[str, Float[np.ndarray, " steps"]]:
     return columns
 
 
+def _refuse_other_archives(file: BinaryIO) -> int:
+    """The archive's size; `ValueError` when it lists other than our arrays: zipfile would make an object of each."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - END_BYTES - LOCATOR_BYTES))
+    locator, end = (tail := file.read())[:-END_BYTES], tail[-END_BYTES:]
+    if len(end) < END_BYTES or end[:4] != b"PK\5\6" or end[-2:] != b"\0\0" or locator[:4] == b"PK\6\7":
+        raise ValueError("it does not end as an archive of arrays does")
+    count, listed = struct.unpack_from("<HI", end, 10)
+    if count != len(STEP_COLUMNS) or listed > DIRECTORY_BYTES:
+        raise ValueError(f"it lists {count} arrays in {listed} bytes")
+    return size
+
+
 def _read_member(archive: zipfile.ZipFile, name: str, limit: int) -> Float[np.ndarray, " steps"]:
     """One float32 vector, its header exactly as `steps_bytes` writes it, so that no declared size is believed."""
     info = archive.getinfo(f"{name}.npy")
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size > limit:
-        raise ValueError(f"{name} is compressed or longer than the file")
+    if info.compress_type != zipfile.ZIP_STORED or max(info.file_size, info.compress_size) > limit:
+        raise ValueError(f"{name} is compressed or longer than its share of the file")
     content = archive.read(info)
     values = np.frombuffer(content, np.float32, offset=len(_header(0)))
     if not content.startswith(_header(len(values))):

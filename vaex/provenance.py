@@ -154,18 +154,26 @@ def _code() -> dict[str, str | None]:
 
 
 def _diff() -> bytes | None:
-    return _git("diff", "HEAD", "--", "vaex", "conf")
+    """Uncommitted changes of the code, as a patch; files that git does not know yet are new files in it."""
+    changed = _git("diff", "HEAD", "--binary", "--", "vaex", "conf")
+    unknown = _git("ls-files", "--others", "--exclude-standard", "-z", "--", "vaex", "conf") or b""
+    new = [
+        _git("diff", "--no-index", "--binary", "--", os.devnull, os.fsdecode(name))
+        for name in unknown.split(b"\0")[:-1]
+    ]
+    return None if changed is None else b"".join([changed, *(patch or b"" for patch in new)])
 
 
 def _git(*arguments: str) -> bytes | None:
+    """What git prints, run in the checkout; None without one, and where git fails (1: there are differences)."""
     checkout = Path(__file__).parent.parent
     if not (checkout / ".git").exists():
         return None
     try:
-        command = ["git", "-C", str(checkout), *arguments]
-        return subprocess.run(command, capture_output=True, check=True, timeout=20).stdout
+        done = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return None
+    return done.stdout if done.returncode in (0, 1) else None
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -99,14 +99,14 @@ def _row(number: int, directory: Path) -> dict[str, Any]:
         summary = {"status": "interrupted"}  # killed before it could say so
     values = {key: value for key, value in summary.items() if not isinstance(value, list)}
     row: dict[str, Any] = {"job": number} | _overrides(directory)
-    return row | {"status": values.pop("status")} | values
+    return row | {"status": values.pop("status", "interrupted")} | values
 
 
 def _overrides(directory: Path) -> dict[str, Any]:
-    try:
-        lines = yaml.safe_load((directory / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{directory}/.hydra/overrides.yaml: {files.first_line(error)}") from error
+    path = directory / ".hydra" / "overrides.yaml"
+    lines = files.read_yaml_value(path) or []
+    if not isinstance(lines, list):
+        raise InputError(f"{path}: expected a list of overrides")
     return {key: _typed(value) for key, _, value in (str(line).partition("=") for line in lines)}
 
 
@@ -115,7 +115,7 @@ def _typed(text: str) -> Any:
         return float(text)
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: something like a date, of no calendar
         return text
     return value if isinstance(value, (int, float, bool)) else text
 

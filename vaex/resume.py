@@ -8,7 +8,7 @@ from vaex import compose, files, provenance, resume_sweep, sweep, tracking
 from vaex.config import Config
 from vaex.errors import ConfigError, InputError, printable
 from vaex.job import Job
-from vaex.saved import named_path, parse_saved
+from vaex.saved import named_path, parse_saved, refuse_links
 
 MAY_CHANGE = ("training.epochs", "tracking", "checkpoint", "sweep", "plugins")
 """Keys, or sections, that do not change what the epochs so far have computed."""
@@ -23,6 +23,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def resume(directory: Path, overrides: Sequence[str]) -> int:
     """Train `directory`'s run to its end; raises `InputError` when there is nothing to go on with."""
+    refuse_links(directory)
     saved = files.read_yaml(directory / "config.yaml")
     changed, keys = compose.override(saved, overrides)
     _refuse_changes(keys)

@@ -48,3 +48,10 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     """A run's manifest.json; empty without one."""
     path = directory / "manifest.json"
     return files.read_json(path) if path.exists() else {}
+
+
+def refuse_links(directory: Path) -> None:
+    """Raise `InputError` where a directory that somebody sent would make a run write or delete elsewhere."""
+    for path in (directory / "vaex.log", directory / ".lock", directory / "checkpoints"):
+        if path.is_symlink():
+            raise InputError(f"{path}: is a link to another place; remove it to go on")

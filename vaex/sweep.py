@@ -15,6 +15,7 @@ from vaex import files
 from vaex.config import Config
 from vaex.errors import InputError
 from vaex.job import Job
+from vaex.saved import refuse_links
 
 NAME = "sweep.json"
 
@@ -79,6 +80,9 @@ def read(directory: Path) -> tuple[int, list[Noted]]:
 def status(directory: Path, job: Noted) -> str | None:
     """How a job ended, if it did; raises `InputError` when its directory holds another run."""
     place = directory / job.directory
+    if place.resolve() != directory.resolve() / job.directory:
+        raise InputError(f"{place}: is a link to another place; remove it to go on")
+    refuse_links(place)
     summary = files.read_json(place / "summary.json") if (place / "summary.json").exists() else {}
     identity = summary.get("identity", job.identity)
     if identity != job.identity:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from vaex import metrics
 from vaex.config import Config, Tracking
 from vaex.errors import ConfigError
 
@@ -123,14 +124,15 @@ class WeightsAndBiases:
             leave.join(1.0)  # long enough to take back what W&B would wait for when the process exits
 
     def _work(self) -> None:
-        session = None
+        session, last = None, 0
         try:
             with _places, _among_the_open():
                 while True:
                     kind, content = self._messages.get()
                     if kind == "start":
                         session = _open_session(self._tracking, self._directory, self._group, self._id, content)
-                    elif session is not None:
+                        last = _catch_up(session, self._directory / "metrics.jsonl")
+                    elif session is not None and (kind != "log" or content["epoch"] > last):
                         _SEND[kind](session, content)
                     if kind == "finish":
                         return
@@ -204,6 +206,23 @@ def _open_session(
     return session
 
 
+def _catch_up(session: Any, path: Path) -> int:
+    """Send W&B's server the epochs on disk that it lacks; returns the last one that it has, so that none comes twice.
+
+    A killed run leaves it behind the disk, or ahead of the checkpoint from which the run goes on. An offline session
+    knows nothing of the segments before it: each holds its own epochs, and `wandb sync` puts them together.
+    """
+    if session.offline:
+        return 0
+    known = session.summary.get("epoch")
+    last = int(known) if isinstance(known, (int, float)) else 0
+    for row in metrics.read_rows(path) if path.exists() else []:
+        if row["epoch"] > last:
+            _send_row(session, row)
+            last = row["epoch"]
+    return last
+
+
 def _send_row(session: Any, row: Mapping[str, Any]) -> None:
     import wandb
 
@@ -211,7 +230,8 @@ def _send_row(session: Any, row: Mapping[str, Any]) -> None:
     for key, value in row.items():
         if isinstance(value, list) and None not in value:
             values[key] = wandb.Histogram(value)
-    session.log(values)
+    # Every second step, and the figures between two: the parts of a run that went on then count on as one.
+    session.log(values, step=2 * row["epoch"], commit=True)
 
 
 def _send_images(session: Any, paths: Mapping[str, Path]) -> None:

@@ -1,0 +1,62 @@
+"""The manifest's account of the code: what git knows, what was changed since, and files that git does not know yet."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vaex import files, provenance
+
+
+def git(folder: Path, *arguments: str) -> None:
+    author = ("-c", "user.name=A", "-c", "user.email=a@example.com")
+    subprocess.run(["git", "-C", str(folder), *author, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A committed checkout that vaex seems to run from."""
+    folder = tmp_path / "checkout"
+    for name, content in {
+        "vaex/a.py": "1\n",
+        "conf/b.yaml": "2\n",
+        ".gitignore": "*.pyc\n",
+        "README.md": "3\n",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "one")
+    monkeypatch.setattr(provenance, "__file__", str(folder / "vaex" / "provenance.py"))
+    return folder
+
+
+def test_a_clean_checkout_has_a_commit_and_no_diff(checkout: Path, tmp_path: Path):
+    (checkout / "README.md").write_text("not code\n")
+    (checkout / "notes.txt").write_text("not code\n")
+    (checkout / "vaex" / "a.pyc").write_text("ignored\n")
+    manifest = provenance.manifest("0", tmp_path, "id", 0)
+    assert len(manifest["code"]["commit"]) == 40
+    assert manifest["code"]["diff_sha256"] is None
+    assert not (tmp_path / "code.diff").exists()
+
+
+def test_the_saved_diff_makes_the_same_code_of_the_commit(checkout: Path, tmp_path: Path):
+    git(checkout, "clone", "-q", str(checkout), str(tmp_path / "clean"))
+    changed = {"vaex/a.py": b"changed\n", "vaex/new one.py": "σ = 1\n".encode(), "conf/loss/new.yaml": b"name: new\n"}
+    for name, content in changed.items():
+        (checkout / name).parent.mkdir(exist_ok=True)
+        (checkout / name).write_bytes(content)
+    manifest = provenance.manifest("0", tmp_path, "id", 0)
+    patch = (tmp_path / "code.diff").read_bytes()
+    assert manifest["code"]["diff_sha256"] == files.sha256(patch)
+    git(tmp_path / "clean", "apply", str(tmp_path / "code.diff"))
+    assert {name: (tmp_path / "clean" / name).read_bytes() for name in changed} == changed
+    (checkout / "vaex" / "new one.py").write_text("σ = 2\n")
+    assert provenance.surroundings()["code"]["diff_sha256"] != manifest["code"]["diff_sha256"]
+
+
+def test_an_installed_package_has_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "vaex" / "provenance.py"))
+    assert provenance.surroundings()["code"] == {"commit": None, "diff_sha256": None}
