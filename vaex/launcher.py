@@ -17,7 +17,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, open_dict, read_write
 
 from vaex.task import Task
 
@@ -30,6 +30,21 @@ class PackedLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra gives a launcher; the task itself came by `register`."""
         self._context, self._config = hydra_context, config
+        loader, known = hydra_context.config_loader, self.task.command.composed
+        compose = loader.load_sweep_config
+
+        def composed(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+            """What `vaex.compose` had Hydra compose already, with the mode and directory that are known since."""
+            job = known.get(tuple(sweep_overrides))
+            if job is None:
+                return compose(master_config, sweep_overrides)
+            with read_write(job.hydra), open_dict(job.hydra):
+                job.hydra.mode = master_config.hydra.mode
+                job.hydra.sweep.dir = master_config.hydra.sweep.dir
+                job.hydra.overrides.hydra = master_config.hydra.overrides.hydra
+            return job
+
+        loader.load_sweep_config = composed  # the sweeper asks it too, to check its jobs once more
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run a batch; each job's return value is its status."""
@@ -49,7 +64,7 @@ class PackedLauncher(Launcher):
     def _open(self, overrides: list[str], number: int) -> tuple[DictConfig, JobReturn]:
         """Hydra's own `run_job`, with a task that only says what is to be done."""
         config = self._context.config_loader.load_sweep_config(self._config, overrides)
-        with open_dict(config):
+        with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.job.id = config.hydra.job.num = number
         result = run_job(
             hydra_context=HydraContext(self._context.config_loader, cast(Callbacks, _Opening(self._context.callbacks))),

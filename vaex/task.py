@@ -1,6 +1,6 @@
 """What Hydra's launchers call: a job is trained at once, or opened, and run with the others of its batch."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from vaex import config as configuration
 from vaex import results, run, sweep, tracking
-from vaex.compose import plain
+from vaex.compose import Command, plain
 from vaex.job import Job
 from vaex.run import Outcome
 from vaex.terminal import SweepDisplay
@@ -19,15 +19,12 @@ class EndOfCommand(BaseException):
 
 
 class Task:
-    """The task of one command; remembers how its jobs ended.
+    """The task of one command, whose run or sweep is in `directory`; remembers how its jobs ended."""
 
-    `directory` is the run's or the sweep's, `total` the number of jobs as far as known, `common` the overrides that
-    need not be named to tell them apart; with `notes` the jobs are written to sweep.json as a sweeper makes them up.
-    """
-
-    def __init__(self, directory: Path, total: int, common: Collection[str] = (), notes: bool = False):
-        self.directory, self.total, self._common, self._notes = directory, total, common, notes
+    def __init__(self, directory: Path, command: Command):
+        self.directory, self.command = directory, command
         self.outcomes: list[Outcome] = []
+        self._common = set.intersection(*map(set, command.overrides)) if len(command.jobs) > 1 else set()
         self._noted: list[sweep.Noted] = []
 
     def __call__(self, job: DictConfig) -> str:
@@ -43,20 +40,21 @@ class Task:
         directory = Path(hydra.runtime.output_dir)
         many = "MULTIRUN" in str(hydra.mode)
         overrides = " ".join(item for item in hydra.overrides.task if item not in self._common)
-        config = tracking.resolved(configuration.parse(plain(job)))
-        if self._notes:
+        known = None if self.command.sweeper_decides else self.command.jobs[hydra.job.num if many else 0]
+        config = tracking.resolved(known or configuration.parse(plain(job)))
+        if self.command.sweeper_decides:
             self._noted.append(sweep.noted(hydra.job.num, Path(hydra.sweep.subdir), hydra.overrides.task, config))
         return Job(
             config=config,
             directory=shown(directory),
             label=f"job {hydra.job.num}: {overrides}" if many else overrides or "the book's VAE",
             group="/".join(directory.parent.parts[-2:]) if many else None,
-            figures=not many or self.total <= config.sweep.figures_up_to,
+            figures=not many or len(self.command.jobs) <= config.sweep.figures_up_to,
         )
 
     def run(self, jobs: Sequence[Job]) -> list[str]:
         """Train a batch of a sweep, several jobs at once; returns the status of each."""
-        if self._notes:
+        if self.command.sweeper_decides:
             sweep.write(self.directory, self._noted)
         outcome = train_sweep(self.directory, run.group(jobs), ended_before=0)
         self.outcomes.append(outcome)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vaex import ending, files, launcher, provenance, resume_sweep, run, sweep, tracking
-from vaex.compose import Command
+from vaex.compose import OUR_LAUNCHER, Command
 from vaex.errors import InputError
 from vaex.recorder import refuse_existing
 from vaex.task import EndOfCommand, Task
@@ -30,7 +30,7 @@ def train(command: Command, hydra: Hydra) -> int:
         run.check(config)
     directory = _make_directory(command)
     if not command.multirun:
-        task = Task(directory, total=1)
+        task = Task(directory, command)
         with contextlib.suppress(EndOfCommand):
             hydra(task, [f"hydra.run.dir='{directory}'"] if command.directory_is_default else [])
         return ending.of_run(task.outcomes[0])
@@ -39,9 +39,8 @@ def train(command: Command, hydra: Hydra) -> int:
 
 def _train_sweep(command: Command, directory: Path, jobs: list[sweep.Noted], hydra: Hydra) -> int:
     extra = [f"hydra.sweep.dir='{directory}'"] if command.directory_is_default else []
-    extra += ["hydra/launcher=packed"] if command.launcher_is_default else []
-    common = set.intersection(*map(set, command.overrides)) if len(jobs) > 1 else ()
-    task = Task(directory, len(jobs), common, notes=command.sweeper_decides)
+    extra += [OUR_LAUNCHER] if command.launcher_is_default else []
+    task = Task(directory, command)
     launcher.register(task)
     with files.locked(directory):
         if not command.sweeper_decides:
