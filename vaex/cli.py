@@ -90,9 +90,10 @@ def _train(arguments: list[str]) -> int:
     command = compose(parsed)
     if parsed.cfg:
         return _print_by_hydra(arguments)
-    from vaex import provenance, train
+    from vaex import compilation_cache, provenance, train
 
     provenance.set_thread_count()
+    compilation_cache.start()
     return train.train(command, lambda task, extra: _hydra([*arguments, *extra], task))
 
 

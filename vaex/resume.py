@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from vaex import compose, files, provenance, tracking
+from vaex import compilation_cache, compose, files, provenance, tracking
 from vaex import config as configuration
 from vaex.config import Config
 from vaex.errors import ConfigError, InputError, printable
@@ -49,6 +49,7 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
         print(printable(f"{directory}: {status} after epoch {done}; nothing to do"))
         return 1 if status == "diverged" else 0
     provenance.restore(manifest)
+    compilation_cache.start()
     return _go_on(directory, config, before, manifest, list(overrides))
 
 
