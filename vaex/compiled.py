@@ -6,7 +6,7 @@ training alone.
 
 import functools
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import jax
@@ -69,9 +69,13 @@ def _compile(program: Program, hyper: Hyper, splits: dict[str, jax.ShapeDtypeStr
     numbers = jax.tree.map(abstract, hyper)
     time = jax.ShapeDtypeStruct((), np.float32)
     pool = ThreadPoolExecutor(3, thread_name_prefix="compile")
-    futures = {"train": pool.submit(_train_epoch.lower(program, numbers, state, splits["train"]).compile)}
-    for name in ("valid", "test"):
-        lowered = _evaluate.lower(program, numbers, state.parameters, splits[name], time)
-        futures[name] = pool.submit(lowered.compile)
+    train = pool.submit(_train_epoch.lower(program, numbers, state, splits["train"]).compile)
+
+    def evaluation(name: str) -> Any:
+        if name == "test":  # needed last: the first epoch need not wait until it is compiled too
+            wait([train])
+        return _evaluate.lower(program, numbers, state.parameters, splits[name], time).compile()
+
+    futures = {name: pool.submit(evaluation, name) for name in ("valid", "test")} | {"train": train}
     pool.shutdown(wait=False)  # its threads end with their work
     return futures
