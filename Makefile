@@ -27,9 +27,13 @@ grid: .venv/.developer  ## every loss x likelihood x model, two epochs each (min
 faults: .venv/.developer  ## kill a run at 100 moments and resume it (minutes)
 	$(BIN)/pytest -m slow tests/test_faults.py
 
-bench: .venv/.developer .venv-peers/.installed  ## speed against Keras and PyTorch, and what the statistics cost (minutes, idle machine)
-	$(BIN)/python tests/benchmarks/epoch_time.py --peers-python .venv-peers/bin/python
+bench: .venv/.developer .venv-peers/.installed  ## speed against Keras, PyTorch, Flax and the limit (ten minutes, idle machine)
+	$(BIN)/python tests/benchmarks/epoch_time.py --peers-python .venv-peers/bin/python --results tests/benchmarks/results $(ARGS)
+
+bench-parts: .venv/.developer  ## what statistics, tracking, checkpoints and figures cost, and how cost grows (minutes, idle machine)
 	$(BIN)/python tests/benchmarks/step_cost.py
+	$(BIN)/python tests/benchmarks/overheads.py --results tests/benchmarks/results
+	$(BIN)/python tests/benchmarks/growth.py --results tests/benchmarks/results
 
 lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
@@ -61,4 +65,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults bench lock clean
+.PHONY: help train test lint grid faults bench bench-parts lock clean
