@@ -31,6 +31,7 @@ bench: .venv/.developer .venv-peers/.installed  ## speed against Keras, PyTorch,
 	$(BIN)/python tests/benchmarks/epoch_time.py --peers-python .venv-peers/bin/python --results tests/benchmarks/results $(ARGS)
 
 bench-parts: .venv/.developer  ## what statistics, tracking, checkpoints and figures cost, and how cost grows (minutes, idle machine)
+	$(BIN)/python tests/benchmarks/first_step.py --results tests/benchmarks/results
 	$(BIN)/python tests/benchmarks/step_cost.py
 	$(BIN)/python tests/benchmarks/overheads.py --results tests/benchmarks/results
 	$(BIN)/python tests/benchmarks/growth.py --results tests/benchmarks/results
