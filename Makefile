@@ -32,9 +32,14 @@ fuzz: .venv/.developer  ## fuzz every reader of files, five minutes each (instal
 	for reader in $(or $(ARGS),config idx metrics steps checkpoint); do \
 		PYTHONPATH=. $(BIN)/python tests/fuzz/readers.py $$reader -max_total_time=300 -timeout=10 -rss_limit_mb=1024 -max_len=16384 || exit 1; done
 
-bench: .venv/.developer .venv-peers/.installed  ## speed against Keras and PyTorch, and what the statistics cost (minutes, idle machine)
-	$(BIN)/python tests/benchmarks/epoch_time.py --peers-python .venv-peers/bin/python
+bench: .venv/.developer .venv-peers/.installed  ## speed against Keras, PyTorch, Flax and the limit (ten minutes, idle machine)
+	$(BIN)/python tests/benchmarks/epoch_time.py --peers-python .venv-peers/bin/python --results tests/benchmarks/results $(ARGS)
+
+bench-parts: .venv/.developer  ## what statistics, tracking, checkpoints and figures cost, and how cost grows (minutes, idle machine)
+	$(BIN)/python tests/benchmarks/first_step.py --results tests/benchmarks/results
 	$(BIN)/python tests/benchmarks/step_cost.py
+	$(BIN)/python tests/benchmarks/overheads.py --results tests/benchmarks/results
+	$(BIN)/python tests/benchmarks/growth.py --results tests/benchmarks/results
 
 lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
@@ -66,4 +71,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults fuzz bench lock clean
+.PHONY: help train test lint grid faults fuzz bench bench-parts lock clean

@@ -7,7 +7,7 @@ threads asks: times are then of training alone.
 import functools
 import threading
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import jax
@@ -76,9 +76,14 @@ def _compile(
     state = jax.tree.map(lambda leaf: abstract(leaf, device), state)
     time = abstract(np.zeros(hyper.seed.shape, np.float32), device)
     pool = ThreadPoolExecutor(3, thread_name_prefix="compile")
-    futures = {"train": pool.submit(epoch.lower(program, hyper, state, splits["train"]).compile)}
-    for name in ("valid", "test"):
-        futures[name] = pool.submit(evaluate.lower(program, hyper, state.parameters, splits[name], time).compile)
+    train = pool.submit(epoch.lower(program, hyper, state, splits["train"]).compile)
+
+    def evaluation(name: str) -> Any:
+        if name == "test":  # needed last: the first epoch need not wait until it is compiled too
+            wait([train])
+        return evaluate.lower(program, hyper, state.parameters, splits[name], time).compile()
+
+    futures = {name: pool.submit(evaluation, name) for name in ("valid", "test")} | {"train": train}
     pool.shutdown(wait=False)  # its threads end with their work
     return futures
 

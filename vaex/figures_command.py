@@ -8,7 +8,7 @@ import safetensors.numpy
 from jaxtyping import PyTree
 from safetensors import SafetensorError
 
-from vaex import checkpoint, files, metrics, provenance
+from vaex import checkpoint, compilation_cache, files, metrics, provenance
 from vaex.errors import InputError, printable
 from vaex.saved import named_path, read_manifest, read_saved
 
@@ -19,6 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     overrides = [item for item in arguments if item.startswith("plugins=")]
     directories = [named_path("figures", [item]) for item in arguments if item not in overrides]
     provenance.restore(read_manifest(directories[0]))
+    compilation_cache.start()
     for directory in directories:
         for path in _draw(directory, overrides).values():
             print(printable(path))

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import io
 import json
+import mmap
 import os
 import secrets
 from collections.abc import Iterator
@@ -129,7 +130,7 @@ def first_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def sha256(content: bytes) -> str:
+def sha256(content: bytes | mmap.mmap) -> str:
     """SHA-256 as hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 

@@ -7,6 +7,7 @@ a big-endian 32-bit integer, then the values in C order.
 import gzip
 import io
 import math
+import mmap
 import struct
 import zlib
 
@@ -20,7 +21,7 @@ MOST_DIMENSIONS = 4
 """Images, rows, columns, channels."""
 
 
-def read(payload: bytes, name: str) -> UInt8[np.ndarray, "..."]:
+def read(payload: bytes | mmap.mmap, name: str) -> UInt8[np.ndarray, "..."]:
     """The array of a decompressed idx payload: a read-only view of its bytes.
 
     Raises `DataError`, which starts with `name`, unless it is whole, of unsigned bytes, and holds at least one row.

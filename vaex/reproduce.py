@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from vaex import compose, files, provenance, tracking
+from vaex import compilation_cache, compose, files, provenance, tracking
 from vaex import config as configuration
 from vaex.alterations import find_altered
 from vaex.config import Config
@@ -44,6 +44,7 @@ def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides:
     """Run it again and compare."""
     then = read_recorded(original)
     provenance.restore(manifest)
+    compilation_cache.start()
     from vaex import run  # late: with it comes jax, after the thread count is set
 
     run.check(config)
@@ -66,6 +67,7 @@ def _vary(original: Path, manifest: dict[str, Any], before: Config, config: Conf
     """Run it otherwise and show both results side by side."""
     then = read_recorded(original)
     provenance.restore(manifest)
+    compilation_cache.start()
     from vaex import run
 
     run.check(config)

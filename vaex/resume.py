@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vaex import compose, files, provenance, resume_sweep, sweep, tracking
+from vaex import compilation_cache, compose, files, provenance, resume_sweep, sweep, tracking
 from vaex.config import Config
 from vaex.errors import ConfigError, InputError, printable
 from vaex.job import Job
@@ -38,6 +38,7 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
         print(printable(f"{directory}: {status} after epoch {done}; nothing to do"))
         return 1 if status == "diverged" else 0
     provenance.restore(manifest)
+    compilation_cache.start()
     return _go_on(directory, config, manifest)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaex import compose, files, provenance, sweep, tracking
+from vaex import compilation_cache, compose, files, provenance, sweep, tracking
 from vaex.config import Config
 from vaex.errors import ConfigError, InputError
 from vaex.saved import parse_saved
@@ -39,6 +39,7 @@ def go_on_as_typed(directory: Path, jobs: Sequence[tuple[sweep.Noted, Config]]) 
 def go_on(directory: Path, jobs: Sequence[tuple[sweep.Noted, Config]], threads: int) -> int:
     """Train what is left of a sweep, and finish its table."""
     provenance.restore({"environment": {"threads": threads}})
+    compilation_cache.start()
     from vaex import ending, run, task  # late: with them comes jax, after the thread count is set
 
     for config in dict.fromkeys(config for _, config in jobs):

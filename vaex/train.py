@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-from vaex import ending, files, launcher, provenance, resume_sweep, run, sweep, tracking
+from vaex import compilation_cache, ending, files, launcher, provenance, resume_sweep, run, sweep, tracking
 from vaex.compose import OUR_LAUNCHER, Command
 from vaex.errors import InputError
 from vaex.recorder import refuse_existing
@@ -26,6 +26,7 @@ def train(command: Command, hydra: Hydra) -> int:
     if begun and not command.sweeper_decides:
         return resume_sweep.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)))
     provenance.set_thread_count()
+    compilation_cache.start()
     for config in dict.fromkeys(configs):
         run.check(config)
     directory = _make_directory(command)

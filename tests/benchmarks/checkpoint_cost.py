@@ -25,7 +25,7 @@ import numpy as np
 
 from tests.configurations import make
 from vaex import checkpoint, files, metrics, objective, provenance, step
-from vaex.loop import _host_arrays, image_shape, load
+from vaex.loop import load
 from vaex.progress import Progress
 from vaex.recorder import Recorder
 
@@ -85,7 +85,7 @@ def direct(epochs: int) -> tuple[dict[str, tuple[float, float]], list[float]]:
     """
     config = make()
     dataset = load(config.dataset)
-    program, hyper = objective.program(config, image_shape(dataset)), objective.hyper(config)
+    program, hyper = objective.program(config, dataset.shape), objective.hyper(config)
     images = jax.device_put(dataset.train.images)
     state = step.init(program, hyper.seed)
     epoch = jax.jit(step.epoch, static_argnums=0)
@@ -94,7 +94,7 @@ def direct(epochs: int) -> tuple[dict[str, tuple[float, float]], list[float]]:
     row = {"epoch": 1, "step": int(state.step), "valid/elbo": -250.0}
     for number in range(25):
         progress.add(row | {"epoch": number + 1}, jax.device_get(steps))
-    arrays = _host_arrays(state)
+    arrays = checkpoint.flatten(host_copy(state))
     with tempfile.TemporaryDirectory(dir=ROOT) as folder:
         path = Path(folder) / "one.ckpt"
         recorder = Recorder(Path(folder), config)
@@ -102,7 +102,7 @@ def direct(epochs: int) -> tuple[dict[str, tuple[float, float]], list[float]]:
             "epoch, training only": seconds_of(
                 lambda: jax.block_until_ready(epoch(program, hyper, state, images)), epochs
             ),
-            "waits: copy of the state": seconds_of(lambda: _host_arrays(state), 50),
+            "waits: copy of the state": seconds_of(lambda: checkpoint.flatten(host_copy(state)), 50),
             "waits: handing it over": seconds_of(lambda: recorder.checkpoint(progress, arrays), 8),
             "beside: steps.npz to disk": seconds_of(
                 lambda: files.write(path.with_name("steps.npz"), metrics.steps_bytes(progress.steps)), 20
@@ -115,7 +115,7 @@ def direct(epochs: int) -> tuple[dict[str, tuple[float, float]], list[float]]:
             for _ in range(3):
                 jax.block_until_ready(epoch(program, hyper, state, images))
                 if save:
-                    recorder.checkpoint(progress, _host_arrays(state))
+                    recorder.checkpoint(progress, checkpoint.flatten(host_copy(state)))
             recorder._wait(0)
             return time.perf_counter() - started
 

@@ -1,6 +1,7 @@
-"""Training speed of the book's VAE: vaex against Keras and PyTorch, on the CPU of one machine.
+"""Speed of the book's VAE on the CPU of one machine: vaex against Keras, PyTorch and Flax's own way, and the limit.
 
-    python tests/benchmarks/epoch_time.py --peers-python PATH [--rounds 3] [--epochs 6] [--only vaex,torch-eager]
+    python tests/benchmarks/epoch_time.py --peers-python PATH [--rounds 2] [--epochs 4] [--only vaex,torch-eager]
+                                          [--commands 2,25] [--results DIR]
 
 Each measurement is a process of its own, and the frameworks take turns (A B C A B C), so that a machine that slows
 down slows all of them. Nothing here is asserted: the table is read by a person. See README.md beside this file.
@@ -9,89 +10,87 @@ down slows all of them. Nothing here is asserted: the table is read by a person.
 import argparse
 import json
 import os
-import platform
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import summary
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter
+from summary import Measurement
 
 from vaex.compose import conf_directory
 from vaex.datasets import fashion_mnist
 
-SUMMARY = "Training speed of the book's VAE: vaex against Keras and PyTorch, on the CPU of one machine."
-PEERS = Path(__file__).parent / "peers"
+SUMMARY = "Speed of the book's VAE: vaex against its peers, on the CPU of one machine."
+HERE = Path(__file__).parent
+PEERS = HERE / "peers"
 SCRIPTS = {
     "keras-tensorflow": ("keras_vae.py", "--plain"),
     "keras-tensorflow-tuned": ("keras_vae.py",),
     "keras-jax": ("keras_vae.py",),
     "torch-eager": ("torch_vae.py",),
     "torch-compile": ("torch_vae.py", "--compile"),
+    "flax": ("flax_vae.py",),
 }
 FRAMEWORKS = ("vaex", *SCRIPTS)
+SLOW = ("keras-tensorflow", "keras-tensorflow-tuned")
+"""Not trained for 25 epochs unless --all: minutes of their own."""
 BUSY = 0.05
 CPU_ONLY = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """One process: its epochs' rows, and what the operating system says of it."""
-
-    framework: str
-    round: int
-    rows: list[dict]
-    peak_memory_bytes: int
-    process_seconds: float
-    others_share: float  # of the machine's CPU time, used by other processes meanwhile
-
-    @property
-    def speed(self) -> float:
-        """Median examples per second; the first epoch, which compiles, is dropped."""
-        return statistics.median(row["examples_per_second"] for row in self.rows[1:])
-
-
 def main() -> None:
     args = arguments()
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "fashion_mnist.npz"
-        np.savez(data, train=training_images())
-        measurements = []
+    measurements: list[Measurement] = []
+    limits: list[dict] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.savez(folder / "fashion_mnist.npz", train=training_images())
+
+        def take(framework: str, epochs: int, number: int) -> None:
+            measurements.append(measure(framework, epochs, number, args, folder))
+            report(measurements[-1])
+
         for number in range(1, args.rounds + 1):
             for framework in args.only:
-                measurements.append(measure(framework, number, args, data, Path(folder)))
-                report(measurements[-1])
-    rows = summary(measurements)
-    machine = {"platform": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}
-    content = {"machine": machine, "summary": rows, "measurements": [asdict(m) for m in measurements]}
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(content, indent=1) + "\n")
-    print(table(rows))
+                take(framework, args.epochs, number)
+            limits += limit(number)
+        for epochs in args.commands:
+            for framework in args.only:
+                if epochs < 10 or args.all or framework not in SLOW:
+                    take(framework, epochs, 0)
+            if "vaex" in args.only:
+                take("vaex, programs cached", epochs, 0)
+    content = summary.content(measurements, limits)
+    print(summary.table(content))
+    summary.write(content, args.results)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=SUMMARY)
     parser.add_argument("--peers-python", help="python of the environment of requirements-peers.txt")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=6, help="epochs a process; the first one is dropped")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=4, help="epochs a process; the first one is dropped")
     parser.add_argument("--only", default=",".join(FRAMEWORKS), help=f"some of {','.join(FRAMEWORKS)}")
-    parser.add_argument("--json", type=Path, default=Path("outputs/benchmarks/epoch_time.json"))
+    parser.add_argument("--commands", default="2,25", help="epochs of the whole commands that are timed once; or none")
+    parser.add_argument("--all", action="store_true", help="time 25 epochs of the slow ones too")
+    parser.add_argument("--results", type=Path, default=Path("outputs/benchmarks"), help="where the files go")
     args = parser.parse_args()
     args.only = args.only.split(",")
+    args.commands = [int(word) for word in args.commands.split(",") if word.isdigit()]
     unknown = [name for name in args.only if name not in FRAMEWORKS]
     if unknown:
         parser.error(f"--only: unknown {unknown[0]!r} (choose from {', '.join(FRAMEWORKS)})")
     if args.epochs < 2 or args.rounds < 1:
         parser.error("at least one round of two epochs: the first epoch is dropped")
-    if args.peers_python is None and args.only != ["vaex"]:
-        parser.error("--peers-python is needed for every framework but vaex")
+    if args.peers_python is None and not set(args.only) <= {"vaex", "flax"}:
+        parser.error("--peers-python is needed for every framework but vaex and flax")
     return args
 
 
@@ -102,20 +101,32 @@ def training_images() -> np.ndarray:
     return fashion_mnist.load(config).train.images[..., 0]
 
 
-def measure(framework: str, number: int, args: argparse.Namespace, data: Path, folder: Path) -> Measurement:
-    own = folder / f"{number}-{framework}"
+def measure(framework: str, epochs: int, number: int, args: argparse.Namespace, folder: Path) -> Measurement:
+    own = folder / f"{number}-{framework}-{epochs}"
     own.mkdir()
-    environment = os.environ | CPU_ONLY
+    cold = framework == "vaex" and number == 0  # the rounds before have filled the cache of compiled programs
+    environment = os.environ | CPU_ONLY | {"VAEX_CACHE": "" if cold else str(folder / "programs")}
     if framework.startswith("keras-"):
         environment |= {"KERAS_BACKEND": framework.split("-")[1]}
     start, busy = time.perf_counter(), busy_seconds()
-    usage = run(command(framework, args, data, own), environment, own)
+    usage = run(command(framework, epochs, args, folder, own), environment, own)
     seconds, others = time.perf_counter() - start, busy_seconds() - busy - usage.ru_utime - usage.ru_stime
-    rows = vaex_rows(own / "run") if framework == "vaex" else peer_rows(own / "stdout")
-    if len(rows) != args.epochs:
-        sys.exit(f"{framework}: {len(rows)} epochs were reported, {args.epochs} expected")
+    rows = vaex_rows(own / "run") if framework.startswith("vaex") else peer_rows(own / "stdout")
+    if len(rows) != epochs:
+        sys.exit(f"{framework}: {len(rows)} epochs were reported, {epochs} expected")
     share = max(0.0, others / (seconds * (os.cpu_count() or 1)))
-    return Measurement(framework, number, rows, usage.ru_maxrss * 1024, seconds, share)
+    versions = {} if framework.startswith("vaex") else peer_versions(own / "stdout")
+    return Measurement(framework, number, epochs, rows, usage.ru_maxrss * 1024, seconds, share, versions)
+
+
+def limit(number: int) -> list[dict]:
+    """The rounds of products.py, which takes turns with the epoch in one process."""
+    command = [sys.executable, str(HERE / "products.py"), "--rounds", "5"]
+    lines = subprocess.run(command, env=os.environ | CPU_ONLY, capture_output=True, text=True, check=True).stdout
+    rows = [json.loads(line) for line in lines.splitlines()]
+    print(f"round {number}  products: an epoch takes {rows[-1]['median']['epoch_over_products']:.2f} times as long",
+          file=sys.stderr, flush=True)  # fmt: skip
+    return rows[:-1]
 
 
 def busy_seconds() -> float:
@@ -124,12 +135,13 @@ def busy_seconds() -> float:
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
-def command(framework: str, args: argparse.Namespace, data: Path, own: Path) -> list[str]:
-    if framework == "vaex":
-        overrides = ["dataset=fashion_mnist", f"training.epochs={args.epochs}", "tracking.mode=disabled"]
+def command(framework: str, epochs: int, args: argparse.Namespace, folder: Path, own: Path) -> list[str]:
+    if framework.startswith("vaex"):
+        overrides = ["dataset=fashion_mnist", f"training.epochs={epochs}", "tracking.mode=disabled"]
         return [sys.executable, "-m", "vaex", *overrides, f"hydra.run.dir={own / 'run'}"]
     script, *flags = SCRIPTS[framework]
-    return [args.peers_python, str(PEERS / script), *flags, "--data", str(data), "--epochs", str(args.epochs)]
+    python = sys.executable if framework == "flax" else args.peers_python
+    return [python, str(PEERS / script), *flags, "--data", f"{folder}/fashion_mnist.npz", "--epochs", str(epochs)]
 
 
 def run(command: list[str], environment: Mapping[str, str], own: Path) -> resource.struct_rusage:
@@ -155,43 +167,14 @@ def peer_rows(stdout: Path) -> list[dict]:
     return [row for row in rows if "epoch" in row]
 
 
-def summary(measurements: list[Measurement]) -> list[dict]:
-    """One row a framework. A ratio is taken within each round, then the median: neighbours in time are compared."""
-    vaex = {m.round: m.speed for m in measurements if m.framework == "vaex"}
-    rows = []
-    for framework in dict.fromkeys(m.framework for m in measurements):
-        own = [m for m in measurements if m.framework == framework]
-        ratios = [vaex[m.round] / m.speed for m in own if m.round in vaex]
-        rows.append(
-            {
-                "framework": framework,
-                "examples_per_second": statistics.median(m.speed for m in own),
-                "slowest_round": min(m.speed for m in own),
-                "fastest_round": max(m.speed for m in own),
-                "vaex_over_this": statistics.median(ratios) if ratios else None,
-                "process_seconds": statistics.median(m.process_seconds for m in own),
-                "train_loss": statistics.median(m.rows[-1]["train_loss"] for m in own),
-                "peak_memory_bytes": max(m.peak_memory_bytes for m in own),
-            }
-        )
-    return rows
-
-
-def table(rows: list[dict]) -> str:
-    lines = [
-        "| | examples/s, median (rounds) | vaex / this | whole process, s | train loss, nats | peak MB |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        ratio = "" if row["vaex_over_this"] is None else f"{row['vaex_over_this']:.2f}"
-        speed = f"{row['examples_per_second']:,.0f} ({row['slowest_round']:,.0f}–{row['fastest_round']:,.0f})"
-        end = f"{row['process_seconds']:.1f} | {row['train_loss']:.1f} | {row['peak_memory_bytes'] / 1e6:,.0f}"
-        lines.append(f"| {row['framework']} | {speed} | {ratio} | {end} |")
-    return "\n".join(lines)
+def peer_versions(stdout: Path) -> dict[str, str]:
+    """Of the last line that a peer prints."""
+    return json.loads(stdout.read_text().splitlines()[-1])["versions"]
 
 
 def report(measurement: Measurement) -> None:
-    line = f"round {measurement.round}  {measurement.framework:<17}{measurement.speed:>9,.0f} examples/s"
+    speed = f"{measurement.speed:>9,.0f} examples/s, {measurement.process_seconds:.1f} s with its start"
+    line = f"round {measurement.round}  {measurement.framework:<23}{measurement.epochs:>3} epochs  {speed}"
     if measurement.others_share > BUSY:
         line += f"  (not alone: others took {measurement.others_share:.0%} of the machine)"
     print(line, file=sys.stderr, flush=True)

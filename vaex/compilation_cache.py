@@ -1,0 +1,124 @@
+"""Compiled programs, kept on disk between commands by JAX's persistent compilation cache.
+
+On by default in the user's cache directory; `VAEX_CACHE=DIR` moves it, empty switches it off, and whoever sets JAX's
+own JAX_COMPILATION_CACHE_DIR keeps what that does. A program from the cache computes the same bits as a fresh one.
+
+An entry is machine code that will be executed, and JAX neither writes it atomically nor replaces one that it found
+damaged. So each entry has a seal, its SHA-256, and whatever is not as it was sealed is removed before JAX starts.
+"""
+
+import atexit
+import hashlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+
+from vaex import files
+
+log = logging.getLogger("vaex")
+
+MAX_BYTES = 256 * 1024 * 1024
+"""The programs least recently used go first; the book's run needs half a megabyte."""
+
+ENTRY, USED, SEAL = "-cache", "-atime", "-sha256"
+"""Ends of file names: JAX's two (it writes the second when the first is whole), and ours."""
+
+
+def start() -> None:
+    """Make JAX keep compiled programs, before its first operation. Never an error: without a cache all works too."""
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    directory = _directory()
+    if directory is None or not _ready(directory):
+        return
+    remove_unsealed(directory)
+    import jax
+
+    for name, value in {
+        "compilation_cache_dir": str(directory),
+        "compilation_cache_max_size": MAX_BYTES,
+        "persistent_cache_min_compile_time_secs": 0.0,
+        "persistent_cache_min_entry_size_bytes": -1,
+    }.items():
+        jax.config.update(f"jax_{name}", value)
+    warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache", UserWarning)
+    atexit.register(seal, directory)
+
+
+def seal(directory: Path) -> None:
+    """Write the SHA-256 of every whole entry that has none yet."""
+    for entry, used, sealed in _entries(directory):
+        try:
+            if used.exists() and not sealed.exists():
+                sealed.write_text(_digest(entry))
+        except OSError:  # JAX has evicted it meanwhile, or the disk is full
+            continue
+
+
+def remove_unsealed(directory: Path) -> None:
+    """Remove what a killed process left, what is damaged, and the seals of entries that JAX has evicted."""
+    for entry, used, sealed in _entries(directory):
+        try:
+            if used.exists() and sealed.read_text() == _digest(entry):
+                continue
+        except (OSError, ValueError):
+            pass
+        _remove(entry, used, sealed)
+    for sealed in directory.glob(f"*{SEAL}"):
+        if not sealed.with_name(sealed.name.removesuffix(SEAL) + ENTRY).exists():
+            _remove(sealed)
+
+
+def _directory() -> Path | None:
+    """Where the cache is for this kind of CPU (machine code made for one may not run on another); None if off."""
+    chosen = os.environ.get("VAEX_CACHE")
+    if chosen == "":
+        return None
+    root = Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("vaex", False) / "programs"
+    return root.absolute() / _cpu_kind()
+
+
+def _cpu_kind() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "any"
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return files.sha256(flags.encode())[:16]
+
+
+def _ready(directory: Path) -> bool:
+    """Whether the directory is there and nobody else can put machine code into it."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = directory.stat()
+    except OSError as error:
+        log.info("%s: no compiled programs are kept: %s", directory, files.first_line(error))
+        return False
+    mine = status.st_uid == os.getuid() and not status.st_mode & 0o022
+    if not mine:
+        log.warning("%s: not used, since others can write to it; VAEX_CACHE names another place", directory)
+    return mine and os.access(directory, os.W_OK)
+
+
+def _entries(directory: Path) -> Iterator[tuple[Path, Path, Path]]:
+    for entry in directory.glob(f"*{ENTRY}"):
+        stem = entry.name.removesuffix(ENTRY)
+        yield entry, entry.with_name(stem + USED), entry.with_name(stem + SEAL)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            log.info("%s: %s", path, files.first_line(error))
