@@ -1,0 +1,109 @@
+"""What a handful of paired runs can show: intervals, rates and tests. Numbers in, numbers out.
+
+**Interval of a mean difference**: the symmetric studentised bootstrap (Efron & Tibshirani 1993, ch. 12; Hall 1988).
+The differences are resampled, t* = (mean* − mean) / standard error* is taken of each resample, and the interval is
+mean ± q·standard error, where q is the 95 % quantile of |t*|. Why this one: at 5 to 10 pairs, sign-flip permutation
+cannot exclude anything at 5 pairs (2 of 32 patterns are 6 %), and its p-value cannot pass Holm's correction for seven
+variants at 8 pairs (2/256 · 7 > 0.05). The bootstrap can do both, and holds its coverage better than its rivals.
+
+Coverage of the nominal 95 %, `make coverage` (20 000 simulated samples each; ± 0.3 %):
+
+COVERAGE
+
+So it errs to the safe side where differences are symmetric, as they are whenever two variants do the same, and by a
+few percent to the other where they are very skewed; no rival did better there.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+LEVEL = 0.05
+"""1 − confidence of every interval, and the level of every test."""
+
+RESAMPLES = 9_999
+SMALLEST_SPREAD = 1e-12
+"""Standard error of a resample, as a share of the largest difference, below which it is rounding."""
+
+
+class Mean(NamedTuple):
+    """A mean with its interval (infinite where the data bound it on no side) and the p-value of "it is zero"."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+
+
+class Rate(NamedTuple):
+    """`count` of `total` with the Wilson interval of the share."""
+
+    count: int
+    total: int
+    share: float
+    low: float
+    high: float
+
+
+def mean(differences: Float[np.ndarray, " n"]) -> Mean:
+    """The mean of at least two independent differences, with its studentised bootstrap interval.
+
+    When all differences are equal there is no spread to resample: the interval is that value, and p is of the
+    sign-flip test, 2·2⁻ⁿ (1 if they are all zero). The resamples come from a fixed seed: same data, same answer.
+    """
+    n, estimate = len(differences), float(differences.mean())
+    error = float(stats.sem(differences))
+    rounding = SMALLEST_SPREAD * float(np.abs(differences).max())
+    if error <= rounding:
+        return Mean(estimate, estimate, estimate, 2.0 ** (1 - n) if estimate else 1.0)
+    drawn = differences[np.random.default_rng(0).integers(n, size=(RESAMPLES, n))]
+    away, errors = np.abs(drawn.mean(axis=1) - estimate), stats.sem(drawn, axis=1)
+    equal = errors <= rounding  # one value n times: its t* is without bound
+    t = np.where(equal, np.where(away > rounding, np.inf, 0.0), away / np.where(equal, 1.0, errors))
+    half = float(np.sort(t)[math.ceil((1 - LEVEL) * (RESAMPLES + 1)) - 1]) * error
+    p = float((1 + np.sum(t >= abs(estimate) / error)) / (RESAMPLES + 1))
+    return Mean(estimate, estimate - half, estimate + half, p)
+
+
+def rate(count: int, total: int) -> Rate:
+    """The share `count` of `total` (at least 1) with its Wilson interval."""
+    low, high = proportion_confint(count, total, alpha=LEVEL, method="wilson")
+    return Rate(count, total, count / total, float(low), float(high))
+
+
+class Discordance(NamedTuple):
+    """Pairs of which only one member shows something: in how many it is the first, of how many; share and p."""
+
+    first: int
+    total: int
+    low: float | None
+    high: float | None
+    p: float
+
+
+def discordance(first: int, second: int) -> Discordance:
+    """McNemar's exact test on the pairs in which only the first, or only the second, shows something.
+
+    The share of the first among them has its exact (Clopper-Pearson) interval, which leaves out one half exactly
+    when p is below the level. Without such pairs there is nothing to tell: p is 1.
+    """
+    total = first + second
+    if not total:
+        return Discordance(0, 0, None, None, 1.0)
+    low, high = proportion_confint(first, total, alpha=LEVEL, method="beta")
+    p = float(mcnemar([[0, first], [second, 0]], exact=True).pvalue)
+    return Discordance(first, total, float(low), float(high), min(p, 1.0))
+
+
+def holm(p: Sequence[float | None]) -> list[float | None]:
+    """The p-values of several variants against the same one, corrected together (Holm 1979); None stays None."""
+    known = [value for value in p if value is not None]
+    corrected = iter(multipletests(known, alpha=LEVEL, method="holm")[1] if known else ())
+    return [None if value is None else float(next(corrected)) for value in p]
