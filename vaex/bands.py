@@ -1,0 +1,95 @@
+"""Many runs as few numbers: medians with their range over epochs or steps, and axes that one exploded run cannot ruin."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from vaex.stability import number
+from vaex.study import StudyRun
+
+MOST_POINTS = 150
+"""Points of a curve in a report; longer ones are thinned, so that the file stays small."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """At each x the smallest, median and largest value of the runs that have a finite one there, and how many do."""
+
+    x: list[float]
+    low: list[float]
+    middle: list[float]
+    high: list[float]
+    lowest: list[int]
+    highest: list[int]
+    count: list[int]
+
+
+def by_epoch(runs: Sequence[StudyRun], key: str) -> Float[np.ndarray, "runs epochs"]:
+    """A metric of every run at every epoch, NaN where there is none or none that is finite."""
+    longest = max((len(run.rows) for run in runs), default=0)
+    values = np.full((len(runs), longest), np.nan)
+    for line, run in zip(values, runs, strict=True):
+        line[: len(run.rows)] = [math.nan if (v := number(row.get(key))) is None else v for row in run.rows]
+    return values
+
+
+def by_step(
+    runs: Sequence[StudyRun], name: str, reduce: Callable[..., np.ndarray]
+) -> tuple[list[float], Float[np.ndarray, "runs bins"]]:
+    """A step array of every run in at most `MOST_POINTS` bins of equal width: the bins' last steps, and `reduce` of each.
+
+    Only finite values count; a bin that holds none is NaN.
+    """
+    columns = [np.asarray(run.steps[name] if run.steps else (), np.float64) for run in runs]
+    width = max(1, math.ceil(max(map(len, columns), default=0) / MOST_POINTS))
+    bins = math.ceil(max(map(len, columns), default=0) / width)
+    padded = np.full((len(runs), bins * width), np.nan)
+    for line, column in zip(padded, columns, strict=True):
+        line[: len(column)] = np.where(np.isfinite(column), column, np.nan)
+    return [float((k + 1) * width) for k in range(bins)], _quiet(reduce, padded.reshape(len(runs), bins, width), 2)
+
+
+def band(x: Sequence[float], values: Float[np.ndarray, "runs x"]) -> Band:
+    """The band of the runs, without places where no run has a value, thinned to `MOST_POINTS`."""
+    finite = np.isfinite(values)
+    places = np.flatnonzero(finite.any(axis=0))
+    if len(places) > MOST_POINTS:
+        places = places[np.unique(np.linspace(0, len(places) - 1, MOST_POINTS).round().astype(int))]
+    chosen = values[:, places]
+    return Band(
+        x=[float(x[place]) for place in places],
+        low=_quiet(np.nanmin, chosen, 0).tolist(),
+        middle=_quiet(np.nanmedian, chosen, 0).tolist(),
+        high=_quiet(np.nanmax, chosen, 0).tolist(),
+        lowest=np.where(np.isfinite(chosen), chosen, np.inf).argmin(axis=0).tolist(),
+        highest=np.where(np.isfinite(chosen), chosen, -np.inf).argmax(axis=0).tolist(),
+        count=finite[:, places].sum(axis=0).tolist(),
+    )
+
+
+def axis_range(values: Float[np.ndarray, "..."], better: str) -> tuple[float, float] | None:
+    """What an axis shows: everything on the `better` side ("high" or "low") of the median, on the other at most 4 times as much.
+
+    None when there is nothing to cut, and the chart may choose for itself.
+    """
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return None
+    low, middle, high = (float(v) for v in (finite.min(), np.median(finite), finite.max()))
+    if better == "high":
+        cut = middle - 4 * (high - middle)
+        return None if cut <= low or high == middle else (cut, high + 0.04 * (high - cut))
+    cut = middle + 4 * (middle - low)
+    return None if cut >= high or low == middle else (low - 0.04 * (cut - low), cut)
+
+
+def _quiet(reduce: Callable[..., np.ndarray], values: np.ndarray, axis: int) -> np.ndarray:
+    """`reduce` along an axis; of NaN alone, NaN."""
+    if not values.size:
+        return np.full(np.delete(values.shape, axis), np.nan)
+    empty = np.isnan(values).all(axis=axis)
+    filled = np.where(np.expand_dims(empty, axis), 0.0, values)
+    return np.where(empty, np.nan, reduce(filled, axis=axis))
