@@ -5,8 +5,10 @@ of one seed at several settings share initial weights, data order and noise, so 
 every mean is the seed, and `evidence` sees one difference a seed.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,13 +33,26 @@ class Pair:
     against: StudyRun
 
 
+class Measured(NamedTuple):
+    """A pair and one number of each of its runs."""
+
+    pair: Pair
+    variant: float
+    against: float
+
+
 @dataclass(frozen=True)
 class Differences:
-    """One difference a seed, and where they are from: the pairs they rest on, the settings too thin to count."""
+    """One difference a seed (none when too few), the pairs they rest on with their means, and the settings that count.
+
+    With too few seeds the means are over all pairs, for show.
+    """
 
     values: Float[np.ndarray, " seeds"]
     pairs: int
-    thin: tuple[Setting, ...]
+    mean_variant: float | None
+    mean_against: float | None
+    settings: frozenset[Setting]
 
 
 def setting_keys(study: Study) -> list[str]:
@@ -71,22 +86,24 @@ def pairs(study: Study, variant: str) -> list[Pair]:
     ]
 
 
-def differences(some: list[Pair], difference: Callable[[Pair], float | None]) -> Differences:
+def differences(measured: Sequence[Measured]) -> Differences:
     """One difference a seed: its pairs' differences less the mean of their setting, plus the mean of the settings.
 
     Where no pair is missing that is the seed's mean over the settings. Where one is (a run diverged), its seed is not
     judged by easier settings than the others. A setting in which fewer than five seeds have a difference is left out.
     """
-    found = [(pair, difference(pair)) for pair in some]
-    known = [("\n".join(pair.setting), pair.seed, value) for pair, value in found if value is not None]
-    table = pd.DataFrame(known, columns=["setting", "seed", "difference"])
-    groups = table.groupby("setting")
-    table = table[groups["seed"].transform("count") >= FEWEST]
-    kept = set(table["setting"])
-    thin = tuple(dict.fromkeys(pair.setting for pair in some if "\n".join(pair.setting) not in kept))
-    if table.empty:
-        return Differences(np.zeros(0), 0, thin)
-    of_setting = table.groupby("setting")["difference"]
-    around = table["difference"] - of_setting.transform("mean")
-    values = around.groupby(table["seed"]).mean() + of_setting.mean().mean()
-    return Differences(values.to_numpy(np.float64), len(table), thin)
+    count = Counter(item.pair.setting for item in measured)
+    settings = frozenset(place for place, seeds in count.items() if seeds >= FEWEST)
+    kept = [item for item in measured if item.pair.setting in settings] or measured
+    if not kept:
+        return Differences(np.zeros(0), 0, None, None, settings)
+    table = pd.DataFrame(
+        [("\n".join(pair.setting), pair.seed, variant, against) for pair, variant, against in kept],
+        columns=["setting", "seed", "variant", "against"],
+    )
+    difference = table["variant"] - table["against"]
+    of_setting = difference.groupby(table["setting"])
+    around = (difference - of_setting.transform("mean")).groupby(table["seed"]).mean()
+    values = (around + of_setting.mean().mean()).to_numpy(np.float64) if settings else np.zeros(0)
+    means = table[["variant", "against"]].to_numpy(np.float64).mean(axis=0)
+    return Differences(values, len(table), float(means[0]), float(means[1]), settings)

@@ -5,22 +5,22 @@ question, one for each variant, are corrected together (Holm); the 95 % interval
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from vaex import __version__, evidence, metrics, pairing, stability
-from vaex.pairing import FEWEST, Pair
-from vaex.study import Study, StudyRun, text
+from vaex import __version__, answers, evidence, metrics, pairing, stability
+from vaex.pairing import FEWEST, Measured, Pair, Setting
+from vaex.study import STATUSES, Study, StudyRun
 
 
 @dataclass(frozen=True)
 class Question:
     """A number of a run in which variants are compared: by difference, or by ratio (of geometric means).
 
-    `fewer` and `more` are the words between the variant compared with and the other one.
+    `fewer` and `more` are the words before the title when the variant that is compared with has less or more of it.
     """
 
     key: str
@@ -32,20 +32,30 @@ class Question:
 
 
 QUESTIONS = (
-    Question("loss_spikes", "loss spikes a run", "difference", "has fewer loss spikes than", "has more loss spikes than", True),
-    Question("steps_to_target", "steps to target", "ratio", "needs fewer steps than", "needs more steps than", True),
-    Question("valid/elbo", "final valid ELBO, nats", "difference", "ends below", "ends above", True),
-    Question("seconds_to_target", "seconds to target", "ratio", "takes less time than", "takes more time than"),
-    Question("test/elbo", "final test ELBO, nats", "difference", "ends below", "ends above"),
-    Question("stability/grad_norm_p50", "median gradient norm", "ratio", "is below", "is above"),
-    Question("stability/grad_norm_p99", "99 % gradient norm", "ratio", "is below", "is above"),
-    Question("stability/grad_norm_max", "largest gradient norm", "ratio", "is below", "is above"),
-    Question("stability/grad_norm_max_over_p50", "largest / median gradient norm", "ratio", "is below", "is above"),
-    Question("stability/sigma_min", "smallest σ", "ratio", "is below", "is above"),
-    Question("stability/sigma_max", "largest σ", "ratio", "is below", "is above"),
-    Question("stability/valid_change_mean", "change of valid/loss an epoch, nats", "difference", "is below", "is above"),
-    Question("stability/valid_jumps", "jumps of valid/loss", "difference", "has fewer jumps than", "has more jumps than"),
+    Question("loss_spikes", "loss spikes", "difference", "has fewer", "has more", True),
+    Question("steps_to_target", "steps to target", "ratio", "needs fewer", "needs more", True),
+    Question("valid/elbo", "final valid ELBO", "difference", "has a lower", "has a higher", True),
+    Question("seconds_to_target", "seconds to target", "ratio", "needs fewer", "needs more"),
+    Question("test/elbo", "final test ELBO", "difference", "has a lower", "has a higher"),
+    Question("stability/grad_norm_p50", "median gradient norm", "ratio", "has a lower", "has a higher"),
+    Question("stability/grad_norm_p99", "99 % gradient norm", "ratio", "has a lower", "has a higher"),
+    Question("stability/grad_norm_max", "largest gradient norm", "ratio", "has a lower", "has a higher"),
+    Question(
+        "stability/grad_norm_max_over_p50", "largest / median gradient norm", "ratio", "has a lower", "has a higher"
+    ),
+    Question("stability/sigma_min", "smallest σ", "ratio", "has a lower", "has a higher"),
+    Question("stability/sigma_max", "largest σ", "ratio", "has a lower", "has a higher"),
+    Question(
+        "stability/valid_change_mean",
+        "change of valid/loss from epoch to epoch",
+        "difference",
+        "has a lower",
+        "has a higher",
+    ),
+    Question("stability/valid_jumps", "jumps of valid/loss", "difference", "has fewer", "has more"),
 )
+
+TO_TARGET = ("steps_to_target", "seconds_to_target")
 
 METHOD = (
     "A pair is two runs that differ only in what is compared: same seed, same everything else. The seed is the unit: "
@@ -104,6 +114,7 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
             "variants": study.variants,
             "varied": study.varied,
             "target": target,
+            "directories": [str(path) for path in study.directories],
             "problems": [*study.problems, *again],
             "runs": [_run(study, run, target) for run in study.runs],
             "by_variant": {name: _variant(study, name) for name in study.variants},
@@ -112,3 +123,188 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
             "method": list(METHOD),
         }
     )
+
+
+def _run(study: Study, run: StudyRun, target: float | None) -> dict[str, Any]:
+    summary = run.summary
+    last = run.rows[-1] if run.rows else {}
+    steps, seconds = (None, None) if target is None else stability.to_target(run.rows, target) or (None, None)
+    return {
+        "name": run.name,
+        "directory": str(run.directory),
+        "variant": run.variant,
+        "seed": run.flat.get("seed"),
+        "setting": _named(study, pairing.setting(study, run)),
+        "status": run.status,
+        "first_nonfinite_step": summary.get("first_nonfinite_step"),
+        "culprit": summary.get("culprit"),
+        "epochs": len(run.rows),
+        "steps": last.get("step"),
+        "wall_seconds": summary.get("wall_seconds"),
+        **run.measures,
+        "valid/elbo": summary.get("valid/elbo"),
+        "test/elbo": summary.get("test/elbo"),
+        "steps_to_target": steps,
+        "seconds_to_target": seconds,
+    }
+
+
+def _variant(study: Study, name: str) -> dict[str, Any]:
+    """Counts, divergence rate and means of one variant, over all its runs, paired or not."""
+    runs = [run for run in study.runs if run.variant == name]
+    counts = {status: sum(run.status == status for run in runs) for status in STATUSES}
+    ended = counts["finished"] + counts["diverged"]
+    means = {}
+    for question in QUESTIONS:
+        values = [found for run in runs if (found := value(run, question.key)) is not None]
+        if values:
+            means[question.key] = {"mean": float(np.mean(values)), "runs": len(values)}
+    divergence = evidence.rate(counts["diverged"], ended)._asdict() if ended else None
+    return {"runs": len(runs), **counts, "divergence": divergence, "means": means}
+
+
+def _divergence(study: Study) -> dict[str, Any]:
+    """How often runs diverge: rates over pairs that both came to an end, McNemar's test between them."""
+    comparisons = []
+    for variant in study.variants[1:]:
+        some = [pair for pair in pairing.pairs(study, variant) if _ended(pair.variant) and _ended(pair.against)]
+        diverged = [(pair.variant.status == "diverged", pair.against.status == "diverged") for pair in some]
+        first, second = diverged.count((True, False)), diverged.count((False, True))
+        told = evidence.discordance(first, second)
+        seeds = len({pair.seed for pair in some})
+        both = diverged.count((True, True))
+        comparisons.append(
+            {
+                "variant": variant,
+                "against": study.against,
+                "seeds": seeds,
+                "pairs": len(some),
+                "diverged_variant": both + first,
+                "diverged_against": both + second,
+                "only_variant": first,
+                "only_against": second,
+                "estimate": (first - second) / len(some) if some else None,
+                "share_low": told.low,
+                "share_high": told.high,
+                "p": told.p if seeds >= FEWEST else None,
+            }
+        )
+    return answers.answered("divergence", "diverged runs", "share", True, comparisons, answers.divergence)
+
+
+def _ask(study: Study, question: Question, target: float | None) -> dict[str, Any]:
+    comparisons = [_compare(study, question, variant, target) for variant in study.variants[1:]]
+    tell = answers.difference(question.title, question.scale, question.fewer, question.more)
+    return answers.answered(question.key, question.title, question.scale, question.headline, comparisons, tell)
+
+
+def _compare(study: Study, question: Question, variant: str, target: float | None) -> dict[str, Any]:
+    """A variant beside the one that it is compared with, in one question."""
+    some = pairing.pairs(study, variant)
+    targets = _targets(some, target) if question.key in TO_TARGET else {}
+    ratio = question.scale == "ratio"
+    measured = []
+    for pair in some:
+        both = _both(question.key, pair, targets.get(pair.setting))
+        if both is not None and (not ratio or min(both) > 0):
+            measured.append(Measured(pair, *(map(math.log, both) if ratio else both)))
+    found = pairing.differences(measured)
+    told = evidence.mean(found.values) if len(found.values) >= FEWEST else None
+    rough = None if found.mean_variant is None else found.mean_variant - (found.mean_against or 0.0)
+    back = _exp if ratio else _same
+    seeds = len(found.values) or len({item.pair.seed for item in measured})
+    return {
+        "variant": variant,
+        "against": study.against,
+        "seeds": seeds,
+        "pairs": found.pairs,
+        "mean_variant": back(found.mean_variant),
+        "mean_against": back(found.mean_against),
+        "estimate": back(told.estimate if told else rough),
+        "low": back(told.low) if told else None,
+        "high": back(told.high) if told else None,
+        "p": told.p if told else None,
+        "thin": [
+            _named(study, place) for place in dict.fromkeys(p.setting for p in some) if place not in found.settings
+        ],
+        **_about_targets(study, some, targets),
+    }
+
+
+def _both(key: str, pair: Pair, target: float | None) -> tuple[float, float] | None:
+    """The question's number of both runs of a pair, or None when it does not have two."""
+    if not _finished(pair.variant) or not _finished(pair.against):
+        return None
+    if key in TO_TARGET:
+        return None if target is None else _times(pair, target, TO_TARGET.index(key))
+    first, second = value(pair.variant, key), value(pair.against, key)
+    return None if first is None or second is None else (first, second)
+
+
+def _times(pair: Pair, target: float, which: int) -> tuple[float, float] | None:
+    """Steps (0) or seconds (1) to the target; a run that never got there counts whole, beside one that did."""
+    times = [stability.to_target(run.rows, target) for run in (pair.variant, pair.against)]
+    if not any(times):
+        return None
+    whole = [stability.whole(run.rows) for run in (pair.variant, pair.against)]
+    first, second = (time or all_of_it for time, all_of_it in zip(times, whole, strict=True))
+    return first[which], second[which]
+
+
+def _targets(some: list[Pair], given: float | None) -> dict[Setting, float | None]:
+    """By setting: the target that was given, or the median final valid ELBO of the worse variant's finished runs."""
+    targets: dict[Setting, float | None] = {}
+    for place in dict.fromkeys(pair.setting for pair in some):
+        here = [pair for pair in some if pair.setting == place]
+        finals = [
+            [final for run in runs if (final := value(run, "valid/elbo")) is not None]
+            for runs in ([pair.variant for pair in here], [pair.against for pair in here])
+        ]
+        own = min(float(np.median(final)) for final in finals) if all(finals) else None
+        targets[place] = own if given is None else given
+    return targets
+
+
+def _about_targets(study: Study, some: list[Pair], targets: Mapping[Setting, float | None]) -> dict[str, Any]:
+    if not targets:
+        return {}
+    reached = [
+        sum(
+            _finished(run) and target is not None and stability.to_target(run.rows, target) is not None
+            for run, target in ((getattr(pair, side), targets[pair.setting]) for pair in some)
+        )
+        for side in ("variant", "against")
+    ]
+    return {
+        "targets": [{"setting": _named(study, place), "target": target} for place, target in targets.items()],
+        "reached_variant": reached[0],
+        "reached_against": reached[1],
+    }
+
+
+def value(run: StudyRun, key: str) -> float | None:
+    """A finished run's number for a question (none to target: that takes a target); None for any other run."""
+    if not _finished(run):
+        return None
+    return stability.number(run.summary.get(key) if key.endswith("/elbo") else run.measures.get(key))
+
+
+def _finished(run: StudyRun) -> bool:
+    return run.status == "finished"
+
+
+def _ended(run: StudyRun) -> bool:
+    return run.status in ("finished", "diverged")
+
+
+def _named(study: Study, place: Setting) -> dict[str, str]:
+    return dict(zip(pairing.setting_keys(study), place, strict=True))
+
+
+def _same(number: float | None) -> float | None:
+    return number
+
+
+def _exp(number: float | None) -> float | None:
+    """Back from a logarithm; what would be too large is infinite."""
+    return None if number is None else math.exp(number) if number < 709 else math.inf

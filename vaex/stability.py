@@ -80,6 +80,11 @@ def to_target(rows: Sequence[Mapping[str, Any]], target: float) -> tuple[float, 
     return None
 
 
+def whole(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """All steps and seconds of a run, its epochs' wall times summed."""
+    return number(rows[-1].get("step")) or 0.0, sum(number(row.get("seconds")) or 0.0 for row in rows)
+
+
 def number(value: Any) -> float | None:
     """A finite number read from a file, or None for null, text, true and whatever else may stand there."""
     if isinstance(value, bool) or not isinstance(value, int | float):

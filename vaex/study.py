@@ -59,6 +59,7 @@ class Study:
     against: str
     varied: dict[str, list[Any]]
     left_out: tuple[str, ...]
+    directories: tuple[Path, ...]
 
     @cached_property
     def variants(self) -> list[str]:
@@ -91,7 +92,8 @@ def read(directories: Sequence[Path], by: str | None = None, against: str | None
         raise InputError(left_out[0] if left_out else f"{_shown(directories)}: holds no run (config.yaml)")
     by = _key(by, runs)
     runs = _with_variants(runs, by)
-    return Study(runs, by, _against(against, runs), _differing(runs, by), tuple(left_out))
+    varied = _differing(runs, by)
+    return Study(runs, by, _against(against, runs), varied, tuple(left_out), tuple(directories))
 
 
 def within(key: str, by: str) -> bool:
