@@ -62,7 +62,7 @@ def sweep(directory: Path) -> None:
         log.warning("%s: no report (%s: %s)", directory, type(error).__name__, files.first_line(error))
 
 
-def write(found: Study, comparison: Mapping[str, Any], directory: Path) -> None:
+def write(found: Study, comparison: dict[str, Any], directory: Path) -> None:
     """compare.json, compare.csv and report.html in `directory`; raises `InputError` where it cannot be written to."""
     from vaex import report  # late: the figures' library takes long to import
 

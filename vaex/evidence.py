@@ -21,9 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
 
 LEVEL = 0.05
 """1 − confidence of every interval, and the level of every test."""
@@ -43,13 +41,19 @@ class Mean(NamedTuple):
 
 
 class Rate(NamedTuple):
-    """`count` of `total` with the Wilson interval of the share."""
+    """A share of runs with its Wilson interval."""
 
-    count: int
-    total: int
     share: float
     low: float
     high: float
+
+
+class Discordance(NamedTuple):
+    """Among pairs of which only one member shows something, the share where it is the first: exact interval, p."""
+
+    low: float | None
+    high: float | None
+    p: float
 
 
 def mean(differences: Float[np.ndarray, " n"]) -> Mean:
@@ -74,18 +78,8 @@ def mean(differences: Float[np.ndarray, " n"]) -> Mean:
 
 def rate(count: int, total: int) -> Rate:
     """The share `count` of `total` (at least 1) with its Wilson interval."""
-    low, high = proportion_confint(count, total, alpha=LEVEL, method="wilson")
-    return Rate(count, total, count / total, float(low), float(high))
-
-
-class Discordance(NamedTuple):
-    """Pairs of which only one member shows something: in how many it is the first, of how many; share and p."""
-
-    first: int
-    total: int
-    low: float | None
-    high: float | None
-    p: float
+    bounds = stats.binomtest(count, total).proportion_ci(1 - LEVEL, method="wilson")
+    return Rate(count / total, float(bounds.low), float(bounds.high))
 
 
 def discordance(first: int, second: int) -> Discordance:
@@ -94,16 +88,15 @@ def discordance(first: int, second: int) -> Discordance:
     The share of the first among them has its exact (Clopper-Pearson) interval, which leaves out one half exactly
     when p is below the level. Without such pairs there is nothing to tell: p is 1.
     """
-    total = first + second
-    if not total:
-        return Discordance(0, 0, None, None, 1.0)
-    low, high = proportion_confint(first, total, alpha=LEVEL, method="beta")
-    p = float(mcnemar([[0, first], [second, 0]], exact=True).pvalue)
-    return Discordance(first, total, float(low), float(high), min(p, 1.0))
+    if not first + second:
+        return Discordance(None, None, 1.0)
+    test = stats.binomtest(first, first + second)
+    bounds = test.proportion_ci(1 - LEVEL, method="exact")
+    return Discordance(float(bounds.low), float(bounds.high), float(test.pvalue))
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
     """The p-values of several variants against the same one, corrected together (Holm 1979); None stays None."""
     known = [value for value in p if value is not None]
-    corrected = iter(multipletests(known, alpha=LEVEL, method="holm")[1] if known else ())
+    corrected = iter(np.asarray(multipletests(known, alpha=LEVEL, method="holm")[1]) if known else ())
     return [None if value is None else float(next(corrected)) for value in p]

@@ -98,12 +98,15 @@ def differences(measured: Sequence[Measured]) -> Differences:
     if not kept:
         return Differences(np.zeros(0), 0, None, None, settings)
     table = pd.DataFrame(
-        [("\n".join(pair.setting), pair.seed, variant, against) for pair, variant, against in kept],
-        columns=["setting", "seed", "variant", "against"],
+        {
+            "setting": ["\n".join(item.pair.setting) for item in kept],
+            "seed": [item.pair.seed for item in kept],
+            "difference": [item.variant - item.against for item in kept],
+        }
     )
-    difference = table["variant"] - table["against"]
-    of_setting = difference.groupby(table["setting"])
-    around = (difference - of_setting.transform("mean")).groupby(table["seed"]).mean()
-    values = (around + of_setting.mean().mean()).to_numpy(np.float64) if settings else np.zeros(0)
-    means = table[["variant", "against"]].to_numpy(np.float64).mean(axis=0)
-    return Differences(values, len(table), float(means[0]), float(means[1]), settings)
+    matrix = table.pivot(index="setting", columns="seed", values="difference").to_numpy(np.float64)
+    of_setting = np.nanmean(matrix, axis=1, keepdims=True)
+    values = np.nanmean(matrix - of_setting, axis=0) + of_setting.mean()
+    means = np.mean([(item.variant, item.against) for item in kept], axis=0)
+    values = values if settings else np.zeros(0)
+    return Differences(values, len(kept), float(means[0]), float(means[1]), settings)

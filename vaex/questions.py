@@ -159,7 +159,8 @@ def _variant(study: Study, name: str) -> dict[str, Any]:
         values = [found for run in runs if (found := value(run, question.key)) is not None]
         if values:
             means[question.key] = {"mean": float(np.mean(values)), "runs": len(values)}
-    divergence = evidence.rate(counts["diverged"], ended)._asdict() if ended else None
+    rate = {"count": counts["diverged"], "total": ended}
+    divergence = rate | evidence.rate(counts["diverged"], ended)._asdict() if ended else None
     return {"runs": len(runs), **counts, "divergence": divergence, "means": means}
 
 
