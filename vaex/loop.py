@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Num, PyTree
 
-from vaex import checkpoint, compiled, files, metrics, objective, step, tracking
+from vaex import checkpoint, compiled, files, metrics, objective, stability, step, tracking
 from vaex import config as configuration
 from vaex.compiled import Compiled
 from vaex.config import Config, implementation
@@ -147,13 +147,14 @@ class Run:
             means = jax.device_get(functions.test(self.hyper, state.parameters, images, last))
             summary |= metrics.evaluation_row("test", means, self.pixels)
         first = int(state.first_nonfinite)
-        loss = np.concatenate([steps["loss"][steps["taken"].astype(bool)] for steps in progress.steps] or [np.zeros(0)])
+        columns = metrics.step_columns(progress.steps)
         return summary | {
             "best/epoch": progress.best_epoch or None,
             "best/valid/elbo": progress.best_elbo if progress.best_epoch else None,
             "first_nonfinite_step": first or None,
             "culprit": step.CULPRITS[int(state.culprit)] or None,
-            "loss_spikes": metrics.loss_spikes(loss, self.config.training.spike_nats),
+            "loss_spikes": metrics.loss_spikes(columns["loss"], self.config.training.spike_nats),
+            **stability.measures(progress.rows, columns),
             "skipped_steps": sum(row["skipped_steps"] for row in progress.rows),
             "wall_seconds": progress.wall_seconds(),
             "run_id": progress.run_id,
