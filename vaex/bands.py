@@ -1,4 +1,4 @@
-"""Many runs as few numbers: medians with their range over epochs or steps, and axes that one exploded run cannot ruin."""
+"""Many runs as few numbers: medians and ranges over epochs or steps, axes that one exploded run cannot ruin."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ def by_epoch(runs: Sequence[StudyRun], key: str) -> Float[np.ndarray, "runs epoc
 def by_step(
     runs: Sequence[StudyRun], name: str, reduce: Callable[..., np.ndarray]
 ) -> tuple[list[float], Float[np.ndarray, "runs bins"]]:
-    """A step array of every run in at most `MOST_POINTS` bins of equal width: the bins' last steps, and `reduce` of each.
+    """A step array of every run in at most `MOST_POINTS` equal bins: the last step of each, and its `reduce`.
 
     Only finite values count; a bin that holds none is NaN.
     """
@@ -71,19 +71,20 @@ def band(x: Sequence[float], values: Float[np.ndarray, "runs x"]) -> Band:
 
 
 def axis_range(values: Float[np.ndarray, "..."], better: str) -> tuple[float, float] | None:
-    """What an axis shows: everything on the `better` side ("high" or "low") of the median, on the other at most 4 times as much.
+    """What an axis shows: all on the `better` side ("high" or "low") of the median, 4 times as much on the other.
 
-    None when there is nothing to cut, and the chart may choose for itself.
+    None when that would not make the axis at least three times shorter: then the chart chooses for itself.
     """
     finite = values[np.isfinite(values)]
     if not len(finite):
         return None
-    low, middle, high = (float(v) for v in (finite.min(), np.median(finite), finite.max()))
-    if better == "high":
-        cut = middle - 4 * (high - middle)
-        return None if cut <= low or high == middle else (cut, high + 0.04 * (high - cut))
-    cut = middle + 4 * (middle - low)
-    return None if cut >= high or low == middle else (low - 0.04 * (cut - low), cut)
+    sign = 1.0 if better == "high" else -1.0
+    worst, middle, best = (float(v) for v in np.quantile(sign * finite, [0.0, 0.5, 1.0]))
+    cut = middle - 4 * (best - middle)
+    if best == middle or best - worst < 3 * (best - cut):
+        return None
+    low, high = sorted((sign * cut, sign * (best + 0.04 * (best - cut))))
+    return low, high
 
 
 def _quiet(reduce: Callable[..., np.ndarray], values: np.ndarray, axis: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""HTML in which nothing that was read from disk can be more than text: escaping, tables, pictures, and the page's frame."""
+"""HTML in which nothing read from disk can be more than text: escaping, tables, pictures, and the page's frame."""
 
 import base64
 import hashlib

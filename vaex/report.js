@@ -7,8 +7,7 @@
   const plots = [...document.querySelectorAll(".plot")];
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const touch = matchMedia("(pointer: coarse)").matches;
-  const config = { displaylogo: false, responsive: true, displayModeBar: touch ? false : "hover",
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const config = { displaylogo: false, responsive: true, displayModeBar: false };
   const PAPER = { "--text": "#1b1d21", "--muted": "#5b6068", "--line": "#d9dce1", "--page": "#ffffff", "--raised": "#f6f7f9" };
   const PAPER_WIDTH = 640; // fits A4 and Letter at the browser's default margins
 
@@ -24,11 +23,12 @@
     return changes;
   }
 
-  function restyle(paper) {
-    for (const plot of plots) {
-      const size = paper ? { autosize: false, width: PAPER_WIDTH } : { autosize: true, width: null };
-      Plotly.relayout(plot, { ...theme(plot.layout, paper), ...size });
-    }
+  function restyle(plot, paper) {
+    const size = paper ? { autosize: false, width: PAPER_WIDTH } : { autosize: true, width: null };
+    const maps = plot.data.flatMap((trace, index) => (trace.type === "heatmap" ? [index] : []));
+    const layout = theme(plot.layout, paper);
+    Plotly.relayout(plot, { ...layout, ...size });
+    if (maps.length) Plotly.restyle(plot, { "textfont.color": layout["font.color"], "textfont.size": 14 }, maps);
   }
 
   function open(event) {
@@ -71,13 +71,13 @@
     const { data, layout } = figures[Number(plot.dataset.figure)];
     if (touch) layout.dragmode = false; // a finger scrolls the page
     Plotly.newPlot(plot, data, { autosize: true, ...layout }, config);
-    Plotly.relayout(plot, theme(plot.layout, false));
+    restyle(plot, false);
     plot.on("plotly_click", open);
   }
   legend();
   for (const button of document.querySelectorAll("th button")) button.addEventListener("click", () => sort(button.parentNode));
-  dark.addEventListener("change", () => restyle(false));
-  addEventListener("beforeprint", () => restyle(true));
-  addEventListener("afterprint", () => restyle(false));
+  dark.addEventListener("change", () => plots.forEach((plot) => restyle(plot, false)));
+  addEventListener("beforeprint", () => plots.forEach((plot) => restyle(plot, true)));
+  addEventListener("afterprint", () => plots.forEach((plot) => restyle(plot, false)));
   document.documentElement.dataset.drawn = plots.length;
 })();
