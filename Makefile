@@ -27,6 +27,9 @@ grid: .venv/.developer  ## every loss x likelihood x model, two epochs each (min
 faults: .venv/.developer  ## kill a run at 100 moments and resume it (minutes)
 	$(BIN)/pytest -m slow tests/test_faults.py
 
+coverage: .venv/.developer  ## how often the intervals of `vaex compare` hold the truth, simulated (minutes)
+	$(BIN)/pytest -m slow -s tests/test_evidence.py
+
 bench: .venv/.developer .venv-peers/.installed  ## speed against Keras and PyTorch, and what the statistics cost (minutes, idle machine)
 	$(BIN)/python tests/benchmarks/epoch_time.py --peers-python .venv-peers/bin/python
 	$(BIN)/python tests/benchmarks/step_cost.py
@@ -61,4 +64,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults bench lock clean
+.PHONY: help train test lint grid faults coverage bench lock clean

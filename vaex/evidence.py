@@ -14,12 +14,13 @@ So it errs to the safe side where differences are symmetric, as they are wheneve
 few percent to the other where they are very skewed; no rival did better there.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -67,13 +68,18 @@ def mean(differences: Float[np.ndarray, " n"]) -> Mean:
     rounding = SMALLEST_SPREAD * float(np.abs(differences).max())
     if error <= rounding:
         return Mean(estimate, estimate, estimate, 2.0 ** (1 - n) if estimate else 1.0)
-    drawn = differences[np.random.default_rng(0).integers(n, size=(RESAMPLES, n))]
-    away, errors = np.abs(drawn.mean(axis=1) - estimate), stats.sem(drawn, axis=1)
+    drawn = differences[_resamples(n)]
+    away, errors = np.abs(drawn.mean(axis=1) - estimate), drawn.std(axis=1, ddof=1) / math.sqrt(n)
     equal = errors <= rounding  # one value n times: its t* is without bound
     t = np.where(equal, np.where(away > rounding, np.inf, 0.0), away / np.where(equal, 1.0, errors))
     half = float(np.sort(t)[math.ceil((1 - LEVEL) * (RESAMPLES + 1)) - 1]) * error
     p = float((1 + np.sum(t >= abs(estimate) / error)) / (RESAMPLES + 1))
     return Mean(estimate, estimate - half, estimate + half, p)
+
+
+@functools.cache
+def _resamples(n: int) -> Int[np.ndarray, "resamples n"]:
+    return np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
 
 
 def rate(count: int, total: int) -> Rate:

@@ -5,6 +5,7 @@ of one seed at several settings share initial weights, data order and noise, so 
 every mean is the seed, and `evidence` sees one difference a seed.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,9 +50,10 @@ class Differences:
     """
 
     values: Float[np.ndarray, " seeds"]
+    seeds: int
     pairs: int
-    mean_variant: float | None
-    mean_against: float | None
+    mean_variant: float
+    mean_against: float
     settings: frozenset[Setting]
 
 
@@ -96,7 +98,7 @@ def differences(measured: Sequence[Measured]) -> Differences:
     settings = frozenset(place for place, seeds in count.items() if seeds >= FEWEST)
     kept = [item for item in measured if item.pair.setting in settings] or measured
     if not kept:
-        return Differences(np.zeros(0), 0, None, None, settings)
+        return Differences(np.zeros(0), 0, 0, math.nan, math.nan, settings)
     table = pd.DataFrame(
         {
             "setting": ["\n".join(item.pair.setting) for item in kept],
@@ -109,4 +111,4 @@ def differences(measured: Sequence[Measured]) -> Differences:
     values = np.nanmean(matrix - of_setting, axis=0) + of_setting.mean()
     means = np.mean([(item.variant, item.against) for item in kept], axis=0)
     values = values if settings else np.zeros(0)
-    return Differences(values, len(kept), float(means[0]), float(means[1]), settings)
+    return Differences(values, len(set(table["seed"])), len(kept), float(means[0]), float(means[1]), settings)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vaex import __version__, answers, evidence, metrics, pairing, stability
-from vaex.pairing import FEWEST, Measured, Pair, Setting
+from vaex.pairing import FEWEST, Differences, Measured, Pair, Setting
 from vaex.study import STATUSES, Study, StudyRun
 
 
@@ -99,6 +99,7 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
                 difference of the rates over the pairs, share_low, share_high (exact interval of
                 only_variant / (only_variant + only_against)), no low and high.
                 The others also have mean_variant, mean_against over those pairs (geometric where scale is ratio),
+                by_setting [{setting, and the same numbers for its pairs alone; p is not corrected}],
                 thin [setting {key: value} left out: fewer than five seeds finished in both].
                 The ones to target also have targets [{setting, target or None}], reached_variant, reached_against.
     verdicts    [the headline questions' sentences]
@@ -210,25 +211,36 @@ def _compare(study: Study, question: Question, variant: str, target: float | Non
         if both is not None and (not ratio or min(both) > 0):
             measured.append(Measured(pair, *(map(math.log, both) if ratio else both)))
     found = pairing.differences(measured)
-    told = evidence.mean(found.values) if len(found.values) >= FEWEST else None
-    rough = None if found.mean_variant is None else found.mean_variant - (found.mean_against or 0.0)
-    back = _exp if ratio else _same
-    seeds = len(found.values) or len({item.pair.seed for item in measured})
+    by_setting = {
+        place: pairing.differences([item for item in measured if item.pair.setting == place])
+        for place in dict.fromkeys(pair.setting for pair in some)
+    }
     return {
         "variant": variant,
         "against": study.against,
-        "seeds": seeds,
+        **_effect(found, question.scale),
+        "by_setting": [
+            {"setting": _named(study, place), **_effect(here, question.scale)} for place, here in by_setting.items()
+        ],
+        "thin": [_named(study, place) for place in by_setting if place not in found.settings],
+        **_about_targets(study, some, targets),
+    }
+
+
+def _effect(found: Differences, scale: str) -> dict[str, Any]:
+    """A mean difference, or a ratio from the difference of logarithms, in numbers."""
+    told = evidence.mean(found.values) if len(found.values) >= FEWEST else None
+    rough = found.mean_variant - found.mean_against if found.pairs else None
+    back = _exp if scale == "ratio" else _same
+    return {
+        "seeds": found.seeds,
         "pairs": found.pairs,
-        "mean_variant": back(found.mean_variant),
-        "mean_against": back(found.mean_against),
+        "mean_variant": back(found.mean_variant) if found.pairs else None,
+        "mean_against": back(found.mean_against) if found.pairs else None,
         "estimate": back(told.estimate if told else rough),
         "low": back(told.low) if told else None,
         "high": back(told.high) if told else None,
         "p": told.p if told else None,
-        "thin": [
-            _named(study, place) for place in dict.fromkeys(p.setting for p in some) if place not in found.settings
-        ],
-        **_about_targets(study, some, targets),
     }
 
 
@@ -308,4 +320,4 @@ def _same(number: float | None) -> float | None:
 
 def _exp(number: float | None) -> float | None:
     """Back from a logarithm; what would be too large is infinite."""
-    return None if number is None else math.exp(number) if number < 709 else math.inf
+    return None if number is None else math.exp(number) if number < 709 else math.inf  # the float64's last
