@@ -1,4 +1,4 @@
-"""A real headless Chromium (Debian's chromium and chromium-driver), watched: its console, its requests, its pictures."""
+"""A real headless Chromium (Debian's chromium and chromium-driver), watched: its console, its requests, its look."""
 
 import base64
 import json
@@ -15,9 +15,9 @@ from selenium.webdriver.chrome.service import Service
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 MISSING = "no Chromium here: apt install chromium chromium-driver"
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
-)  # fmt: skip
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
+)
 
 
 class Browser:
@@ -27,9 +27,12 @@ class Browser:
         self.driver = driver
 
     def open(self, path: Path, width: int = 1440, dark: bool = False) -> tuple[list[str], list[str]]:
-        """Show a file at a width; returns what the console said, and every address asked for that is not in the file."""
+        """Show a file at a width; returns what the console said, and the addresses asked for."""
         self.run("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
-        self.run("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.run(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
         self.driver.get("about:blank")
         self.logs()
         self.driver.get(path.as_uri())
@@ -39,7 +42,9 @@ class Browser:
         """The console's lines and the requests since it was last asked."""
         console = [entry["message"] for entry in self.driver.get_log("browser")]
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        asked = [
+            event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"
+        ]
         return console, [url for url in asked if not url.startswith(("data:", "about:"))]
 
     def run(self, command: str, **arguments: Any) -> Any:
@@ -57,7 +62,9 @@ class Browser:
 
     def paper(self) -> bytes:
         """The page as printed, a PDF."""
-        return base64.b64decode(self.run("Page.printToPDF", printBackground=True, paperWidth=8.27, paperHeight=11.69)["data"])
+        return base64.b64decode(
+            self.run("Page.printToPDF", printBackground=True, paperWidth=8.27, paperHeight=11.69)["data"]
+        )
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def by_step(
     return [float((k + 1) * width) for k in range(bins)], _quiet(reduce, padded.reshape(len(runs), bins, width), 2)
 
 
-def band(x: Sequence[float], values: Float[np.ndarray, "runs x"]) -> Band:
+def band(x: Sequence[float | int], values: Float[np.ndarray, "runs x"]) -> Band:
     """The band of the runs, without places where no run has a value, thinned to `MOST_POINTS`."""
     finite = np.isfinite(values)
     places = np.flatnonzero(finite.any(axis=0))
@@ -60,7 +60,7 @@ def band(x: Sequence[float], values: Float[np.ndarray, "runs x"]) -> Band:
         places = places[np.unique(np.linspace(0, len(places) - 1, MOST_POINTS).round().astype(int))]
     chosen = values[:, places]
     return Band(
-        x=[float(x[place]) for place in places],
+        x=[float(x[place]) for place in places.tolist()],
         low=_quiet(np.nanmin, chosen, 0).tolist(),
         middle=_quiet(np.nanmedian, chosen, 0).tolist(),
         high=_quiet(np.nanmax, chosen, 0).tolist(),

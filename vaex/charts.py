@@ -67,7 +67,11 @@ class Plotter:
         return f"v{self._place[variant]}"
 
     def trace(self, variant: str, **more: Any) -> Trace:
-        """Something of a variant: hover shows its `text`."""
+        """Something of a variant. Its hover is `text`, or `meta.hover` as filled in by the page.
+
+        {x} and {y} stand for the point, {n} for its entry of `meta.n`, {run} for the description of the run whose
+        number is in `customdata` or `meta.run`: so that no description is in the file twice.
+        """
         return {"legendgroup": self.group(variant), "name": label(variant), "hoverinfo": "text"} | more
 
     def panels(self, runs: Sequence[StudyRun]) -> list[Panel]:
@@ -77,7 +81,9 @@ class Plotter:
         for run in runs:
             found[tuple(text(run.flat.get(key)) for key in self._settings)].append(run)
         keys = sorted(found, key=lambda some: [order[key].index(v) for key, v in zip(order, some, strict=True)])
-        return [Panel(", ".join(map(" = ".join, zip(order, values, strict=True))), found[values]) for values in keys]
+        last = [key.rpartition(".")[2] for key in order]
+        names = last if len(set(last)) == len(last) else list(order)
+        return [Panel(", ".join(map(" = ".join, zip(names, values, strict=True))), found[values]) for values in keys]
 
     def by_variant(self, runs: Iterable[StudyRun]) -> list[tuple[str, list[StudyRun]]]:
         """The runs of each variant that has any, in the variants' order."""
@@ -138,7 +144,9 @@ def reference(x: Sequence[float], y: Sequence[float]) -> Trace:
 def count(runs: Sequence[StudyRun]) -> str:
     """How many runs a chart is of, and how many of them diverged."""
     diverged = sum(run.status == "diverged" for run in runs)
-    return f"{len(runs)} run{'s' * (len(runs) != 1)}" + (f", {diverged} diverged." if diverged else ".")
+    if len(runs) == 1:
+        return "It diverged." if diverged else ""
+    return f"{len(runs)} runs, {diverged} diverged." if diverged else f"{len(runs)} runs."
 
 
 def short(values: Iterable[float]) -> list[float]:
@@ -150,3 +158,8 @@ def faint(color: str) -> str:
     """The color of an area."""
     red, green, blue = (int(color[k : k + 2], 16) for k in (1, 3, 5))
     return f"rgba({red},{green},{blue},0.16)"
+
+
+def capital(title: str) -> str:
+    """The title with a capital first letter."""
+    return title[:1].upper() + title[1:]

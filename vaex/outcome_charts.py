@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaex import bands
-from vaex.charts import GREY, MOST_VARIANTS, Chart, Plotter, Trace, axis, decades, layout, reference, short
+from vaex.charts import GREY, MOST_VARIANTS, Chart, Plotter, Trace, axis, capital, decades, layout, reference, short
 from vaex.page import label, shown
 from vaex.stability import number
 from vaex.study import StudyRun, text, within
@@ -37,8 +37,8 @@ def intervals(plotter: Plotter, question: Mapping[str, Any]) -> Chart | None:
     frame["shapes"] = [{"type": "line", "x0": nothing, "x1": nothing, "y0": 0, "y1": 1, "yref": "paper", "line": line}]
     span = [math.log10(v) if ratio else v for v in [*values, nothing] if v > 0 or not ratio]
     frame["xaxis"]["range"] = list(_padded(np.array(span)))
-    note = "Mean over pairs, 95 % interval; hollow: too few seeds for one."
-    return Chart(question["title"], note, data, frame, 110 + 34 * len(items))
+    note = "Mean over pairs, 95 % interval; hollow: too few seeds, or too uneven ones, for an interval."
+    return Chart(capital(question["title"]), note, data, frame, 110 + 34 * len(items))
 
 
 def rates(plotter: Plotter, by_variant: Mapping[str, Any]) -> Chart | None:
@@ -63,7 +63,7 @@ def rates(plotter: Plotter, by_variant: Mapping[str, Any]) -> Chart | None:
         data.append(plotter.trace(name, marker=marker, **more))
     frame = layout(axis("% of runs", range=[-3, 103]), axis("", type="category"))
     return Chart(
-        "diverged runs", "Share of each variant's runs, Wilson's 95 % interval.", data, frame, 110 + 34 * len(found)
+        "Diverged runs", "Share of each variant's runs, Wilson's 95 % interval.", data, frame, 110 + 34 * len(found)
     )
 
 
@@ -122,14 +122,18 @@ def latents(plotter: Plotter) -> list[Chart]:
 
 def _estimate(plotter: Plotter, item: Mapping[str, Any]) -> Trace:
     """A marker with its interval; hollow where the runs were too few to have one."""
-    variant, told = item["variant"], item["p"] is not None
+    variant, bounded = item["variant"], item["low"] is not None and item["high"] is not None
     color, estimate = plotter.color(variant), item["estimate"]
-    marker: dict[str, Any] = {"color": color, "size": 9, "symbol": plotter.symbol(variant) + ("" if told else "-open")}
+    marker: dict[str, Any] = {
+        "color": color,
+        "size": 9,
+        "symbol": plotter.symbol(variant) + ("" if bounded else "-open"),
+    }
     more: dict[str, Any] = {}
-    if item["low"] is not None and item["high"] is not None:
+    if bounded:
         ends = {"array": [item["high"] - estimate], "arrayminus": [estimate - item["low"]]}
         more["error_x"] = {"type": "data", "symmetric": False, "color": color, **ends}
-    bounds = f"{shown(item['low'])} to {shown(item['high'])}" if told else "too few seeds for an interval"
+    bounds = f"{shown(item['low'])} to {shown(item['high'])}" if bounded else "no interval"
     hover = f"<b>{label(variant)}</b>: {shown(estimate)}<br>{bounds}<br>{item['pairs']} pairs, {item['seeds']} seeds"
     place = {"x": [estimate], "y": [label(variant, 24)], "text": [hover], "mode": "markers"}
     return plotter.trace(variant, marker=marker, **place, **more)
@@ -178,11 +182,11 @@ def _points(plotter: Plotter, points: Sequence[Point]) -> list[Trace]:
     for point in points:
         mine[point[0].variant].append(point)
     for variant, some in mine.items():
-        hover = [f"{plotter.describe(run)}<br>{shown(x)}, {shown(y)}" for run, x, y in some]
+        meta = {"hover": "{run}<br>{x}, {y}"}
         marker = {"color": plotter.color(variant), "size": 8, "opacity": 0.75, "symbol": plotter.symbol(variant)}
         place = {"x": short(x for _, x, _ in some), "y": short(y for *_, y in some), "mode": "markers"}
         runs = [plotter.number[id(run)] for run, *_ in some]
-        traces.append(plotter.trace(variant, **place, text=hover, marker=marker, customdata=runs))
+        traces.append(plotter.trace(variant, **place, meta=meta, marker=marker, customdata=runs))
     return traces
 
 

@@ -18,6 +18,10 @@ LONGEST = 300
 MOST_BYTES = 2_000_000
 """Of one picture."""
 
+CHART_SIGNS = {ord(sign): f"&#{ord(sign)};" for sign in "%${"}
+
+NUMBER = '<td class="number"'
+
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -28,11 +32,11 @@ def text(value: object, longest: int = LONGEST) -> str:
 
 
 def label(value: object, longest: int = 60) -> str:
-    """The same for a chart, where Plotly would obey a few tags and fill in %{…}."""
-    return text(value, longest).replace("%", "&#37;").replace("$", "&#36;")
+    """The same for a chart, where Plotly obeys a few tags and fills in %{…}, and the page's script {…}."""
+    return text(value, longest).translate(CHART_SIGNS)
 
 
-def shown(value: float | None, digits: int = 4) -> str:
+def shown(value: float | int | None, digits: int = 4) -> str:
     """A number as one reads it, with a true minus sign; a dash for none."""
     return "–" if value is None else f"{value:.{digits}g}".replace("-", "−")
 
@@ -72,21 +76,25 @@ def picture(directory: Path, name: str) -> tuple[str, str | None]:
 def cell(value: Any, href: str | None = None) -> str:
     """A table's cell; numbers are aligned right and keep their full value for sorting."""
     if isinstance(value, float | int) and not isinstance(value, bool):
-        return f'<td class="number" data-value="{float(value)!r}">{shown(value, 5)}</td>'
+        return f'{NUMBER} data-value="{float(value)!r}">{shown(value, 5)}</td>'
     if value is None or value == "":
-        return '<td class="number" data-value="">–</td>' if value is None else "<td></td>"
+        return f'{NUMBER} data-value="">–</td>' if value is None else "<td></td>"
     content = text(value)
     if href is not None:
         return f'<td class="name"><a href="{html.escape(href)}">{content}</a></td>'
-    return f'<td{" class=text" if len(str(value)) > 40 else ""}>{content}</td>'
+    return f"<td{' class=text' if len(str(value)) > 40 else ''}>{content}</td>"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], sortable: bool = False) -> str:
     """A table of ready cells in a box that scrolls by itself, so that the page never does sideways."""
+    ready = list(rows)
     names = [f"<button>{text(name)}</button>" if sortable else text(name) for name in head]
-    header = "".join(f'<th scope="col">{name}</th>' for name in names)
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    return f'<div class="scroll" tabindex="0"><table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></div>'
+    numbers = [any(row[column].startswith(NUMBER) for row in ready) for column in range(len(head))]
+    kinds = [' class="number"' if number else "" for number in numbers]
+    header = "".join(f'<th scope="col"{kind}>{name}</th>' for kind, name in zip(kinds, names, strict=True))
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in ready)
+    content = f"<thead><tr>{header}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="scroll" tabindex="0"><table>{content}</table></div>'
 
 
 def items(lines: Iterable[str]) -> str:

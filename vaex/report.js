@@ -4,6 +4,7 @@
   const island = (id) => JSON.parse(document.getElementById(id).textContent);
   const figures = island("figures");
   const links = island("links");
+  const descriptions = island("descriptions");
   const plots = [...document.querySelectorAll(".plot")];
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const touch = matchMedia("(pointer: coarse)").matches;
@@ -29,6 +30,16 @@
     const layout = theme(plot.layout, paper);
     Plotly.relayout(plot, { ...layout, ...size });
     if (maps.length) Plotly.restyle(plot, { "textfont.color": layout["font.color"], "textfont.size": 14 }, maps);
+  }
+
+  const shown = (value) => String(Number(value.toPrecision(4))).replace("-", "\u2212");
+
+  function describe(trace) { // the hovers, whose parts are in the file once
+    const { hover, run, n } = trace.meta ?? {};
+    if (!hover) return;
+    const parts = { x: (i) => shown(trace.x[i]), y: (i) => shown(trace.y[i]), n: (i) => n[i],
+      run: (i) => descriptions[trace.customdata?.[i] ?? run] };
+    trace.text = trace.x.map((_, i) => hover.replace(/\{(\w+)\}/g, (all, name) => parts[name](i)));
   }
 
   function open(event) {
@@ -69,6 +80,7 @@
 
   for (const plot of plots) {
     const { data, layout } = figures[Number(plot.dataset.figure)];
+    data.forEach(describe);
     if (touch) layout.dragmode = false; // a finger scrolls the page
     Plotly.newPlot(plot, data, { autosize: true, ...layout }, config);
     restyle(plot, false);

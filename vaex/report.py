@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vaex import files, outcome_charts, page, report_tables, training_charts
-from vaex.charts import MOST_VARIANTS, Chart, Panel, Plotter
+from vaex.charts import MOST_VARIANTS, Chart, Panel, Plotter, capital
 from vaex.outcome_charts import LATENTS, RATE
 from vaex.report_tables import listed
 from vaex.stability import number
@@ -63,7 +63,9 @@ class Report:
         contents = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in there)
         body = [self._head(), f'<nav class="contents">{contents}</nav>', self._legend()]
         body += [page.section(*section) for section in there]
-        islands = page.island("figures", self.figures) + page.island("links", self.links)
+        descriptions = [self.plotter.describe(run) for run in self.study.runs]
+        content = {"figures": self.figures, "links": self.links, "descriptions": descriptions}
+        islands = "".join(page.island(name, value) for name, value in content.items())
         return page.document(f"{self._title()} · vaex compare", "\n".join(body), islands)
 
     def _title(self) -> str:
@@ -88,7 +90,8 @@ class Report:
         if len(study.variants) > MOST_VARIANTS:
             notes.append(f'<p class="note">Charts with a row or line a variant show the first {MOST_VARIANTS}.</p>')
         verdict = self._verdict() if len(study.variants) > 1 else ""
-        return f'<header><h1>{page.text(self._title())}</h1><p class="muted">{page.text(about, 1000)}</p>{verdict}{"".join(notes)}</header>'
+        head = f'<h1>{page.text(self._title())}</h1><p class="muted">{page.text(about, 1000)}</p>'
+        return f"<header>{head}{verdict}{''.join(notes)}</header>"
 
     def _verdict(self) -> str:
         """The headline questions: each difference that was shown in a sentence, then those for which none was."""
@@ -100,8 +103,10 @@ class Report:
                 for answer in dict.fromkeys(item["answer"] for item in items if item["answer"] not in SETTLED):
                     names = [item["variant"] for item in items if item["answer"] == answer]
                     lines += [f"{answer}: {listed(names)}"] if len(items) > 1 else []
-                title = page.text(question["title"][:1].upper() + question["title"][1:])
-                blocks.append(f"<h3>{title}</h3>" + "".join(f"<p>{page.text(line, 1000)}</p>" for line in lines))
+                blocks.append(
+                    f"<h3>{page.text(capital(question['title']))}</h3>"
+                    + "".join(f"<p>{page.text(line, 1000)}</p>" for line in lines)
+                )
         return f'<div class="verdict">{"".join(blocks)}</div>'
 
     def _legend(self) -> str:
@@ -143,8 +148,11 @@ class Report:
         if any(run.status == "diverged" for run in self.study.runs):
             about += "× at the lower edge: the epoch in which runs diverged. "
         if len(panels) == 1:
-            kinds = (("elbo", "ELBO, higher is better", "high"), ("reconstruction", "Reconstruction, lower is better", "low"),
-                     ("kl", "KL", "low"))  # fmt: skip
+            kinds = (
+                ("elbo", "ELBO, higher is better", "high"),
+                ("reconstruction", "Reconstruction, lower is better", "low"),
+                ("kl", "KL", "low"),
+            )
             charts = [training_charts.curves(self.plotter, panels[0], f"valid/{key}", *rest) for key, *rest in kinds]
             return self._charts(charts, "On the validation set. " + about)
         about = "ELBO on the validation set, higher is better; each panel has its own axis. " + about
@@ -237,18 +245,19 @@ class Report:
 
     def _chart(self, chart: Chart) -> str:
         self.figures.append({"data": chart.data, "layout": chart.layout})
-        title = f"<h3>{page.text(chart.title[:1].upper() + chart.title[1:])}</h3>" if chart.title else ""
+        title = f"<h3>{page.text(chart.title)}</h3>" if chart.title else ""
         clicks = " clickable" if any("customdata" in trace or "meta" in trace for trace in chart.data) else ""
         plot = f'<div class="plot{clicks}" data-figure="{len(self.figures) - 1}" style="height:{chart.height}px"'
         plot += f' role="img" aria-label="{page.text(chart.title or chart.note)}"></div>'
-        return f"<figure><figcaption>{title}<p>{page.text(chart.note)}</p></figcaption>{plot}</figure>"
+        note = f"<p>{page.text(chart.note)}</p>" if chart.note else ""
+        return f"<figure><figcaption>{title}{note}</figcaption>{plot}</figure>"
 
     def _swatch(self, variant: str) -> str:
         return f'<span class="swatch" style="background:{self.plotter.color(variant)}"></span>'
 
 
 def _representative(study: Study, variant: str) -> StudyRun | None:
-    """The finished run with the median valid/elbo; of a variant of which none finished, the first that left pictures."""
+    """The finished run with the median valid/elbo; where none finished, the first that left pictures."""
     runs = [run for run in study.runs if run.variant == variant]
     finals = [
         (number(run.summary.get("valid/elbo")), place) for place, run in enumerate(runs) if run.status == "finished"

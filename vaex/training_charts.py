@@ -73,39 +73,29 @@ def _band(plotter: Plotter, variant: str, runs: list[StudyRun], values: np.ndarr
     found, color = bands.band(range(1, values.shape[1] + 1), values), plotter.color(variant)
     if not found.x:
         return []
-    line = {"color": color, "width": 2.2}
     marker = {"size": 5, "symbol": plotter.symbol(variant)}
-    style = {"mode": "lines" if len(found.x) > 30 else "lines+markers", "marker": marker, "line": line}
+    look = {"mode": "lines" if len(found.x) > 30 else "lines+markers", "marker": marker}
+    look |= {"line": {"color": color, "width": 2.2}}
     if len(runs) == 1:
-        hover = [
-            f"{plotter.describe(runs[0])}<br>epoch {x:g}: {shown(y)}"
-            for x, y in zip(found.x, found.middle, strict=True)
-        ]
-        meta = {"run": plotter.number[id(runs[0])]}
-        return [plotter.trace(variant, x=found.x, y=short(found.middle), text=hover, meta=meta, **style)]
+        meta = {"hover": "{run}<br>epoch {x}: {y}", "run": plotter.number[id(runs[0])]}
+        return [plotter.trace(variant, x=found.x, y=short(found.middle), meta=meta, **look)]
     area = []
     for word, edge, which in (("smallest", found.low, found.lowest), ("largest", found.high, found.highest)):
-        hover = [
-            f"{word} of {n}: {plotter.describe(runs[run])}<br>epoch {x:g}: {shown(y)}"
-            for x, y, run, n in zip(found.x, edge, which, found.count, strict=True)
-        ]
         more: dict[str, Any] = {"fill": "tonexty", "fillcolor": faint(color)} if area else {}
         more |= {"mode": "lines", "line": {"width": 0, "color": color}, "customdata": plotter.numbers(runs, which)}
-        area.append(plotter.trace(variant, x=found.x, y=short(edge), text=hover, **more))
-    hover = [
-        f"<b>{label(variant)}</b>: median of {n} of {len(runs)} runs<br>epoch {x:g}: {shown(y)}"
-        for x, y, n in zip(found.x, found.middle, found.count, strict=True)
-    ]
-    return [*area, plotter.trace(variant, x=found.x, y=short(found.middle), text=hover, **style)]
+        meta = {"hover": word + " of {n}: {run}<br>epoch {x}: {y}", "n": found.count}
+        area.append(plotter.trace(variant, x=found.x, y=short(edge), meta=meta, **more))
+    hover = f"<b>{label(variant)}</b>: median of {{n}} of {len(runs)} runs<br>epoch {{x}}: {{y}}"
+    meta = {"hover": hover, "n": found.count}
+    return [*area, plotter.trace(variant, x=found.x, y=short(found.middle), meta=meta, **look)]
 
 
 def _line(plotter: Plotter, run: StudyRun, values: np.ndarray) -> Trace:
     """A single run's thin curve."""
     found = bands.band(range(1, len(values) + 1), values[None])
-    hover = [f"{plotter.describe(run)}<br>epoch {x:g}: {shown(y)}" for x, y in zip(found.x, found.middle, strict=True)]
     line = {"color": plotter.color(run.variant), "width": 0.8}
-    more = {"mode": "lines", "line": line, "meta": {"run": plotter.number[id(run)]}}
-    return plotter.trace(run.variant, x=found.x, y=short(found.middle), text=hover, **more)
+    meta = {"hover": "{run}<br>epoch {x}: {y}", "run": plotter.number[id(run)]}
+    return plotter.trace(run.variant, x=found.x, y=short(found.middle), mode="lines", line=line, meta=meta)
 
 
 def _divergences(plotter: Plotter, runs: Sequence[StudyRun]) -> list[Trace]:
@@ -133,14 +123,10 @@ def _edge(
     """The lower or upper edge of the σ band; the upper one fills down to the lower."""
     if not x:
         return []
-    hover = [
-        f"{word} |σ|: {plotter.describe(runs[run])}<br>step {place:g}: {shown(value)}"
-        for place, value, run in zip(x, y, which, strict=True)
-    ]
-    color = plotter.color(variant)
+    color, meta = plotter.color(variant), {"hover": word + " |σ|: {run}<br>step {x}: {y}"}
     more: dict[str, Any] = {"fill": "tonexty", "fillcolor": faint(color)} if word == "largest" else {}
     more |= {"mode": "lines", "line": {"color": color, "width": 1.3}, "customdata": plotter.numbers(runs, which)}
-    return [plotter.trace(variant, x=x, y=short(y), text=hover, **more)]
+    return [plotter.trace(variant, x=x, y=short(y), meta=meta, **more)]
 
 
 def _box(
