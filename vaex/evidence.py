@@ -1,17 +1,24 @@
 """What a handful of paired runs can show: intervals, rates and tests. Numbers in, numbers out.
 
-**Interval of a mean difference**: the symmetric studentised bootstrap (Efron & Tibshirani 1993, ch. 12; Hall 1988).
+**Interval of a mean difference**: the symmetric studentised bootstrap (Hall 1988; Efron & Tibshirani 1993, ch. 12).
 The differences are resampled, t* = (mean* − mean) / standard error* is taken of each resample, and the interval is
-mean ± q·standard error, where q is the 95 % quantile of |t*|. Why this one: at 5 to 10 pairs, sign-flip permutation
-cannot exclude anything at 5 pairs (2 of 32 patterns are 6 %), and its p-value cannot pass Holm's correction for seven
-variants at 8 pairs (2/256 · 7 > 0.05). The bootstrap can do both, and holds its coverage better than its rivals.
+mean ± q·standard error, where q is the 95 % quantile of |t*|. Why this one and not sign-flip permutation: with five
+pairs that can exclude nothing (2 of 32 patterns are 6 %), and with eight its p-value cannot pass Holm's correction for
+seven variants (7 · 2/256 > 0.05). The bootstrap can do both.
 
-Coverage of the nominal 95 %, `make coverage` (20 000 simulated samples each; ± 0.3 %):
+Coverage of the nominal 95 %, in 4 000 simulated samples each (± 0.7 %), repeated by `make coverage`:
 
-COVERAGE
+    pairs                                       5       6       7       8      10
+    normal                                   97.5    97.5    97.0    96.2    95.9
+    t with 3 degrees of freedom              98.3    97.9    97.7    96.9    97.4
+    normal, every fifth 10 times as wide     99.0    99.1    98.9    98.8    98.9
+    exponential (skewness 2)                 93.3    93.2    93.5    92.7    92.7
+    lognormal (skewness 6)                   90.4    88.9    87.7    88.2    87.8
 
-So it errs to the safe side where differences are symmetric, as they are whenever two variants do the same, and by a
-few percent to the other where they are very skewed; no rival did better there.
+So it holds where differences are symmetric, as they are whenever two variants do the same, whatever their tails; it
+falls short by 2 % where they are skewed and by 5 to 7 % where they are extremely so. The rivals do no better there
+(3 000 samples): Student's t 88 to 90 and 82 to 84, inverted sign flips 91 to 94 and 83 to 89, the equal-tailed
+studentised bootstrap 93 to 94 and 88 to 90, which in turn falls to 92 for the heavy tails.
 """
 
 import functools
@@ -104,5 +111,7 @@ def discordance(first: int, second: int) -> Discordance:
 def holm(p: Sequence[float | None]) -> list[float | None]:
     """The p-values of several variants against the same one, corrected together (Holm 1979); None stays None."""
     known = [value for value in p if value is not None]
-    corrected = iter(np.asarray(multipletests(known, alpha=LEVEL, method="holm")[1]) if known else ())
+    if len(known) < 2:
+        return list(p)
+    corrected = iter(np.asarray(multipletests(known, alpha=LEVEL, method="holm")[1]))
     return [None if value is None else float(next(corrected)) for value in p]

@@ -67,25 +67,23 @@ def setting(study: Study, run: StudyRun) -> Setting:
     return tuple(text(run.flat.get(key)) for key in setting_keys(study))
 
 
-def cells(study: Study) -> tuple[dict[tuple[str, Setting, str], StudyRun], list[str]]:
-    """The runs by variant, setting and seed; of two runs with the same place the second is left out and named."""
+def pairs(study: Study) -> tuple[dict[str, list[Pair]], list[str]]:
+    """The pairs of every variant with the one it is compared with; and which runs are the same as another.
+
+    Of two runs of one configuration the second is left out, and a line names it.
+    """
     found: dict[tuple[str, Setting, str], StudyRun] = {}
     again = []
     for run in study.runs:
         first = found.setdefault((run.variant, setting(study, run), text(run.flat.get("seed"))), run)
         if first is not run:
             again.append(f"{run.name}: the same configuration as {first.name}; only that one is compared")
-    return found, again
-
-
-def pairs(study: Study, variant: str) -> list[Pair]:
-    """The pairs of a variant with the one that it is compared with."""
-    found, _ = cells(study)
-    return [
-        Pair(place, seed, run, partner)
-        for (name, place, seed), run in found.items()
-        if name == variant and (partner := found.get((study.against, place, seed))) is not None
-    ]
+    of_variant: dict[str, list[Pair]] = {variant: [] for variant in study.variants[1:]}
+    for (variant, place, seed), run in found.items():
+        partner = found.get((study.against, place, seed))
+        if variant != study.against and partner is not None:
+            of_variant[variant].append(Pair(place, seed, run, partner))
+    return of_variant, again
 
 
 def differences(measured: Sequence[Measured]) -> Differences:

@@ -82,7 +82,8 @@ def to_target(rows: Sequence[Mapping[str, Any]], target: float) -> tuple[float, 
 
 def whole(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     """All steps and seconds of a run, its epochs' wall times summed."""
-    return number(rows[-1].get("step")) or 0.0, sum(number(row.get("seconds")) or 0.0 for row in rows)
+    last = rows[-1] if rows else {}
+    return number(last.get("step")) or 0.0, sum((number(row.get("seconds")) or 0.0 for row in rows), 0.0)
 
 
 def number(value: Any) -> float | None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from vaex import files, metrics, stability
-from vaex.config import GROUPS
+from vaex.config import GROUPS, nearest
 from vaex.errors import InputError, printable
 
 STATUSES = ("finished", "diverged", "interrupted", "failed")
@@ -133,7 +133,7 @@ def _name(path: Path, directories: Sequence[Path]) -> str:
 
 def _read_run(path: Path, name: str) -> StudyRun:
     """One directory; raises `InputError` only when its configuration cannot be read."""
-    config = files.read_yaml(path / "config.yaml")
+    config = _plain(files.read_yaml(path / "config.yaml"))
     problems: list[str] = []
 
     def attempt(function: Any, file: str, missing: Any) -> Any:
@@ -200,6 +200,11 @@ def _measures(
     return stability.measures(rows, steps) | {"loss_spikes": spikes}
 
 
+def _plain(value: Any) -> Any:
+    """The values as JSON has them: what only YAML knows (dates, sets, bytes) becomes text."""
+    return json.loads(json.dumps(value, default=str, skipkeys=True))
+
+
 def _flat(section: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in section.items():
         if isinstance(value, Mapping):
@@ -213,7 +218,8 @@ def _key(by: str | None, runs: Sequence[StudyRun]) -> str:
     keys = dict.fromkeys(key for run in runs for key in run.flat)
     if by is not None:
         if not any(within(key, by) for key in keys):
-            raise InputError(f"--by {by}: no run has such a key or group")
+            known = {key[: end.start()] for key in keys for end in re.finditer(r"\.|$", key)}
+            raise InputError(f"--by {by}: no run has such a key or group{nearest(by, known)}")
         return by
     varied = [key for key in _differing(runs, "") if key != "seed"]
     groups = [key.partition(".")[0] for key in varied if key.partition(".")[0] in GROUPS and key.endswith(".name")]
@@ -242,7 +248,9 @@ def _against(against: str | None, runs: Sequence[StudyRun]) -> str:
     if against is None:
         return "gamma" if "gamma" in variants else variants[0]
     if against not in variants:
-        raise InputError(f"--against {against}: no such variant (variants: {', '.join(variants)})")
+        raise InputError(
+            f"--against {against}: no such variant{nearest(against, variants)} (variants: {', '.join(variants)})"
+        )
     return against
 
 
