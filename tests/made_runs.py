@@ -25,7 +25,7 @@ def make(
     pictures: bool = False,
 ) -> Path:
     """One run; a diverged one stops in the middle of its last epoch."""
-    rng = np.random.default_rng([seed, latent_dim, epochs])
+    rng = np.random.default_rng([seed, latent_dim, epochs, len(loss)])
     directory.mkdir(parents=True)
     config = {
         "seed": seed,

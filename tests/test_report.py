@@ -13,6 +13,7 @@ import yaml
 
 from tests import browser as browsing
 from tests.made_runs import MANIFEST, STEPS, make, picture
+from tests.processes import until
 from vaex import bands, page, questions, report, study
 from vaex.charts import Plotter
 from vaex.outcome_charts import divergence, intervals, latents, rate_distortion
@@ -83,10 +84,10 @@ def broken(root):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """512 runs: eight variants by sixteen learning rates by four seeds; half of one variant diverged."""
+    """512 runs: four variants by sixteen learning rates by eight seeds; half of one variant diverged."""
     root = tmp_path_factory.mktemp("many")
-    losses = ["gamma", "sigma", "log_sigma", "softplus", "exp_linear", "bounded", "gamma_clamped", "soft_clamp"]
-    grid = itertools.product(losses, [10.0**-k for k in range(1, 17)], range(4))
+    losses = ["gamma", "sigma", "log_sigma", "softplus"]
+    grid = itertools.product(losses, [10.0**-k for k in range(1, 17)], range(8))
     for number, (loss, rate, seed) in enumerate(grid):
         make(root / str(number), loss, seed, rate, diverged=loss == "sigma" and rate > 1e-8)
     return study.read([root]), root
@@ -138,10 +139,7 @@ def test_512_runs_in_a_browser(browser, many, capsys):
 def test_html_in_names_is_shown_as_text(browser, reports):
     browser.open(reports["hostile"])
     assert browser.ask("typeof hacked") == "undefined"
-    assert (
-        browser.ask("document.querySelectorAll('img, iframe, object, body script:not([type]) ~ *:not(script)').length")
-        == 0
-    )
+    assert browser.ask("document.querySelectorAll('img, iframe, object, b').length") == 0
     shown = browser.ask("document.body.textContent")
     assert shown.count("<img src=x onerror=hacked=1>") > 5
     labels = browser.ask("[...document.querySelectorAll('.plot svg text')].map(text => text.textContent)")
@@ -161,16 +159,18 @@ def test_hover_names_the_run_and_a_click_goes_to_its_directory(browser, reports)
       const {xaxis, yaxis} = plot._fullLayout, {x, y, text} = plot.data[trace];
       return [place.x + xaxis._offset + xaxis.d2p(x[0]), place.y + yaxis._offset + yaxis.d2p(y[0]), text[0]]})()""")
     name = re.search("<b>job (.*?)</b>", text).group(1)
-    browser.run("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-    time.sleep(0.2)
-    assert browser.ask("document.querySelector('.hoverlayer').textContent").startswith(f"job {name}")
+    until(lambda: hover(browser, x, y).startswith(f"job {name}"))
     for kind in ("mousePressed", "mouseReleased"):
         browser.run("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
     directory = (reports["two"].parent / name).as_uri() + "/"
-    deadline = time.monotonic() + 5
-    while browser.ask("location.href") != directory and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert browser.ask("location.href") == directory
+    until(lambda: browser.ask("location.href") == directory)
+
+
+def hover(browser, x, y):
+    """What the charts say when the mouse comes to a place."""
+    for near in (1, 0):
+        browser.run("Input.dispatchMouseEvent", type="mouseMoved", x=x + near, y=y)
+    return browser.ask("[...document.querySelectorAll('.hoverlayer')].map(layer => layer.textContent).join('')")
 
 
 def test_legend_and_headings(browser, reports):
@@ -280,8 +280,8 @@ def test_pictures_stay_in_the_runs_directory(tmp_path):
     shutil.move(run / "figures", tmp_path / "elsewhere")
     (run / "figures").symlink_to(tmp_path / "elsewhere")
     assert "outside" in page.picture(run, "reconstructions")[1]
-    assert "lies outside the run&#x27;s directory" in write(run).read_text()
-    assert "data:image/png" not in (run / "report.html").read_text()
+    assert "lies outside the run's directory" in write(run).read_text()
+    assert "<img" not in (run / "report.html").read_text().partition("<script")[0]
 
 
 def test_bands_of_known_values():

@@ -184,11 +184,13 @@ class Report:
 
     def _pictures(self) -> str:
         chosen = [_representative(self.study, variant) for variant in self.study.variants[:MOST_PICTURED]]
+        if not any(run is not None and (run.directory / "figures").is_dir() for run in chosen):
+            return ""
         shown = "".join(self._pictured(run) for run in chosen if run is not None)
         about = "One run a variant: of those that finished, the one with the median validation ELBO."
         left = len(self.study.variants) - MOST_PICTURED
         about += f" {left} more variants are not shown." if left > 0 else ""
-        return f'<p class="about">{about}</p><div class="pictures">{shown}</div>' if shown else ""
+        return f'<p class="about">{about}</p><div class="pictures">{shown}</div>'
 
     def _pictured(self, run: StudyRun) -> str:
         parts = []
@@ -241,7 +243,7 @@ class Report:
         drawn = [self._chart(chart) for chart in charts if chart is not None and chart.data]
         least = "100%" if len(drawn) == 1 else "27rem" if len(drawn) in (2, 4) else "20rem"
         grid = f'<div class="charts" style="--least:{least}">{"".join(drawn)}</div>'
-        return f'<p class="about">{about}</p>{grid}' if drawn else ""
+        return f'<p class="about">{page.text(about, 2000)}</p>{grid}' if drawn else ""
 
     def _chart(self, chart: Chart) -> str:
         self.figures.append({"data": chart.data, "layout": chart.layout})
