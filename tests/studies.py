@@ -23,10 +23,13 @@ def write_run(
     spikes: int = 0,
     summary: Mapping[str, Any] | None = None,
 ) -> Path:
-    """A run with this valid/elbo an epoch. `values` replace configuration values by full key."""
+    """A run with this valid/elbo an epoch. `values` replace configuration values by full key, whatever they are."""
     directory.mkdir(parents=True)
-    plain = config.dump(make("dataset=digits", *overrides))
-    for key, value in (values or {}).items():
+    pairs = dict(item.split("=") for item in overrides)
+    chosen = [f"{key}={value}" for key, value in pairs.items() if key in config.GROUPS]  # composing takes its time
+    single = {key: json.loads(value) for key, value in pairs.items() if key not in config.GROUPS}
+    plain = config.dump(make("dataset=digits", *chosen))
+    for key, value in (single | dict(values or {})).items():
         *path, last = key.split(".")
         section = plain
         for name in path:
