@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def reports(tmp_path_factory):
     root = tmp_path_factory.mktemp("reports")
     one = write(make(root / "one" / "run", pictures=True))
     for number, (loss, seed) in enumerate(itertools.product(["sigma", "gamma"], range(6))):
-        make(root / "two" / str(number), loss, seed, diverged=loss == "sigma" and seed < 3, pictures=seed in (3, 4))
+        make(root / "two" / str(number), loss, seed, diverged=loss == "sigma" and seed < 3, pictures=True)
     sizes = itertools.product([2, 5, 10], range(2))
     for number, (size, seed) in enumerate(sizes):
         make(root / "latents" / str(number), seed=seed, latent_dim=size)
@@ -82,15 +82,18 @@ def broken(root):
     return write(root)
 
 
-@pytest.fixture(scope="module")
-def many(tmp_path_factory):
-    """512 runs: four variants by sixteen learning rates by eight seeds; half of one variant diverged."""
-    root = tmp_path_factory.mktemp("many")
-    losses = ["gamma", "sigma", "log_sigma", "softplus"]
-    grid = itertools.product(losses, [10.0**-k for k in range(1, 17)], range(8))
-    for number, (loss, rate, seed) in enumerate(grid):
-        make(root / str(number), loss, seed, rate, diverged=loss == "sigma" and rate > 1e-8)
-    return study.read([root]), root
+@pytest.fixture
+def many(tmp_path):
+    """512 runs, eight variants by sixteen learning rates by four seeds, a quarter diverged: four runs copied."""
+    losses = ["gamma", "sigma", "log_sigma", "softplus", "exp_linear", "bounded", "gamma_clamped", "soft_clamp"]
+    four = [make(tmp_path / str(seed), seed=seed, epochs=12, diverged=seed == 3) for seed in range(4)]
+    runs = study.read(four).runs
+    copies = []
+    for loss, power, (seed, run) in itertools.product(losses, range(1, 17), enumerate(runs)):
+        flat = run.flat | {"loss.name": loss, "optimizer.learning_rate": 10.0**-power, "seed": seed}
+        copies.append(replace(run, name=f"job {len(copies)}", variant=loss, flat=flat))
+    varied = {"seed": [0, 1, 2, 3], "optimizer.learning_rate": [10.0**-power for power in range(1, 17)]}
+    return replace(study.read(four), runs=copies, by="loss", against="gamma", varied=varied)
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +104,10 @@ def browser():
         yield window
 
 
-@pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize("name", ["one", "two", "latents", "hostile", "broken"])
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [("one", 1440), ("two", 390), ("two", 1440), ("latents", 390), ("hostile", 390), ("broken", 1440)],
+)
 def test_in_a_browser(browser, reports, name, width):
     """From disk: nothing on the console, nothing asked for but the file, every figure drawn, no sideways scrolling."""
     console, asked = browser.open(reports[name], width)
@@ -121,19 +126,15 @@ def test_in_a_browser(browser, reports, name, width):
     assert browser.ask("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
 
 
-def test_512_runs_in_a_browser(browser, many, capsys):
-    """Bands instead of lines: a page that is small beside Plotly itself, and opens at once."""
-    found, root = many
-    started = time.perf_counter()
-    report.write(root / "report.html", found, questions.compare(found))
-    console, asked = browser.open(root / "report.html")
+def test_512_runs_in_a_browser(browser, many, tmp_path):
+    """Bands instead of lines: the data is small beside Plotly itself."""
+    report.write(tmp_path / "report.html", many, questions.compare(many))
+    console, asked = browser.open(tmp_path / "report.html")
     assert (console, len(asked)) == ([], 1)
     assert browser.ask("document.querySelectorAll('.cartesianlayer .subplot').length") >= 25
     assert browser.ask("document.documentElement.scrollWidth") == 1440
-    with capsys.disabled():
-        print(f"512 runs: {(root / 'report.html').stat().st_size / 1e6:.1f} MB, {time.perf_counter() - started:.1f} s")
-    assert (root / "report.html").stat().st_size < 9e6
-    assert "log_sigma" in browser.ask("document.querySelector('.legend').textContent")
+    assert browser.ask("document.querySelectorAll('#runs tbody tr').length") == 512
+    assert (tmp_path / "report.html").stat().st_size < 7e6
 
 
 def test_html_in_names_is_shown_as_text(browser, reports):
@@ -160,10 +161,8 @@ def test_hover_names_the_run_and_a_click_goes_to_its_directory(browser, reports)
       return [place.x + xaxis._offset + xaxis.d2p(x[0]), place.y + yaxis._offset + yaxis.d2p(y[0]), text[0]]})()""")
     name = re.search("<b>job (.*?)</b>", text).group(1)
     until(lambda: hover(browser, x, y).startswith(f"job {name}"))
-    for kind in ("mousePressed", "mouseReleased"):
-        browser.run("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
     directory = (reports["two"].parent / name).as_uri() + "/"
-    until(lambda: browser.ask("location.href") == directory)
+    until(lambda: click(browser, x, y) == directory)
 
 
 def hover(browser, x, y):
@@ -171,6 +170,14 @@ def hover(browser, x, y):
     for near in (1, 0):
         browser.run("Input.dispatchMouseEvent", type="mouseMoved", x=x + near, y=y)
     return browser.ask("[...document.querySelectorAll('.hoverlayer')].map(layer => layer.textContent).join('')")
+
+
+def click(browser, x, y):
+    """Where a click on a place leads; Plotly hears none within its pause after a move, so it may take two."""
+    hover(browser, x, y)
+    for kind in ("mousePressed", "mouseReleased"):
+        browser.run("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+    return browser.ask("location.href")
 
 
 def test_legend_and_headings(browser, reports):
