@@ -9,7 +9,7 @@ from vaex.stability import number
 from vaex.study import Study, StudyRun, text, within
 
 MOST_COLUMNS = 8
-"""Variants that the table of differences has a column for."""
+"""Variants that a table has a column for."""
 
 MOST_VALUES = 60
 """Values of one entry that are written out."""
@@ -39,24 +39,18 @@ def comparisons(comparison: Mapping[str, Any]) -> str:
 
 
 def variants(comparison: Mapping[str, Any]) -> str:
-    """Counts and means of each variant over all its runs, paired or not."""
-    titles = {question["key"]: question["title"] for question in comparison["questions"]}
-    keys = [key for key in titles if any(key in row["means"] for row in comparison["by_variant"].values())]
-    rows = []
-    for name, row in comparison["by_variant"].items():
-        rate = row["divergence"]
-        share = f"{100 * rate['low']:.0f}–{100 * rate['high']:.0f} %" if rate else ""
-        cells = [
-            name,
-            *(row[key] for key in ("runs", "finished", "diverged")),
-            share,
-            row["interrupted"],
-            row["failed"],
-        ]
-        means = [row["means"].get(key, {}).get("mean") for key in keys]
-        rows.append([page.cell(value) for value in (*cells, *means)])
-    head = ["variant", "runs", "finished", "diverged", "95 % interval", "interrupted", "failed"]
-    return page.table([*head, *(titles[key] for key in keys)], rows, sortable=True)
+    """Counts and means of each variant over all its runs, paired or not: one column a variant."""
+    shown = list(comparison["by_variant"].items())[:MOST_COLUMNS]
+    rows = [[page.cell(name), *(page.cell(row[name]) for _, row in shown)] for name in ("runs", "finished", "diverged")]
+    rates = [row["divergence"] for _, row in shown]
+    shares = [f"{100 * rate['low']:.0f}–{100 * rate['high']:.0f} %" if rate else "" for rate in rates]
+    rows.append([page.cell(cell) for cell in ("diverged, 95 % interval", *shares)])
+    rows += [[page.cell(name), *(page.cell(row[name]) for _, row in shown)] for name in ("interrupted", "failed")]
+    for question in comparison["questions"]:
+        means = [row["means"].get(question["key"], {}).get("mean") for _, row in shown]
+        if any(mean is not None for mean in means):
+            rows.append([page.cell(question["title"]), *(page.cell(mean) for mean in means)])
+    return page.table(["", *(name for name, _ in shown)], rows)
 
 
 def differences(study: Study) -> str:
