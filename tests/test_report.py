@@ -1,5 +1,6 @@
 """The report in a real browser, and what it is made of: known answers, hostile names, damaged runs, many runs."""
 
+import html
 import itertools
 import json
 import os
@@ -165,6 +166,12 @@ def test_hover_names_the_run_and_a_click_goes_to_its_directory(browser, reports)
     until(lambda: click(browser, x, y) == directory)
 
 
+def test_nothing_in_a_label_is_filled_in():
+    shown = page.label("%{x} {run} $x$ <b>")
+    assert not set("%{$<") & set(shown)
+    assert html.unescape(shown) == "%{x} {run} $x$ <b>"
+
+
 def hover(browser, x, y):
     """What the charts say when the mouse comes to a place."""
     for near in (1, 0):
@@ -203,6 +210,9 @@ def test_dark_light_and_paper(browser, reports):
     dark = browser.ask(colors)
     assert light == ["rgb(255, 255, 255)", "#1b1d21"]
     assert dark == ["rgb(20, 22, 26)", "#e7e9ec"]
+    for scheme, colors_then in (("light", light), ("dark", dark)):  # while the page is open
+        browser.run("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        until(lambda then=colors_then: browser.ask(colors) == then, 10)
     browser.ask("""addEventListener('beforeprint', () => window.printed = [
       document.querySelector('.plot').layout.font.color,
       Math.max(...[...document.querySelectorAll('.plot .main-svg')].map(svg => svg.width.baseVal.value))])""")
