@@ -81,6 +81,7 @@ def test_planted_divergences_are_counted_and_in_no_mean(diverging):
     assert variant["means"]["loss_spikes"] == {"mean": 0, "runs": 9}
     elbo = asked(comparison, "valid/elbo")
     assert (elbo["answer"], elbo["pairs"]) == (answers.NOT_SHOWN, 8)
+    assert asked(comparison, "steps_to_target")["pairs"] == 8
     assert elbo["thin"] == [{"optimizer.learning_rate": "0.01"}]
     assert abs(elbo["estimate"]) < 10
 

@@ -102,7 +102,9 @@ def test_head_init_scale_is_of_both_heads_and_of_nothing_else(model: str):
     plain, scaled = (
         objective.program(make(f"model={model}", f"model.head_init_scale={s}"), (8, 8, 1)) for s in (1.0, 0.5)
     )
-    before, after = (jax.jit(step.init, static_argnums=0)(p, jnp.uint32(0)).parameters["model"] for p in (plain, scaled))
+    before, after = (
+        jax.jit(step.init, static_argnums=0)(p, jnp.uint32(0)).parameters["model"] for p in (plain, scaled)
+    )
     for head in ("mu", "raw"):
         np.testing.assert_array_equal(after[head]["kernel"], 0.5 * before[head]["kernel"])
     after = after | {head: before[head] for head in ("mu", "raw")}

@@ -58,6 +58,13 @@ def test_a_group_that_differs_is_compared_whole(tmp_path):
     assert (found.by, found.against, found.varied) == ("optimizer", "sgd", {})
 
 
+def test_a_section_without_names_is_compared_by_what_differs_in_it(tmp_path):
+    for number, kind in enumerate(("float32", "bfloat16")):
+        write_run(tmp_path / str(number), [-1.0], f'precision.network="{kind}"', f'precision.posterior="{kind}"')
+    found = study.read([tmp_path], by="precision")
+    assert found.variants == ["network=float32, posterior=float32", "network=bfloat16, posterior=bfloat16"]
+
+
 def test_one_loss_in_two_forms_is_two_variants(tmp_path):
     for number, epsilon in enumerate((0.0, 1e-6)):
         write_run(tmp_path / str(number), [-1.0], "loss=sigma", f"loss.epsilon={epsilon}")

@@ -229,7 +229,7 @@ def _compare(study: Study, question: Question, some: list[Pair], target: float |
 
 def _effect(found: Differences, scale: str) -> dict[str, Any]:
     """A mean difference, or a ratio from the difference of logarithms, in numbers."""
-    told = evidence.mean(found.values) if len(found.values) >= FEWEST else None
+    told = evidence.mean(found.values) if len(found.values) else None
     rough = found.mean_variant - found.mean_against if found.pairs else None
     back = _exp if scale == "ratio" else _same
     return {

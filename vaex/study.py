@@ -239,7 +239,8 @@ def _with_variants(runs: Sequence[StudyRun], by: str) -> list[StudyRun]:
     variants = []
     for run, name in zip(runs, names, strict=True):
         more = ", ".join(f"{key.removeprefix(by + '.')}={text(run.flat.get(key))}" for key in extra[name])
-        variants.append(replace(run, variant=f"{name} ({more})" if more else name))
+        nameless = f"{by}.name" not in run.flat  # a section that is no group, such as precision
+        variants.append(replace(run, variant=more if more and nameless else f"{name} ({more})" if more else name))
     return variants
 
 

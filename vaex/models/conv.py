@@ -20,7 +20,7 @@ from vaex.errors import ConfigError
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """Channels of each stage, and one dense layer between the last feature map and the latents; scales to be studied."""
+    """Channels of each stage, and one dense layer between the last feature map and the latents."""
 
     name: Literal["conv"]
     latent_dim: Annotated[int, Field(ge=1)]

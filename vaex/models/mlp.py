@@ -15,7 +15,7 @@ from vaex.config import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """Sizes of the encoder's hidden layers; the decoder has the same ones in reverse. The scales are there to be studied."""
+    """Sizes of the encoder's hidden layers; the decoder has the same ones in reverse. Scales are to be studied."""
 
     name: Literal["mlp"]
     latent_dim: Annotated[int, Field(ge=1)]
