@@ -32,6 +32,9 @@ fuzz: .venv/.developer  ## fuzz every reader of files, five minutes each (instal
 	for reader in $(or $(ARGS),config idx metrics steps checkpoint); do \
 		PYTHONPATH=. $(BIN)/python tests/fuzz/readers.py $$reader -max_total_time=300 -timeout=10 -rss_limit_mb=1024 -max_len=16384 || exit 1; done
 
+coverage: .venv/.developer  ## how often the intervals of `vaex compare` hold the truth, simulated (minutes)
+	$(BIN)/pytest -m slow -s tests/test_evidence.py
+
 bench: .venv/.developer .venv-peers/.installed  ## speed against Keras, PyTorch, Flax and the limit (ten minutes, idle machine)
 	$(BIN)/python tests/benchmarks/epoch_time.py --peers-python .venv-peers/bin/python --results tests/benchmarks/results $(ARGS)
 
@@ -71,4 +74,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults fuzz bench bench-parts lock clean
+.PHONY: help train test lint grid faults fuzz coverage bench bench-parts lock clean

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from scipy.signal import correlate
 
 from tests.configurations import make
@@ -71,3 +72,70 @@ def test_book_model_starts_as_keras_starts_it():
     encoder = 784 * 150 + 150 + 150 * 100 + 100 + 2 * (100 * 10 + 10)
     decoder = 10 * 100 + 100 + 100 * 150 + 150 + 150 * 784 + 784
     assert sum(leaf.size for leaf in jax.tree.leaves(model)) == encoder + decoder
+
+
+MODELS = pytest.mark.parametrize("model", ["mlp", "conv"])
+
+
+def encoded(parameters, program, x):
+    """μ and the raw head as the model gives them, compiled."""
+    module = nnx.eval_shape(lambda: objective.build(program, jax.random.key(0)))
+    graph, _, rest = nnx.split(module, nnx.Param, ...)
+    return jax.jit(lambda p, x: nnx.merge(graph, p, rest).encode(x))(parameters["model"], x)
+
+
+@MODELS
+def test_input_scale_is_of_the_encoder_only(model: str):
+    """A scale of 3 encodes as three times the image would, and decodes as if there were none."""
+    plain, scaled = (objective.program(make(f"model={model}", f"model.input_scale={s}"), (8, 8, 1)) for s in (1.0, 3.0))
+    parameters = jax.jit(step.init, static_argnums=0)(plain, jnp.uint32(0)).parameters
+    x = np.random.default_rng(0).uniform(size=(5, 8, 8, 1)).astype(np.float32)
+    got, expected = encoded(parameters, scaled, x), encoded(parameters, plain, 3 * x)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(got, encoded(parameters, plain, x), rtol=0.1)
+    z = jnp.ones((5, 10))
+    both = [objective.decode(program, parameters, z) for program in (plain, scaled)]
+    np.testing.assert_array_equal(*both)
+
+
+@MODELS
+def test_head_init_scale_is_of_both_heads_and_of_nothing_else(model: str):
+    plain, scaled = (
+        objective.program(make(f"model={model}", f"model.head_init_scale={s}"), (8, 8, 1)) for s in (1.0, 0.5)
+    )
+    before, after = (
+        jax.jit(step.init, static_argnums=0)(p, jnp.uint32(0)).parameters["model"] for p in (plain, scaled)
+    )
+    for head in ("mu", "raw"):
+        np.testing.assert_array_equal(after[head]["kernel"], 0.5 * before[head]["kernel"])
+    after = after | {head: before[head] for head in ("mu", "raw")}
+    assert jax.tree.all(jax.tree.map(np.array_equal, before, after))
+
+
+@MODELS
+@pytest.mark.parametrize("initializer", ["glorot_uniform", "orthogonal"])
+def test_scales_of_one_change_no_bit(model: str, initializer: str):
+    """Beside the same encoder without a scale in it, and the initializer itself."""
+    program = objective.program(make(f"model={model}", f"model.initializer={initializer}"), (8, 8, 1))
+    parameters = jax.jit(step.init, static_argnums=0)(program, jnp.uint32(0)).parameters
+    x = np.random.default_rng(0).uniform(size=(5, 8, 8, 1)).astype(np.float32)
+
+    def without_scale(p, x):
+        if model == "mlp":
+            h = x.reshape(5, -1)
+            for layer in p["encoder"].values():
+                h = jax.nn.selu(h @ layer["kernel"] + layer["bias"])
+        else:
+            for layer in p["down"].values():
+                x = jax.nn.relu(layers.patches(x, 2) @ layer["kernel"] + layer["bias"])
+            h = jax.nn.relu(x.reshape(5, -1) @ p["bottleneck"]["kernel"] + p["bottleneck"]["bias"])
+        return [h @ p[head]["kernel"] + p[head]["bias"] for head in ("mu", "raw")]
+
+    with jax.numpy_rank_promotion("allow"):
+        expected = jax.jit(without_scale)(parameters["model"], x)
+    np.testing.assert_array_equal(encoded(parameters, program, x), expected)
+    (layer, reference) = (
+        layers.dense(7, 5, initializer, jnp.dtype("float32"), nnx.Rngs(0)),
+        nnx.Linear(7, 5, kernel_init=getattr(jax.nn.initializers, initializer)(), rngs=nnx.Rngs(0)),
+    )
+    np.testing.assert_array_equal(layer.kernel[...], reference.kernel[...])

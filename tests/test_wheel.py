@@ -38,7 +38,8 @@ def python(wheel, tmp_path_factory):
 def test_the_wheel_holds_the_package_the_configuration_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    ours = {f"vaex/{path.relative_to(ROOT / 'vaex')}" for path in (ROOT / "vaex").rglob("*.py")}
+    kinds = ("*.py", "*.css", "*.js")
+    ours = {f"vaex/{path.relative_to(ROOT / 'vaex')}" for kind in kinds for path in (ROOT / "vaex").rglob(kind)}
     conf = {f"vaex/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
     metadata = {name for name in names if ".dist-info/" in name}
     assert names - metadata == ours | conf

@@ -19,6 +19,7 @@ vaex: an experiment framework for variational autoencoders
   vaex -m key=a,b ...              sweep: one run for each combination
   vaex resume DIR [key=value ...]  go on with an interrupted run or sweep, exactly; training.epochs=50: train for longer
   vaex reproduce RUN [overrides]   run it again and compare: exit 0 the same, 1 different; overrides: a variation
+  vaex compare DIR...              tables, verdicts and report.html of sweeps and runs: --by --against --target --out
   vaex figures RUN...              draw the figures of runs again (large sweeps draw none by themselves)
   vaex data list|fetch|verify      the datasets and their files
 
@@ -173,10 +174,17 @@ def _reproduce(arguments: list[str]) -> int:
     return reproduce.main(arguments)
 
 
+def _compare(arguments: list[str]) -> int:
+    from vaex import compare
+
+    return compare.main(arguments)
+
+
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "resume": _resume,
     "reproduce": _reproduce,
+    "compare": _compare,
     "figures": _figures,
     "data": _data,
 }

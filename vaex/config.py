@@ -226,7 +226,7 @@ def _validate(key: str, expected: Any, plain: Mapping[str, Any]) -> Any:
 
 
 @functools.cache
-def _adapter(expected: Any) -> TypeAdapter[Any]:
+def _adapter(expected: Any) -> Any:
     """Making one takes milliseconds, and a sweep of a thousand jobs parses twelve thousand sections."""
     return TypeAdapter(expected)
 

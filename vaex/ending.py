@@ -21,9 +21,12 @@ def of_run(outcome: Outcome) -> int:
 
 def of_sweep(directory: Path, outcomes: Sequence[Outcome]) -> int:
     """Write sweep.csv, show it, say how to go on if something is left; returns the exit code."""
+    from vaex import compare  # late: statistics and charts take longer to import than a lone run may wait
+
     console = Screen()
     signal = next((outcome.signal for outcome in outcomes if outcome.signal), None)
     table = results.write_sweep_csv(directory)
+    compare.sweep(shown(directory))
     if len(table):
         console.print(sweep_table(table.to_dict("records"), results.override_columns(table)))
     console.print(f"sweep directory: {shown(directory)}", markup=False)

@@ -31,14 +31,21 @@ def activation_named(name: str) -> Callable[[Array], Array]:
 
 
 def dense(
-    inputs: int, outputs: int, initializer: str, dtype: jnp.dtype, rngs: nnx.Rngs, bias: float = 0.0
+    inputs: int,
+    outputs: int,
+    initializer: str,
+    dtype: jnp.dtype,
+    rngs: nnx.Rngs,
+    bias: float = 0.0,
+    scale: float = 1.0,
 ) -> nnx.Linear:
-    """A dense layer with the named initializer for its kernel and a constant bias."""
+    """A dense layer with `scale` times the named initializer for its kernel and a constant bias."""
+    draw = getattr(jax.nn.initializers, initializer)()
     return nnx.Linear(
         inputs,
         outputs,
         dtype=dtype,
-        kernel_init=getattr(jax.nn.initializers, initializer)(),
+        kernel_init=lambda key, shape, dtype: scale * draw(key, shape, dtype),
         bias_init=nnx.initializers.constant(bias),
         rngs=rngs,
     )

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jaxtyping import Num, PyTree
 
-from vaex import checkpoint, files, journal, metrics, objective, progress, step, tracking
+from vaex import checkpoint, files, journal, metrics, objective, progress, stability, step, tracking
 from vaex import config as configuration
 from vaex.dataset import Dataset
 from vaex.errors import InputError, VaexError, printable
@@ -187,14 +187,14 @@ class Member:
         summary: dict[str, Any] = {"status": status} | (self.progress.rows[-1] if self.progress.rows else {})
         if status == "finished" and test is not None:
             summary |= metrics.evaluation_row("test", test, int(np.prod(self.program.shape)))
-        taken = [steps["loss"][steps["taken"].astype(bool)] for steps in self.progress.steps]
-        loss = np.concatenate(taken or [np.zeros(0)])
+        columns = metrics.step_columns(self.progress.steps)
         return summary | {
             "best/epoch": self.progress.best_epoch or None,
             "best/valid/elbo": self.progress.best_elbo if self.progress.best_epoch else None,
             "first_nonfinite_step": int(state.first_nonfinite) or None,
             "culprit": step.CULPRITS[int(state.culprit)] or None,
-            "loss_spikes": metrics.loss_spikes(loss, self.config.training.spike_nats),
+            "loss_spikes": metrics.loss_spikes(columns["loss"], self.config.training.spike_nats),
+            **stability.measures(self.progress.rows, columns),
             "skipped_steps": sum(row["skipped_steps"] for row in self.progress.rows),
             "wall_seconds": self.progress.wall_seconds(),
             "run_id": self.progress.run_id,

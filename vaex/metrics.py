@@ -173,14 +173,20 @@ def _with_shared_keys(shared: Mapping[str, str], pairs: list[tuple[str, Any]]) -
     return {shared.get(key, key): value for key, value in pairs}
 
 
+def step_columns(
+    epochs: Sequence[Mapping[str, Shaped[np.ndarray, " _steps"]]],
+) -> dict[str, Float[np.ndarray, " steps"]]:
+    """The arrays of steps.npz for a run's epochs so far."""
+    columns = {
+        name: [steps[name][steps["taken"].astype(bool)].astype(np.float32) for steps in epochs] for name in STEP_COLUMNS
+    }
+    return {name: np.concatenate([*some, np.zeros(0, np.float32)]) for name, some in columns.items()}
+
+
 def steps_bytes(epochs: Sequence[Mapping[str, Shaped[np.ndarray, " _steps"]]]) -> bytes:
     """The content of steps.npz for a run's epochs so far."""
-    columns = {
-        name: np.concatenate([steps[name][steps["taken"].astype(bool)] for steps in epochs]).astype(np.float32)
-        for name in STEP_COLUMNS
-    }
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **columns)
+    np.savez(buffer, allow_pickle=False, **step_columns(epochs))
     return buffer.getvalue()
 
 

@@ -28,14 +28,16 @@ class Config:
     hidden: Annotated[int, Field(ge=1)]
     activation: layers.type_of_activation
     initializer: layers.type_of_initializer
+    input_scale: Annotated[float, Field(gt=0)]
+    head_init_scale: Annotated[float, Field(ge=0)]
 
 
 class Conv(nnx.Module):
     """Strided convolutions down to a small feature map, sub-pixel convolutions back up."""
 
     def __init__(self, config: Config, shape: tuple[int, int, int], bias: float, dtype: jnp.dtype, rngs: nnx.Rngs):
-        def layer(inputs: int, outputs: int, bias: float = 0.0) -> nnx.Linear:
-            return layers.dense(inputs, outputs, config.initializer, dtype, rngs, bias)
+        def layer(inputs: int, outputs: int, bias: float = 0.0, scale: float = 1.0) -> nnx.Linear:
+            return layers.dense(inputs, outputs, config.initializer, dtype, rngs, bias, scale)
 
         stages = len(config.channels)
         self.smallest = (shape[0] >> stages, shape[1] >> stages, config.channels[-1])
@@ -43,10 +45,11 @@ class Conv(nnx.Module):
         sizes = (shape[2], *config.channels)
         pairs = list(itertools.pairwise(sizes))
         self.activation = layers.activation_named(config.activation)
+        self.input_scale = config.input_scale
         self.down = nnx.List([layer(9 * n, m) for n, m in pairs])
         self.bottleneck = layer(features, config.hidden)
-        self.mu = layer(config.hidden, config.latent_dim)
-        self.raw = layer(config.hidden, config.latent_dim, bias)
+        self.mu = layer(config.hidden, config.latent_dim, scale=config.head_init_scale)
+        self.raw = layer(config.hidden, config.latent_dim, bias, config.head_init_scale)
         self.expand = nnx.List([layer(config.latent_dim, config.hidden), layer(config.hidden, features)])
         self.up = nnx.List([layer(9 * m, 4 * n) for n, m in reversed(pairs)])
 
@@ -54,6 +57,7 @@ class Conv(nnx.Module):
         self, x: Float[Array, "batch H W C"]
     ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"]]:
         """Images to μ and the raw second head, whose meaning the loss variant decides."""
+        x = self.input_scale * x
         for layer in self.down:
             x = self.activation(layer(layers.patches(x, stride=2)))
         h = self.activation(self.bottleneck(x.reshape(x.shape[0], -1)))

@@ -15,13 +15,15 @@ from vaex.config import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """Sizes of the encoder's hidden layers; the decoder has the same ones in reverse."""
+    """Sizes of the encoder's hidden layers; the decoder has the same ones in reverse. Scales are to be studied."""
 
     name: Literal["mlp"]
     latent_dim: Annotated[int, Field(ge=1)]
     hidden: tuple[Annotated[int, Field(ge=1)], ...]
     activation: layers.type_of_activation
     initializer: layers.type_of_initializer
+    input_scale: Annotated[float, Field(gt=0)]
+    head_init_scale: Annotated[float, Field(ge=0)]
 
 
 class MLP(nnx.Module):
@@ -37,8 +39,9 @@ class MLP(nnx.Module):
         self.shape = shape
         self.activation = layers.activation_named(config.activation)
         self.encoder = stack((pixels, *config.hidden))
-        self.mu = layers.dense(features, config.latent_dim, config.initializer, dtype, rngs)
-        self.raw = layers.dense(features, config.latent_dim, config.initializer, dtype, rngs, bias)
+        self.input_scale, scale = config.input_scale, config.head_init_scale
+        self.mu = layers.dense(features, config.latent_dim, config.initializer, dtype, rngs, scale=scale)
+        self.raw = layers.dense(features, config.latent_dim, config.initializer, dtype, rngs, bias, scale)
         self.decoder = stack((config.latent_dim, *reversed(config.hidden)))
         last = (config.latent_dim, *reversed(config.hidden))[-1]
         self.outputs = layers.dense(last, pixels, config.initializer, dtype, rngs)
@@ -47,7 +50,7 @@ class MLP(nnx.Module):
         self, x: Float[Array, "batch H W C"]
     ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"]]:
         """Images to μ and the raw second head, whose meaning the loss variant decides."""
-        h = x.reshape(x.shape[0], -1)
+        h = self.input_scale * x.reshape(x.shape[0], -1)
         for layer in self.encoder:
             h = self.activation(layer(h))
         return self.mu(h), self.raw(h)
