@@ -44,6 +44,11 @@ bench-parts: .venv/.developer  ## what statistics, tracking, checkpoints and fig
 	$(BIN)/python tests/benchmarks/overheads.py --results tests/benchmarks/results
 	$(BIN)/python tests/benchmarks/growth.py --results tests/benchmarks/results
 
+bench-sweep: .venv/.developer .venv-peers/.installed .venv-joblib/.installed  ## a sweep by packed, basic and joblib's launcher and a Keras loop; growth to 64 jobs (half an hour)
+	$(BIN)/python tests/benchmarks/sweep_time.py launchers --joblib-python .venv-joblib/bin/python --peers-python .venv-peers/bin/python --json tests/benchmarks/results/sweep_launchers.json
+	$(BIN)/python tests/benchmarks/sweep_time.py growth --json tests/benchmarks/results/sweep_growth.json
+	$(BIN)/python tests/benchmarks/lanes.py --json tests/benchmarks/results/lanes.json
+
 lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		pyproject.toml -o requirements.txt
@@ -71,7 +76,15 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 	.venv-peers/bin/python -m pip install -q --disable-pip-version-check -r tests/benchmarks/requirements-peers.txt
 	@touch $@
 
+.venv-joblib/.installed: requirements.txt pyproject.toml
+	rm -rf .venv-joblib
+	$(PYTHON) -m venv .venv-joblib
+	.venv-joblib/bin/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	.venv-joblib/bin/python -m pip install -q --disable-pip-version-check "hydra-joblib-launcher==1.2.0"
+	.venv-joblib/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults fuzz coverage bench bench-parts lock clean
+.PHONY: help train test lint grid faults fuzz coverage bench bench-parts bench-sweep lock clean

@@ -19,8 +19,6 @@ import numpy as np
 from keras import layers, ops
 
 PEER = f"keras-{keras.backend.backend()}"
-LATENTS = 10
-
 # Chosen on two CPU cores that were not idle. TensorFlow: 10 steps beat 1, jit_compile made no clear difference
 # (tried True/False with 1, 10, 86). JAX: 1 step beat 10; jit_compile=False and 86 were not tried.
 FASTEST = {
@@ -65,11 +63,11 @@ def reconstruction(images, logits):
     return images.shape[-1] * keras.losses.binary_crossentropy(images, logits, from_logits=True)
 
 
-def build():
+def build(latents):
     images = keras.Input([784])
     h = layers.Dense(150, activation="selu")(images)
     h = layers.Dense(100, activation="selu")(h)
-    z = Sampling()([layers.Dense(LATENTS)(h), layers.Dense(LATENTS)(h)])
+    z = Sampling()([layers.Dense(latents)(h), layers.Dense(latents)(h)])
     h = layers.Dense(100, activation="selu")(z)
     h = layers.Dense(150, activation="selu")(h)
     return keras.Model(images, layers.Dense(784)(h))  # Dense: glorot-uniform kernels, zero biases
@@ -79,11 +77,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--latents", type=int, default=10)
     parser.add_argument("--plain", action="store_true", help="Keras' defaults, as the book has it, not the tuned ones")
     args = parser.parse_args()
     with np.load(args.data) as arrays:
         train = arrays["train"].reshape(-1, 784).astype(np.float32) / 255
-    model = build()
+    model = build(args.latents)
     model.compile(
         loss=reconstruction,
         optimizer=keras.optimizers.RMSprop(1e-3, rho=0.9, epsilon=1e-7),
