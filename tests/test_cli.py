@@ -334,7 +334,8 @@ def test_a_diverged_job_of_a_sweep_is_a_result(inside):
 def test_a_sweep_leaves_four_complete_runs_and_a_table(digits_sweep):
     sweep = digits_sweep.directory
     assert {path.name for path in sweep.iterdir()} == {
-        *("0", "1", "2", "3", ".lock", "sweep.csv", "sweep.json", "multirun.yaml")
+        *("0", "1", "2", "3", ".lock", "sweep.csv", "sweep.json", "multirun.yaml"),
+        *("compare.json", "compare.csv", "report.html"),
     }
     table = pd.read_csv(sweep / "sweep.csv")
     assert table["job"].tolist() == [0, 1, 2, 3]

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra._internal.utils import get_args_parser
+from hydra.types import RunMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from tests.configurations import make
+from vaex import compose as composing
 from vaex import config as configuration
+from vaex import grid
 from vaex.compose import Command, compose
 from vaex.config import Config, dump, identity, parse
 from vaex.errors import ConfigError
@@ -160,6 +164,24 @@ def test_a_grid_is_split_as_hydra_splits_it():
     jobs = command("-m", "seed=range(0,2)", "loss=gamma,sigma").jobs
     assert [(job.seed, job.loss.name) for job in jobs] == [(0, "gamma"), (0, "sigma"), (1, "gamma"), (1, "sigma")]
     assert [job.model.latent_dim for job in command("-m", "experiment=latent_sweep").jobs] == [2, 5, 10, 20, 50]
+
+
+def test_a_grid_is_composed_as_hydra_composes_it():
+    """Every key, Hydra's own section included, whatever is swept: groups, values, sections, additions, deletions."""
+    line = [
+        *("-m", "experiment=book", "likelihood=bernoulli,gaussian", "dataset=digits,shapes", "loss=gamma,sigma", "model.latent_dim=2,3"),
+        *("precision={network:float16,posterior:float32,matmul:float32},{network:float32}", "+hydra.job.env_set.A=b"),
+        *("training.epochs=${seed}", "seed=1", "hydra.sweep.subdir=job-${hydra.job.num}"),
+    ]
+    arguments = get_args_parser().parse_args(line)
+    with composing._hydra(arguments) as hydra:
+        master = hydra.compose_config("config", arguments.overrides, RunMode.MULTIRUN)
+        split = composing._grid(hydra, master)
+        assert len(split) == 32
+        for ours, overrides in zip(grid.jobs(hydra, master, split), split, strict=True):
+            theirs = hydra.config_loader.load_sweep_config(master, overrides)
+            assert OmegaConf.to_container(ours) == OmegaConf.to_container(theirs)
+            assert list(ours) == list(theirs)
 
 
 OPTIONS = [(group, path.stem) for group in configuration.GROUPS for path in sorted((CONF / group).glob("*.yaml"))]

@@ -51,7 +51,7 @@ def after_an_epoch(optimizer: str) -> tuple[Any, ...]:
     return runs, merged, hyper, *pack_epoch(merged, hyper, state, IMAGES)
 
 
-@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adamw"])
 def test_padded_weights_stay_exactly_zero(optimizer: str):
     runs, merged, _, state, _ = after_an_epoch(optimizer)
     padded = 0
@@ -132,7 +132,7 @@ def test_the_gradient_of_a_loss_that_is_not_chosen_does_not_leak():
     def gradient(own: Hyper) -> Any:
         keys = (jax.random.key(0), jax.random.key(1))
         loss = functools.partial(objective.objective, merged, own)
-        return jax.grad(lambda p: loss(p, IMAGES[:4], jnp.ones(4), keys, jnp.float32(0))[0])(parameters)
+        return jax.grad(lambda p: loss(p, jnp.asarray(IMAGES[:4]), jnp.ones(4), keys, jnp.float32(0))[0])(parameters)
 
     gradients = jax.vmap(gradient)(hyper)
     finite = [all(np.isfinite(leaf[lane]).all() for leaf in jax.tree.leaves(gradients)) for lane in (0, 1)]

@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from vaex import config as configuration
-from vaex import files, hydra_errors
+from vaex import files, grid, hydra_errors
 from vaex.config import Config, nearest
 from vaex.errors import ConfigError
 from vaex.hydra_errors import flat_keys
@@ -82,11 +82,9 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace) -> Command:
     if mode is RunMode.MULTIRUN:
         if _no_launcher_chosen(master, arguments):
             master = hydra.compose_config(name, [*arguments.overrides, OUR_LAUNCHER], mode)
-        grid = _grid(hydra, master)
-        jobs = [hydra.config_loader.load_sweep_config(master, job) for job in grid]
-        composed = (
-            {tuple(overrides): job for overrides, job in zip(grid, jobs, strict=True)} if _is_grid(master) else {}
-        )
+        split = _grid(hydra, master)
+        jobs = list(grid.jobs(hydra, master, split))
+        composed = dict(zip(map(tuple, split), jobs, strict=True)) if _is_grid(master) else {}
     else:
         _refuse_unasked_sweep(master, arguments)
         jobs = [master]
@@ -95,15 +93,22 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace) -> Command:
     own = "hydra.sweep.dir" if mode is RunMode.MULTIRUN else "hydra.run.dir"
     return Command(
         jobs=tuple(config for config, _ in parsed),
-        overrides=tuple(tuple(job.hydra.overrides.task) for job in jobs),
+        overrides=tuple(tuple(written(job.hydra.overrides.task)) for job in jobs),
         composed=composed,
         multirun=mode is RunMode.MULTIRUN,
         directory=Path(section.dir),
         subdirectories=tuple(subdirectory for _, subdirectory in parsed),
         directory_is_default=not any(item.lstrip("+").startswith(own) for item in arguments.overrides),
-        launcher_is_default=mode is RunMode.MULTIRUN and OUR_LAUNCHER in master.hydra.overrides.hydra,
+        launcher_is_default=mode is RunMode.MULTIRUN and OUR_LAUNCHER in written(master.hydra.overrides.hydra),
         sweeper_decides=not _is_grid(master),
     )
+
+
+def written(overrides: Any) -> list[str]:
+    """Overrides as they were written: an interpolation in one is not resolved."""
+    items = OmegaConf.to_container(overrides, resolve=False)
+    assert isinstance(items, list)
+    return items
 
 
 def plain(job: DictConfig) -> dict[str, Any]:
@@ -190,7 +195,7 @@ def _check_overrides(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -
 
 def _grid(hydra: Hydra, master: DictConfig) -> list[list[str]]:
     """The overrides of every job, as the basic sweeper splits them. Another sweeper decides as it goes: one job."""
-    parser, asked = OverridesParser.create(config_loader=hydra.config_loader), list(master.hydra.overrides.task)
+    parser, asked = OverridesParser.create(config_loader=hydra.config_loader), written(master.hydra.overrides.task)
     if not _is_grid(master):
         overrides = [item for item in asked if not parser.parse_override(item).is_sweep_override()]
         return [overrides]

@@ -19,6 +19,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
+from vaex.compose import written
 from vaex.task import Task
 
 
@@ -41,7 +42,7 @@ class PackedLauncher(Launcher):
             with read_write(job.hydra), open_dict(job.hydra):
                 job.hydra.mode = master_config.hydra.mode
                 job.hydra.sweep.dir = master_config.hydra.sweep.dir
-                job.hydra.overrides.hydra = master_config.hydra.overrides.hydra
+                job.hydra.overrides.hydra = written(master_config.hydra.overrides.hydra)
             return job
 
         loader.load_sweep_config = composed  # the sweeper asks it too, to check its jobs once more

@@ -55,7 +55,7 @@ def restore(manifest: dict[str, Any]) -> None:
 
 
 def manifest(
-    dataset_sha256: str, directory: Path, run_id: str, seed: int, members: dict[str, Any] | None
+    dataset_sha256: str, directory: Path, run_id: str, seed: int, members: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """The content of manifest.json; the source's uncommitted changes are saved in `directory` as code.diff.
 

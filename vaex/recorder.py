@@ -91,7 +91,7 @@ class Recorder:
 
     def checkpoint(self, progress: Progress, arrays: dict[str, np.ndarray]) -> None:
         """Queue steps.npz and a checkpoint of the rows so far."""
-        elbo = {row["epoch"]: row["valid/elbo"] for row in progress.rows}
+        elbo = {row["epoch"]: row.get("valid/elbo") for row in progress.rows}
         self._submit(self._save, progress.record(), list(progress.steps), arrays, elbo)
 
     def finish(self, summary: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from vaex import compilation_cache, compose, files, provenance, resume_sweep, sweep, tracking
-from vaex.config import Config
+from vaex.config import Config, nearest
 from vaex.errors import ConfigError, InputError, printable
+from vaex.hydra_errors import flat_keys
 from vaex.job import Job
 from vaex.saved import named_path, parse_saved, refuse_links
 
@@ -26,7 +27,7 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
     refuse_links(directory)
     saved = files.read_yaml(directory / "config.yaml")
     changed, keys = compose.override(saved, overrides)
-    _refuse_changes(keys)
+    _refuse_changes(keys, list(flat_keys(saved)))
     config = tracking.resolved(parse_saved(directory / "config.yaml", changed, keys))
     before = parse_saved(directory / "config.yaml", saved | {"plugins": changed.get("plugins")}, keys)
     manifest = files.read_json(directory / "manifest.json")
@@ -42,8 +43,10 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
     return _go_on(directory, config, manifest)
 
 
-def _refuse_changes(keys: Sequence[str]) -> None:
+def _refuse_changes(keys: Sequence[str], known: Sequence[str]) -> None:
     for key in keys:
+        if key not in known:
+            raise ConfigError(f"{key}: unknown key{nearest(key, known)}")
         if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE):
             raise ConfigError(
                 f"{key}: cannot change in a run that goes on (may change: {', '.join(MAY_CHANGE)}); "

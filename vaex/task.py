@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from vaex import config as configuration
 from vaex import results, run, sweep, tracking
-from vaex.compose import Command, plain
+from vaex.compose import Command, plain, written
 from vaex.job import Job
 from vaex.run import Outcome
 from vaex.terminal import SweepDisplay
@@ -39,11 +39,13 @@ class Task:
         hydra = HydraConfig.get()
         directory = Path(hydra.runtime.output_dir)
         many = "MULTIRUN" in str(hydra.mode)
-        overrides = " ".join(item for item in hydra.overrides.task if item not in self._common)
+        overrides = " ".join(item for item in written(hydra.overrides.task) if item not in self._common)
         known = None if self.command.sweeper_decides else self.command.jobs[hydra.job.num if many else 0]
         config = tracking.resolved(known or configuration.parse(plain(job)))
         if self.command.sweeper_decides:
-            self._noted.append(sweep.noted(hydra.job.num, Path(hydra.sweep.subdir), hydra.overrides.task, config))
+            self._noted.append(
+                sweep.noted(hydra.job.num, Path(hydra.sweep.subdir), written(hydra.overrides.task), config)
+            )
         return Job(
             config=config,
             directory=shown(directory),

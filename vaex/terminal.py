@@ -70,12 +70,13 @@ class LoneDisplay:
             transient=True,
         )
         self._seconds: list[float] = []
+        self._begun: Path | None = None
         log_to(self.console)
 
     def start(self, job: Job, epoch: int) -> None:
         """A run begins, or goes on after `epoch`."""
         self.console.print(f"{job.label}  ->  {job.directory}", markup=False)
-        self._seconds = []
+        self._seconds, self._begun = [], job.directory
         if self.console.is_terminal:
             epochs = job.config.training.epochs
             self._task = self._progress.add_task("", total=epochs, completed=epoch, numbers="compiling")
@@ -102,7 +103,7 @@ class LoneDisplay:
             self._progress.stop()
             self._progress.remove_task(self._task)
             self._task = None
-        if summary["status"] == "refused":
+        if self._begun != job.directory:  # it has not come to its start, and why has been said
             return
         self.console.print(f"{how_it_ended(summary)} in {clock(summary['wall_seconds'])}")
         if job.group is None and "train/elbo" in summary:
