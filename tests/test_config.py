@@ -169,7 +169,14 @@ def test_a_grid_is_split_as_hydra_splits_it():
 def test_a_grid_is_composed_as_hydra_composes_it():
     """Every key, Hydra's own section included, whatever is swept: groups, values, sections, additions, deletions."""
     line = [
-        *("-m", "experiment=book", "likelihood=bernoulli,gaussian", "dataset=digits,shapes", "loss=gamma,sigma", "model.latent_dim=2,3"),
+        *(
+            "-m",
+            "experiment=book",
+            "likelihood=bernoulli,gaussian",
+            "dataset=digits,shapes",
+            "loss=gamma,sigma",
+            "model.latent_dim=2,3",
+        ),
         *("precision={network:float16,posterior:float32,matmul:float32},{network:float32}", "+hydra.job.env_set.A=b"),
         *("training.epochs=${seed}", "seed=1", "hydra.sweep.subdir=job-${hydra.job.num}"),
     ]

@@ -167,10 +167,10 @@ def test_which_runs_share_a_pack(one: tuple[str, ...], other: tuple[str, ...], s
 def test_a_manifest_describes_a_pack_from_which_it_is_rebuilt():
     configs = [make(*BASE, *overrides) for overrides in MIXED]
     for index, config in enumerate(configs):
-        record = pack.describe(configs, index)
-        assert record["index"] == index
+        record = {"index": index} | pack.describe(configs)
         rebuilt = pack.described(record, configuration.dump(config))
         assert [configuration.parse(plain) for plain in rebuilt] == configs
-    record["differ"]["seed"] = [1]
-    with pytest.raises(InputError, match="cannot be rebuilt"):
-        pack.described(record, configuration.dump(configs[0]))
+    damaged = ({"differ": {"seed": [1]}}, {"runs": 10**9, "differ": {}}, {"index": 4}, {"index": -1}, {"differ": 3})
+    for damage in damaged:
+        with pytest.raises(InputError, match="cannot be rebuilt"):
+            pack.described(record | damage, configuration.dump(configs[0]))

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import vaex
-from tests.processes import SMALL, results, server, until
+from tests.processes import ROOT, SMALL, environment, results, server, start, until
 from vaex import files, resume, run
 from vaex import results as reading
 from vaex.errors import InputError
@@ -231,6 +231,14 @@ def test_a_vmapped_pack_that_was_cut_off_is_rebuilt(tmp_path: Path):
     assert {path: path.stat().st_mtime_ns for path in before} == before
     for number in range(4):
         assert results(directory / str(number)) == results(tmp_path / "whole" / str(number))
+    code, text = server().run("resume", directory / "3", "training.epochs=14")
+    assert code == 0, text
+    assert "reproduce" not in text
+    one = Path(shutil.copytree(tmp_path / "whole" / "1", tmp_path / "one"))
+    (one / "summary.json").unlink()
+    code, text = server().run("resume", one)
+    assert (code, text.count("\n")) == (2, 1)
+    assert "shared a vmapped program with runs that are not beside it" in text
 
 
 def test_hydras_sweep_grammar_and_a_sweeper_that_sends_two_batches(tmp_path: Path):
@@ -277,12 +285,90 @@ def test_a_record_that_somebody_sent_cannot_leave_its_directory(packed: Path, tm
             resume.main([str(tmp_path)])
 
 
-def test_a_directory_that_holds_another_run_is_named(packed: Path, tmp_path: Path):
+def test_a_directory_that_holds_another_run_is_named_and_left_alone(packed: Path, tmp_path: Path):
     directory = Path(shutil.copytree(packed, tmp_path / "sweep"))
     shutil.rmtree(directory / "3")
     shutil.copytree(directory / "2", directory / "3")
-    with pytest.raises(InputError, match=r"sweep/3: holds another run than job 3"):
+    (directory / "3" / "summary.json").unlink()
+    code, text = server().run("resume", directory)
+    assert code == 1  # job 3 has no result
+    assert "sweep/3: holds another run than job 3" in line(text, "vaex:")
+    assert (directory / "3" / "metrics.jsonl").read_bytes() == (packed / "2" / "metrics.jsonl").read_bytes()
+
+
+def test_other_data_than_a_job_was_trained_on(packed: Path, tmp_path: Path):
+    directory = Path(shutil.copytree(packed, tmp_path / "sweep"))
+    (directory / "3" / "summary.json").unlink()
+    manifest = files.read_json(directory / "3" / "manifest.json")
+    files.write_json(directory / "3" / "manifest.json", manifest | {"dataset_sha256": "0" * 64})
+    with pytest.raises(InputError, match=r"dataset=digits is not what .*sweep/3 was trained on"):
         resume.main([str(directory)])
+
+
+SWEEPER = """
+from hydra.core.utils import JobStatus
+from hydra.plugins.sweeper import Sweeper
+
+
+class TwoBatches(Sweeper):
+    \"\"\"Decides on its second batch when it has seen how the first ended.\"\"\"
+
+    def setup(self, *, hydra_context, task_function, config):
+        from hydra.core.plugins import Plugins
+
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments):
+        first = self.launcher.launch([[*arguments, f"seed={n}"] for n in (5, 6)], initial_job_idx=0)
+        assert [(job.status, job.return_value) for job in first] == [(JobStatus.COMPLETED, "finished")] * 2
+        return self.launcher.launch([[*arguments, "seed=7"]], initial_job_idx=2)
+"""
+
+
+@pytest.mark.parametrize("launcher", ["packed", "basic"])
+def test_a_sweeper_of_somebody_elses_sends_two_batches(tmp_path: Path, launcher: str):
+    (tmp_path / "hydra_plugins").mkdir()
+    (tmp_path / "hydra_plugins" / "two_batches.py").write_text(SWEEPER)
+    (tmp_path / "conf" / "hydra" / "sweeper").mkdir(parents=True)
+    chosen = tmp_path / "conf" / "hydra" / "sweeper" / "two_batches.yaml"
+    chosen.write_text("_target_: hydra_plugins.two_batches.TwoBatches\n")
+    line = ("-m", *SMALL, SHORT, "--config-dir", "conf", "hydra/sweeper=two_batches", "hydra.sweep.dir=sweep")
+    env = environment(server().scratch, PYTHONPATH=f"{tmp_path}:{ROOT}")
+    process = start(*line, *([] if launcher == "packed" else ["hydra/launcher=basic"]), cwd=tmp_path, env=env)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, out + err
+    found = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
+    assert (found["job"].tolist(), found["seed"].tolist()) == ([0, 1, 2], [5, 6, 7])
+    (tmp_path / "sweep" / "2" / "summary.json").unlink()
+    code, text = server().run("resume", tmp_path / "sweep")
+    assert code == 0, text
+    assert set(pd.read_csv(tmp_path / "sweep" / "sweep.csv")["status"]) == {"finished"}
+
+
+def test_jobs_in_folders_of_any_name_and_without_hydras_record(tmp_path: Path):
+    where = ("hydra.sweep.subdir='${loss.name}/${seed}'", "hydra.output_subdir=null")
+    code, text = vaex_m(tmp_path / "sweep", "loss=sigma,gamma", "seed=3,1", SHORT, *where)
+    assert code == 0, text
+    found = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
+    assert found["job"].tolist() == [0, 1, 2, 3]
+    assert found["seed"].tolist() == [3, 1, 3, 1]
+    assert (tmp_path / "sweep" / "gamma" / "1" / "summary.json").exists()
+    (tmp_path / "sweep" / "gamma" / "1" / "summary.json").unlink()
+    assert server().run("resume", tmp_path / "sweep")[0] == 0
+    code, text = vaex_m(tmp_path / "other", "seed=3,1", "hydra.sweep.subdir=../${hydra.job.num}")
+    assert (code, text.count("\n")) == (2, 1)
+    assert "leaves the sweep's directory" in text
+
+
+def test_with_chdir_every_job_is_in_its_own_directory(tmp_path: Path):
+    code, text = server().run(
+        *("-m", *SMALL, SHORT, "seed=0,1", "hydra.sweep.dir=sweep", "hydra.job.chdir=true"), cwd=tmp_path
+    )
+    assert code == 0, text
+    assert {path.name for path in tmp_path.iterdir()} == {"sweep"}
+    assert results(tmp_path / "sweep" / "0") != results(tmp_path / "sweep" / "1")
 
 
 def test_the_table_grows_as_jobs_end_and_no_thread_waits_for_another(packed: Path, tmp_path: Path):

@@ -8,6 +8,7 @@ damaged. So each entry has a seal, its SHA-256, and whatever is not as it was se
 """
 
 import atexit
+import functools
 import hashlib
 import logging
 import os
@@ -30,6 +31,7 @@ ENTRY, USED, SEAL = "-cache", "-atime", "-sha256"
 """Ends of file names: JAX's two (it writes the second when the first is whole), and ours."""
 
 
+@functools.cache
 def start() -> None:
     """Make JAX keep compiled programs, before its first operation. Never an error: without a cache all works too."""
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:

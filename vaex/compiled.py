@@ -89,7 +89,7 @@ def _compile(
 
 
 def _once(key: Hashable, make: Callable[[], Any]) -> Any:
-    """What `make` gives for a key, made by the first thread that asks while others wait; an error is tried again."""
+    """What `make` gives for a key, made by the first thread that asks while the others wait."""
     with _lock:
         future, first = _made.get(key), key not in _made
         if future is None:

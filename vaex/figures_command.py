@@ -1,5 +1,6 @@
 """`vaex figures RUN...`: draw the figures of runs again from what is on disk (large sweeps draw none by themselves)."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,23 @@ from vaex.saved import named_path, read_manifest, read_saved
 
 def main(arguments: Sequence[str]) -> int:
     """The verb; returns its exit code."""
-    named_path("figures", arguments)
     overrides = [item for item in arguments if item.startswith("plugins=")]
-    directories = [named_path("figures", [item]) for item in arguments if item not in overrides]
+    directories = [
+        Path(item) for item in arguments if item not in overrides and (Path(item).is_dir() or "*" not in item)
+    ]
+    for directory in directories or [Path()]:
+        named_path("figures", [str(directory)] if directories else [])
     provenance.restore(read_manifest(directories[0]))
     compilation_cache.start()
+    code = 0
     for directory in directories:
-        for path in _draw(directory, overrides).values():
-            print(printable(path))
-    return 0
+        try:
+            for path in _draw(directory, overrides).values():
+                print(printable(path))
+        except InputError as error:  # one damaged run of many
+            print(f"vaex: {error}", file=sys.stderr)
+            code = error.exit_code
+    return code
 
 
 def _draw(directory: Path, overrides: Sequence[str]) -> dict[str, Path]:

@@ -74,6 +74,7 @@ class PackedLauncher(Launcher):
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
+        self.task.command.composed.pop(tuple(overrides), None)
         return config, result
 
 

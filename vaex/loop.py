@@ -48,7 +48,7 @@ def load(dataset: Any) -> Dataset:
         return _load(dataset)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)
 def _load(dataset: Any) -> Dataset:
     return implementation(dataset).load(dataset)
 
@@ -100,10 +100,11 @@ class _Pack:
 
     def train(self) -> None:
         """Open, epochs, close."""
+        record = pack.describe([each.config for each in self.members]) if self.stacked else None
         for index, member in enumerate(self.members):
-            if not member.job.ghost:
+            if member.summary is None:
                 with member.guarded():
-                    member.begin(pack.describe([each.config for each in self.members], index) if self.stacked else None)
+                    member.begin(record and {"index": index} | record)
         state = self._first_state()
         for member in self.members:
             if member.going:
@@ -143,6 +144,7 @@ class _Pack:
                 with member.guarded():
                     own = functools.partial(self._own, copy, index)
                     member.epoch(self._part(steps, index), self._part(means, index), trained, seconds, own)
+                    self.stop.by_policy |= member.frozen and member.config.training.on_nonfinite == "raise"
         return state
 
     def _close(self, state: TrainState) -> None:
@@ -160,7 +162,6 @@ class _Pack:
             with member.guarded():
                 if member.summary is None:
                     member.close(self._own(copy, index), None if means is None else self._part(means, index))
-                    self.stop.by_policy |= ends_command(member)
 
         with ThreadPoolExecutor(CLOSERS if self.stacked else 1, thread_name_prefix="close") as closers:
             list(closers.map(close, range(len(self.members))))
@@ -183,9 +184,3 @@ class _Pack:
     def _time(self, state: TrainState) -> PyTree:
         """When the last step was, in epochs, for each run."""
         return ((np.asarray(state.step) - 1) / self.steps_an_epoch).astype(np.float32)
-
-
-def ends_command(member: Member) -> bool:
-    """Whether the run's end is the end of all."""
-    status = member.summary["status"] if member.summary else ""
-    return status == "diverged" and member.config.training.on_nonfinite == "raise"

@@ -80,6 +80,8 @@ class Member:
 
     def state(self, found: Found | None, fresh: TrainState) -> TrainState:
         """The state to go on from, a checkpoint's or a fresh one; the files are cut back to it."""
+        if self.summary is not None and not self.job.ghost:  # refused, or failed already: its files are left alone
+            return fresh
         if found is None:
             if self.job.resumed and not self.job.ghost:
                 progress.start_over(self.directory)
@@ -120,7 +122,7 @@ class Member:
         self.frozen = bool(steps["diverged"].any())
         recorder = self._opened()
         recorder.row(row)
-        if row["epoch"] % self.config.checkpoint.every == 0:
+        if row["epoch"] % self.config.checkpoint.every == 0 or self.frozen:
             recorder.checkpoint(self.progress, checkpoint.flatten(state()))
         self._display.epoch(self.job, row)
         self._tracker.log(metrics.finite_or_null(row))
@@ -129,8 +131,8 @@ class Member:
         """Write what a run leaves when it ends: last checkpoint, model, summary, figures."""
         recorder = self._opened()
         rows = self.progress.rows
-        if len(rows) % self.config.checkpoint.every:
-            recorder.checkpoint(self.progress, checkpoint.flatten(state))  # a signal or divergence made it the last
+        if len(rows) % self.config.checkpoint.every and not self.frozen:
+            recorder.checkpoint(self.progress, checkpoint.flatten(state))  # a signal made it the last
         summary = self._summarize(state, test)
         recorder.finish(summary, model_arrays(state))
         if rows and summary["status"] != "interrupted" and self.job.figures:

@@ -28,6 +28,9 @@ from vaex.errors import InputError
 from vaex.objective import Hyper, Program
 from vaex.step import TrainState
 
+MOST_RUNS = 100_000
+"""No manifest can ask for a larger pack."""
+
 STATES_IN_FLIGHT = 6
 """Copies of a run's state in memory while it trains: state, next state, gradient, direction, update, a spare."""
 
@@ -104,8 +107,8 @@ def bytes_of_run(program: Program, rows: int) -> int:
     return STATES_IN_FLIGHT * numbers + activations + 4 * rows * 4
 
 
-def describe(configs: Sequence[Config], index: int) -> dict[str, Any]:
-    """What a manifest says of a vmapped pack: this run's place in it, and the values in which its runs differ."""
+def describe(configs: Sequence[Config]) -> dict[str, Any]:
+    """What manifests say of a vmapped pack: its size, and the values in which its runs differ, in order."""
     plain = [configuration.identifying(config) for config in configs]
     columns: dict[str, list[Any]] = {}
     for key in plain[0]:
@@ -115,13 +118,15 @@ def describe(configs: Sequence[Config], index: int) -> dict[str, Any]:
         else:
             columns[key] = values
     differ = {key: values for key, values in columns.items() if any(value != values[0] for value in values)}
-    return {"index": index, "runs": len(configs), "differ": differ}
+    return {"runs": len(configs), "differ": differ}
 
 
 def described(record: dict[str, Any], own: dict[str, Any]) -> list[dict[str, Any]]:
     """The plain configurations of all runs of a recorded pack, from that of one of them; `InputError` if damaged."""
     try:
         count, differ = record["runs"], dict(record["differ"])
+        if not 0 <= record["index"] < count <= MOST_RUNS:
+            raise ValueError(f"run {record['index']} of {count}")
         members = [copy.deepcopy(own) for _ in range(count)]
         for key, values in differ.items():
             section, _, name = key.partition(".")

@@ -1,5 +1,6 @@
 """What a run's numbers may depend on besides its configuration: versions, machine, threads, code, data."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -59,7 +60,7 @@ def manifest(
 ) -> dict[str, Any]:
     """The content of manifest.json; the source's uncommitted changes are saved in `directory` as code.diff.
 
-    `pack` says with which other runs this one was vmapped (see `loop.members`), null when it was alone.
+    `pack` says with which other runs this one was vmapped (see `pack.describe`), null when it was alone.
     """
     diff = _diff()
     if diff:
@@ -144,6 +145,7 @@ def _cpu_model() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
+@functools.cache
 def _code() -> dict[str, str | None]:
     """Commit and uncommitted changes of the checkout that vaex runs from; nulls for an installed package."""
     commit, diff = _git("rev-parse", "HEAD"), _diff()
@@ -153,6 +155,7 @@ def _code() -> dict[str, str | None]:
     }
 
 
+@functools.cache
 def _diff() -> bytes | None:
     """Uncommitted changes of the code, as a patch; files that git does not know yet are new files in it."""
     changed = _git("diff", "HEAD", "--binary", "--", "vaex", "conf")

@@ -49,6 +49,7 @@ class Recorder:
         run_id = provenance.new_id()
         with self._disk():
             manifest = provenance.manifest(dataset_sha256, self.directory, run_id, self._config.seed, members)
+            (self.directory / "summary.json").unlink(missing_ok=True)  # of an attempt that failed
             files.write_json(self.directory / "manifest.json", manifest)
             files.write_yaml(self.directory / "config.yaml", configuration.dump(self._config))
         return run_id

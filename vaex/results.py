@@ -4,15 +4,16 @@ import logging
 import re
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import yaml
 
-from vaex import files, metrics
+from vaex import files, metrics, sweep
 from vaex.errors import InputError
 
 log = logging.getLogger("vaex")
@@ -45,20 +46,29 @@ def load_sweep(directory: str | Path) -> pd.DataFrame:
     """One row a job of a sweep, in job order: overrides as typed columns, status, every single-valued summary entry."""
     directory = Path(directory)
     jobs = _jobs(directory)
-    if not jobs or jobs[0][1] == directory:
+    if not jobs:
         raise InputError(f"{directory}: holds no jobs of a sweep")
-    return pd.DataFrame([_row(number, path) for number, path in jobs])
+    return pd.DataFrame(list(map(_row, jobs)))
 
 
-def _jobs(directory: Path) -> list[tuple[int, Path]]:
-    """Number and directory of every job that Hydra has opened, in order."""
-    return sorted((_job_number(path.parent), path.parent) for path in directory.rglob(".hydra"))
+class _Job(NamedTuple):
+    number: int
+    directory: Path
+    overrides: Sequence[str]
+
+
+def _jobs(directory: Path) -> list[_Job]:
+    """The jobs of a sweep in order: of its sweep.json, or as Hydra has noted those that other launchers opened."""
+    if (directory / sweep.NAME).exists():
+        return [_Job(job.number, directory / job.directory, job.overrides) for job in sweep.read(directory)[1]]
+    opened = sorted(path.parent for path in directory.glob("**/.hydra") if path.parent != directory)
+    return sorted(_Job(_job_number(path), path, _overrides(path)) for path in opened)
 
 
 def write_sweep_csv(directory: Path, only_ended: bool = False) -> pd.DataFrame:
     """Write sweep.csv from the jobs' own files, or from those that have said how they ended; returns the table."""
-    jobs = [(number, path) for number, path in _jobs(directory) if not only_ended or (path / "summary.json").exists()]
-    table = pd.DataFrame([_row(number, path) for number, path in jobs])
+    jobs = [job for job in _jobs(directory) if not only_ended or (job.directory / "summary.json").exists()]
+    table = pd.DataFrame(list(map(_row, jobs)))
     files.write(directory / "sweep.csv", table.to_csv(index=False).encode())
     return table
 
@@ -92,22 +102,23 @@ def override_columns(table: pd.DataFrame) -> list[str]:
     return names[1 : names.index("status")]
 
 
-def _row(number: int, directory: Path) -> dict[str, Any]:
+def _row(job: _Job) -> dict[str, Any]:
     try:
-        summary = files.read_json(directory / "summary.json")
+        summary = files.read_json(job.directory / "summary.json")
     except InputError:
-        summary = {"status": "interrupted"}  # killed before it could say so
+        summary = {"status": "interrupted"}  # killed before it could say so, or not begun
     values = {key: value for key, value in summary.items() if not isinstance(value, list)}
-    row: dict[str, Any] = {"job": number} | _overrides(directory)
+    row: dict[str, Any] = {"job": job.number}
+    row |= {key: _typed(value) for key, _, value in (item.partition("=") for item in job.overrides)}
     return row | {"status": values.pop("status", "interrupted")} | values
 
 
-def _overrides(directory: Path) -> dict[str, Any]:
+def _overrides(directory: Path) -> list[str]:
     path = directory / ".hydra" / "overrides.yaml"
     lines = files.read_yaml_value(path) or []
     if not isinstance(lines, list):
         raise InputError(f"{path}: expected a list of overrides")
-    return {key: _typed(value) for key, _, value in (str(line).partition("=") for line in lines)}
+    return list(map(str, lines))
 
 
 def _typed(text: str) -> Any:

@@ -1,15 +1,27 @@
-"""Going on with a sweep that was cut off: `vaex resume SWEEP`, or the same `vaex -m` line with the same directory."""
+"""Going on with a sweep that was cut off: `vaex resume SWEEP`, or the same `vaex -m` line with the same directory.
 
-from collections.abc import Sequence
+A job that has ended stays as it is, a failed one is tried again, the others go on from where they are.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vaex import compilation_cache, compose, files, provenance, sweep, tracking
+from vaex import config as configuration
 from vaex.config import Config
 from vaex.errors import ConfigError, InputError
-from vaex.saved import parse_saved
+from vaex.job import Job
+from vaex.saved import parse_saved, read_manifest, refuse_links
+from vaex.sweep import Noted
+
+log = logging.getLogger("vaex")
 
 MAY_CHANGE = ("tracking", "checkpoint", "sweep", "plugins")
 """Sections that do not change what the jobs compute, nor how they are packed."""
+
+ENDED = ("finished", "diverged")
 
 
 def resume(directory: Path, overrides: Sequence[str]) -> int:
@@ -25,7 +37,7 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
     return go_on(directory, jobs, threads)
 
 
-def go_on_as_typed(directory: Path, jobs: Sequence[tuple[sweep.Noted, Config]]) -> int:
+def go_on_as_typed(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> int:
     """Go on where a sweep of exactly these jobs was begun; raises `InputError` when it was another one."""
     threads, noted = sweep.read(directory)
     same = len(noted) == len(jobs)
@@ -36,22 +48,97 @@ def go_on_as_typed(directory: Path, jobs: Sequence[tuple[sweep.Noted, Config]]) 
     return go_on(directory, jobs, threads)
 
 
-def go_on(directory: Path, jobs: Sequence[tuple[sweep.Noted, Config]], threads: int) -> int:
+def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int) -> int:
     """Train what is left of a sweep, and finish its table."""
+    refuse_links(directory)
     provenance.restore({"environment": {"threads": threads}})
     compilation_cache.start()
     from vaex import ending, run, task  # late: with them comes jax, after the thread count is set
 
     for config in dict.fromkeys(config for _, config in jobs):
         run.check(config)
-    figures = len(jobs) <= jobs[0][1].sweep.figures_up_to
     with files.locked(directory):
-        packs = sweep.packs_of(directory, jobs, figures)
+        packs = packs_of(directory, jobs)
         left = [job for members in packs for job in members if not job.ghost]
         if not left:
             print(f"{task.shown(directory)}: all {len(jobs)} jobs have ended; nothing to do")
             return ending.of_sweep(directory, [])
-        for job, _ in jobs:
-            sweep.note_overrides(directory, job)
         outcome = task.train_sweep(directory, packs, len(jobs) - len(left))
         return ending.of_sweep(directory, [outcome])
+
+
+def packs_of(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> list[list[Job]]:
+    """What is left to do: recorded vmapped packs as they were, and packs of the other jobs that have not ended.
+
+    A job of a vmapped pack that has ended rides along as a ghost.
+    """
+    from vaex import run  # late, as above
+
+    figures = len(jobs) <= jobs[0][1].sweep.figures_up_to
+    made = {job.number: _job(directory, job, config, figures) for job, config in jobs}
+    packs: list[list[Job]] = []
+    taken: set[int] = set()
+    for job, config in jobs:
+        if job.number not in taken and not made[job.number].ghost and made[job.number].resumed:
+            numbers = _recorded_pack(directory, job, config, jobs)
+            if numbers and taken.isdisjoint(numbers):
+                packs.append([made[number] for number in numbers])
+                taken.update(numbers)
+    alone = [made[job.number] for job, _ in jobs if job.number not in taken and not made[job.number].ghost]
+    resumed = [[job] for job in alone if job.resumed]
+    fresh = [job for job in alone if not job.resumed]
+    return packs + resumed + (run.group(fresh) if fresh else [])
+
+
+def _job(directory: Path, job: Noted, config: Config, figures: bool) -> Job:
+    """A job as it is to go on. One whose directory holds another run is warned of, and left as it is."""
+    place = directory / job.directory
+    if place.resolve() != directory.resolve() / job.directory:
+        raise InputError(f"{place}: is a link to another place; remove it to go on")
+    refuse_links(place)
+    begun = (place / "config.yaml").exists()
+    summary = files.read_json(place / "summary.json") if (place / "summary.json").exists() else {}
+    ended = summary.get("status") in ENDED
+    if begun and not _is_of(place, job):
+        log.warning("%s: holds another run than job %d of %s; left as it is", place, job.number, directory / sweep.NAME)
+        ended = True
+    elif begun and not ended:
+        _refuse_other_data(place, config, read_manifest(place))
+    return Job(config, place, job.label, sweep.group_of(directory), resumed=begun, figures=figures, ghost=ended)
+
+
+def _is_of(place: Path, job: Noted) -> bool:
+    """Whether the configuration in a directory is the job's."""
+    try:
+        saved = files.read_yaml(place / "config.yaml")
+        known = {key: job.config.get(key) for key in configuration.NOT_IDENTITY}
+        return configuration.identity(parse_saved(place / "config.yaml", saved | known, ["plugins"])) == job.identity
+    except InputError:
+        return False
+
+
+def _refuse_other_data(place: Path, config: Config, manifest: Mapping[str, Any]) -> None:
+    from vaex.run import load
+
+    if load(config.dataset).digest != manifest.get("dataset_sha256"):
+        raise InputError(f"dataset={config.dataset.name} is not what {place} was trained on (SHA-256 differs)")
+
+
+def _recorded_pack(directory: Path, job: Noted, config: Config, jobs: Sequence[tuple[Noted, Config]]) -> list[int]:
+    """Numbers of the jobs that shared a vmapped program with one, itself included; none when it was alone."""
+    from vaex.pack import described
+
+    record = read_manifest(directory / job.directory).get("pack")
+    if not record:
+        return []
+    plain = described(record, configuration.dump(config))
+    left = {other.number: other.identity for other, _ in jobs}
+    numbers = []
+    for identity in (configuration.identity(configuration.parse(each)) for each in plain):
+        number = next((number for number, own in left.items() if own == identity), None)
+        if number is not None:
+            del left[number]
+            numbers.append(number)
+    if job.number not in numbers or len(numbers) != len(plain):
+        raise InputError(f"{directory / job.directory}/manifest.json: its pack is not of this sweep")
+    return numbers

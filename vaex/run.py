@@ -22,10 +22,13 @@ from typing import Any, NamedTuple
 
 import jax
 
-from vaex import loop, objective, pack, step
-from vaex.config import Config, dump, implementation, parse
+from vaex import loop, objective, pack, step, sweep
+from vaex.config import Config, dump, identity, implementation, parse
+from vaex.errors import InputError
+from vaex.files import read_yaml
 from vaex.job import Job, type_of_device
 from vaex.loop import Stop, load
+from vaex.objective import Program
 from vaex.terminal import Display, LoneDisplay
 
 log = logging.getLogger("vaex")
@@ -58,10 +61,15 @@ class Signals(Stop):
         log.warning("stopping at the end of this epoch; once more to stop now")
 
 
+def program_of(config: Config) -> Program:
+    """The program of a configuration, for the images of its dataset."""
+    return objective.program(config, load(config.dataset).shape)
+
+
 def check(config: Config) -> None:
     """Everything that can be known before a directory exists: the data, its range, the shapes of the model."""
     _check_data(config.dataset, config.likelihood)
-    step.shapes(objective.program(config, load(config.dataset).shape))
+    step.shapes(program_of(config))
 
 
 @functools.cache
@@ -94,9 +102,12 @@ def run(
                 jobs = waiting.get_nowait()
             except queue.Empty:
                 return
-            ends = loop.train(jobs, shown, stop, device)
-            statuses.update((job.directory, end) for job, end in zip(jobs, ends, strict=True) if not job.ghost)
-            ended()
+            try:
+                ends = loop.train(jobs, shown, stop, device)
+                statuses.update((job.directory, end) for job, end in zip(jobs, ends, strict=True) if not job.ghost)
+                ended()
+            except Exception as error:  # a lane goes on with the next pack, whatever happened to this one
+                log.exception("%s: %s: %s", jobs[0].directory, type(error).__name__, error)
 
     chosen = devices or jax.devices()[:1]
     workers = [threading.Thread(target=work, args=(device,), name=f"lane {n}") for n, device in enumerate(chosen)]
@@ -123,7 +134,7 @@ def _cost(jobs: Sequence[Job]) -> float:
     """How long a pack takes, relative to others: multiplications of its training."""
     config = jobs[0].config
     dataset = load(config.dataset)
-    numbers = step.shapes(objective.program(config, dataset.shape)).parameters
+    numbers = step.shapes(program_of(config)).parameters
     size = sum(leaf.size for leaf in jax.tree.leaves(numbers))
     return float(len(jobs) * config.training.epochs * len(dataset.train.images) * size)
 
@@ -147,7 +158,7 @@ def group(jobs: Sequence[Job]) -> list[list[Job]]:
         return [[job] for job in jobs]
     alike: dict[object, list[Job]] = {}
     for job in jobs:
-        program = objective.program(job.config, load(job.config.dataset).shape)
+        program = program_of(job.config)
         alike.setdefault(pack.shared(program, job.config), []).append(job)
     packs = []
     for members in alike.values():
@@ -164,7 +175,7 @@ def _most_runs(jobs: Sequence[Job]) -> int:
     import resource
 
     dataset = load(config.dataset)
-    size = pack.bytes_of_run(objective.program(config, dataset.shape), len(dataset.train.images))
+    size = pack.bytes_of_run(program_of(config), len(dataset.train.images))
     device = jax.devices()[0]
     memory = (device.memory_stats() or {}).get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf(
         "SC_PHYS_PAGES"
@@ -178,13 +189,37 @@ def _most_runs(jobs: Sequence[Job]) -> int:
 
 
 def with_its_pack(job: Job, manifest: Mapping[str, Any]) -> list[Job]:
-    """The job, and as ghosts the runs with which it shared a vmapped program; `InputError` for a damaged record."""
+    """The job, and as ghosts the runs with which it shared a vmapped program; `InputError` for a damaged record.
+
+    A run that goes on needs theirs: the states from which they go on lie beside it, in its sweep's directory.
+    """
     record = manifest.get("pack")
     if not record:
         return [job]
-    members = pack.described(record, dump(job.config))
+    configs = [parse(plain) for plain in pack.described(record, dump(job.config))]
+    if not job.resumed:
+        places = [job.directory / f"ghost {index}" for index in range(len(configs))]
+    else:
+        places = _beside(
+            job.directory, record["index"], pack.described(record, read_yaml(job.directory / "config.yaml"))
+        )
     ghosts = [
-        Job(parse(plain), job.directory / f"ghost {index}", job.label, ghost=True)
-        for index, plain in enumerate(members)
+        Job(config, place, job.label, resumed=job.resumed, ghost=True)
+        for config, place in zip(configs, places, strict=True)
     ]
     return [job if index == record["index"] else ghost for index, ghost in enumerate(ghosts)]
+
+
+def _beside(directory: Path, index: int, members: Sequence[dict[str, Any]]) -> list[Path]:
+    """The directories of a pack's runs, that of run `index` known; raises `InputError` unless all are there."""
+    folder = next((above for above in directory.absolute().parents if (above / sweep.NAME).exists()), None)
+    noted = sweep.read(folder)[1] if folder else []
+    found = {job.identity: folder / job.directory for job in noted} if folder else {}
+    places = [found.get(identity(parse(plain | {"plugins": []}))) for plain in members]
+    places[index] = directory
+    if not all(place and (place / "config.yaml").exists() for place in places):
+        raise InputError(
+            f"{directory}: shared a vmapped program with runs that are not beside it, so it cannot go on; "
+            f"`vaex reproduce {directory}` makes the whole pack again"
+        )
+    return [place for place in places if place]

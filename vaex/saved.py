@@ -52,6 +52,12 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 def refuse_links(directory: Path) -> None:
     """Raise `InputError` where a directory that somebody sent would make a run write or delete elsewhere."""
-    for path in (directory / "vaex.log", directory / ".lock", directory / "checkpoints"):
+    for path in (
+        directory / "vaex.log",
+        directory / ".lock",
+        directory / "checkpoints",
+        directory / "figures",
+        directory / "wandb",
+    ):
         if path.is_symlink():
             raise InputError(f"{path}: is a link to another place; remove it to go on")

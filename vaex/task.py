@@ -1,16 +1,19 @@
 """What Hydra's launchers call: a job is trained at once, or opened, and run with the others of its batch."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from vaex import compilation_cache, provenance, results, run, sweep, tracking
 from vaex import config as configuration
-from vaex import results, run, sweep, tracking
 from vaex.compose import Command, plain, written
 from vaex.job import Job
 from vaex.run import Outcome
+from vaex.sweep import group_of
 from vaex.terminal import SweepDisplay
 
 
@@ -23,13 +26,22 @@ class Task:
 
     def __init__(self, directory: Path, command: Command):
         self.directory, self.command = directory, command
+        self._here = Path.cwd()  # Hydra may change it while a job is opened (hydra.job.chdir)
         self.outcomes: list[Outcome] = []
         self._common = set.intersection(*map(set, command.overrides)) if len(command.jobs) > 1 else set()
         self._noted: list[sweep.Noted] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs (joblib's, submitit's): it parses its own job, for which it loads the plugins."""
+        return self.__dict__ | {"command": replace(self.command, jobs=(), composed={})}
+
     def __call__(self, job: DictConfig) -> str:
-        """Train one job now, as a launcher that knows nothing of us asks; returns its status."""
+        """Train one job now, as a launcher that knows nothing of us asks, perhaps in another process."""
+        provenance.set_thread_count()
+        compilation_cache.start()
         opened = self.open(job)
+        if self.command.sweeper_decides:
+            sweep.write(self.directory, self._noted)
         self.outcomes.append(run.run([[opened]]))
         self.end_batch()
         return self.outcomes[-1].statuses[opened.directory]
@@ -40,17 +52,17 @@ class Task:
         directory = Path(hydra.runtime.output_dir)
         many = "MULTIRUN" in str(hydra.mode)
         overrides = " ".join(item for item in written(hydra.overrides.task) if item not in self._common)
-        known = None if self.command.sweeper_decides else self.command.jobs[hydra.job.num if many else 0]
-        config = tracking.resolved(known or configuration.parse(plain(job)))
+        known = [] if self.command.sweeper_decides else self.command.jobs
+        config = tracking.resolved(known[hydra.job.num if many else 0] if known else configuration.parse(plain(job)))
         if self.command.sweeper_decides:
             self._noted.append(
                 sweep.noted(hydra.job.num, Path(hydra.sweep.subdir), written(hydra.overrides.task), config)
             )
         return Job(
             config=config,
-            directory=shown(directory),
+            directory=shown(directory, self._here),
             label=f"job {hydra.job.num}: {overrides}" if many else overrides or "the book's VAE",
-            group="/".join(directory.parent.parts[-2:]) if many else None,
+            group=group_of(self.directory) if many else None,
             figures=not many or len(self.command.jobs) <= config.sweep.figures_up_to,
         )
 
@@ -79,7 +91,7 @@ def train_sweep(directory: Path, packs: Sequence[Sequence[Job]], ended_before: i
         display.close()
 
 
-def shown(directory: Path) -> Path:
+def shown(directory: Path, here: Path | None = None) -> Path:
     """Relative to here where it can be: short to read and to paste."""
-    here = Path.cwd()
+    here = here or Path.cwd()
     return directory.relative_to(here) if directory.is_relative_to(here) else directory

@@ -159,7 +159,7 @@ class SweepDisplay:
             self._running.discard(job.directory)
             self._ended += status != "interrupted"
             self._diverged += status == "diverged"
-            if status in ("finished", "diverged"):
+            if status != "interrupted":
                 self._epochs[job.directory] = job.config.training.epochs
             place = Text(f"{self._ended}/{self._total}  {job.label}  ")
             value = f", valid elbo {show(summary['valid/elbo'])}" if status == "finished" else ""

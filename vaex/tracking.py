@@ -164,9 +164,9 @@ def _leave_wandb(own: int = 0) -> None:
 
     All runs of this process share it: while others than the caller's `own` talk to it, it is theirs.
     """
-    with _open_lock, contextlib.suppress(BaseException):
-        if _open > own:
-            return
+    if _open > own:
+        return
+    with contextlib.suppress(BaseException):
         import wandb
 
         wandb.teardown()

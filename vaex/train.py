@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from vaex import compilation_cache, ending, files, launcher, provenance, resume_
 from vaex.compose import OUR_LAUNCHER, Command
 from vaex.errors import InputError
 from vaex.recorder import refuse_existing
+from vaex.run import Outcome
 from vaex.task import EndOfCommand, Task
 
 Hydra = Callable[[Task, list[str]], int]
@@ -46,8 +48,12 @@ def _train_sweep(command: Command, directory: Path, jobs: list[sweep.Noted], hyd
     with files.locked(directory):
         if not command.sweeper_decides:
             sweep.write(directory, jobs)
-        with contextlib.suppress(EndOfCommand):
+        try:
             hydra(task, extra)
+        except EndOfCommand:
+            pass
+        except KeyboardInterrupt:  # while no run trains: jobs are opened, or one batch follows another
+            task.outcomes.append(Outcome({}, signal.SIGINT, ended_by_policy=False))
         return ending.of_sweep(directory, task.outcomes)
 
 
@@ -56,6 +62,8 @@ def _make_directory(command: Command) -> Path:
     folders = [command.directory / subdirectory for subdirectory in command.subdirectories]
     if command.multirun and len(set(folders)) < len(folders):
         raise InputError("hydra.sweep.subdir: gives two jobs the same directory; ${hydra.job.num} differs in each")
+    if command.multirun and not all(sweep.inside(Path(subdirectory)) for subdirectory in command.subdirectories):
+        raise InputError("hydra.sweep.subdir: leaves the sweep's directory; choose hydra.sweep.dir for that")
     try:
         if command.directory_is_default:
             return reserve(command.directory)
