@@ -17,11 +17,12 @@ from vaex.saved import named_path, read_manifest, read_saved
 def main(arguments: Sequence[str]) -> int:
     """The verb; returns its exit code."""
     overrides = [item for item in arguments if item.startswith("plugins=")]
-    directories = [
-        Path(item) for item in arguments if item not in overrides and (Path(item).is_dir() or "*" not in item)
-    ]
-    for directory in directories or [Path()]:
-        named_path("figures", [str(directory)] if directories else [])
+    named = [Path(item) for item in arguments if item not in overrides]
+    directories = [path for path in named if not path.is_file()]  # SWEEP/* also gives sweep.csv and the like
+    if not directories:
+        named_path("figures", [])
+    for directory in directories:
+        named_path("figures", [str(directory)])
     provenance.restore(read_manifest(directories[0]))
     compilation_cache.start()
     code = 0
