@@ -14,7 +14,7 @@ train: .venv/.installed  ## train the book's VAE on Fashion-MNIST (overrides: ma
 	$(BIN)/vaex $(ARGS)
 
 test: .venv/.developer  ## the test suite
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n auto --dist loadfile
 
 lint: .venv/.developer  ## formatting, lint rules, types
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """The manifest's account of the code: what git knows, what was changed since, and files that git does not know yet."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,19 @@ from vaex import files, provenance
 def git(folder: Path, *arguments: str) -> None:
     author = ("-c", "user.name=A", "-c", "user.email=a@example.com")
     subprocess.run(["git", "-C", str(folder), *author, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture(autouse=True)
+def asked_again() -> Iterator[None]:
+    """A process asks git once; here each test is a process."""
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
+    provenance._code.cache_clear()
+    provenance._diff.cache_clear()
 
 
 @pytest.fixture
@@ -54,6 +68,7 @@ def test_the_saved_diff_makes_the_same_code_of_the_commit(checkout: Path, tmp_pa
     git(tmp_path / "clean", "apply", str(tmp_path / "code.diff"))
     assert {name: (tmp_path / "clean" / name).read_bytes() for name in changed} == changed
     (checkout / "vaex" / "new one.py").write_text("σ = 2\n")
+    forget()
     assert provenance.surroundings()["code"]["diff_sha256"] != manifest["code"]["diff_sha256"]
 
 

@@ -15,6 +15,7 @@ from vaex.errors import ConfigError, InputError
 from vaex.job import Job
 from vaex.saved import parse_saved, read_manifest, refuse_links
 from vaex.sweep import Noted
+from vaex.terminal import Screen, log_to
 
 log = logging.getLogger("vaex")
 
@@ -55,6 +56,7 @@ def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int) -
     compilation_cache.start()
     from vaex import ending, run, task  # late: with them comes jax, after the thread count is set
 
+    log_to(Screen())
     for config in dict.fromkeys(config for _, config in jobs):
         run.check(config)
     with files.locked(directory):

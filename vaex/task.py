@@ -32,7 +32,7 @@ class Task:
         self._noted: list[sweep.Noted] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        """What another process needs (joblib's, submitit's): it parses its own job, for which it loads the plugins."""
+        """What goes to another launcher's processes: each parses its own job, for which it loads the plugins."""
         return self.__dict__ | {"command": replace(self.command, jobs=(), composed={})}
 
     def __call__(self, job: DictConfig) -> str:
