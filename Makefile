@@ -27,6 +27,9 @@ grid: .venv/.developer  ## every loss x likelihood x model, two epochs each (min
 faults: .venv/.developer  ## kill a run at 100 moments and resume it, W&B's part of it too (minutes)
 	$(BIN)/pytest -m slow tests/test_faults.py tests/test_wandb_online.py
 
+sweeps: .venv/.developer  ## twelve jobs of Fashion-MNIST byte for byte, a thousand jobs with few open files (minutes)
+	$(BIN)/pytest -m slow tests/test_sweep.py
+
 fuzz: .venv/.developer  ## fuzz every reader of files, five minutes each (installs atheris; ARGS="metrics" names others)
 	$(BIN)/python -m pip install -q --disable-pip-version-check "atheris>=3,<4"
 	for reader in $(or $(ARGS),config idx metrics steps checkpoint); do \
@@ -87,4 +90,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults fuzz coverage bench bench-parts bench-sweep lock clean
+.PHONY: help train test lint grid faults sweeps fuzz coverage bench bench-parts bench-sweep lock clean

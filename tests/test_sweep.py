@@ -404,3 +404,47 @@ def test_the_longest_goes_first_and_a_program_is_made_once():
     for thread in threads:
         thread.join()
     assert made == [1]
+
+
+@pytest.mark.slow
+def test_a_mixed_sweep_of_fashion_mnist_byte_for_byte(tmp_path: Path):
+    """Twelve jobs, six programs: packed, by the basic launcher, and each by a lone command."""
+    grid = ("dataset=fashion_mnist", "seed=0,1", "model.latent_dim=2,5,10", "loss=sigma,gamma", "training.epochs=2")
+    for name, more in (("packed", ()), ("basic", ("hydra/launcher=basic",))):
+        code, text = server().run("-m", *grid, *more, "sweep.figures_up_to=0", f"hydra.sweep.dir={tmp_path / name}")
+        assert code == 0, text
+    pd.testing.assert_frame_equal(table(tmp_path / "packed"), table(tmp_path / "basic"), check_exact=True)
+    for number in range(12):
+        overrides = files.read_yaml_value(tmp_path / "packed" / str(number) / ".hydra" / "overrides.yaml")
+        code, text = server().run(*overrides, f"hydra.run.dir={tmp_path / 'lone' / str(number)}")
+        assert code == 0, text
+        packed = results(tmp_path / "packed" / str(number))
+        assert packed == results(tmp_path / "basic" / str(number))
+        assert packed == results(tmp_path / "lone" / str(number))
+
+
+@pytest.mark.slow
+def test_a_thousand_jobs_with_few_open_files(tmp_path: Path):
+    """W&B offline in each, at `ulimit -n 1024`."""
+    limited = ("bash", "-c", 'ulimit -n 1024; exec "$@"', "bash")
+    line = ("-m", *SMALL, "training.epochs=1", "seed=range(0,1000)", "hydra.sweep.dir=sweep")
+    env = environment(server().scratch, WANDB_MODE="offline")
+    process = start(*line, cwd=tmp_path, env=env, before=limited)
+    out, err = process.communicate(timeout=1200)
+    assert (process.returncode, err) == (0, ""), out[-2000:] + err
+    found = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
+    assert found["status"].tolist() == ["finished"] * 1000
+    assert len(list((tmp_path / "sweep").glob("*/wandb/offline-run-*"))) == 1000
+
+
+@pytest.mark.slow
+def test_a_vmapped_pack_of_many_runs_with_few_open_files(tmp_path: Path):
+    """A hundred runs at once, W&B offline in each: no more than sixty-four of them open there together."""
+    limited = ("bash", "-c", 'ulimit -n 700; exec "$@"', "bash")
+    line = ("-m", *SMALL, "training.epochs=2", "seed=range(0,100)", "pack.strategy=vmap", "hydra.sweep.dir=sweep")
+    env = environment(server().scratch, WANDB_MODE="offline")
+    process = start(*line, cwd=tmp_path, env=env, before=limited)
+    out, err = process.communicate(timeout=600)
+    assert (process.returncode, err) == (0, ""), out[-2000:] + err
+    assert set(pd.read_csv(tmp_path / "sweep" / "sweep.csv")["status"]) == {"finished"}
+    assert len(list((tmp_path / "sweep").glob("*/wandb/offline-run-*"))) == 100

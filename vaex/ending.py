@@ -26,9 +26,9 @@ def of_sweep(directory: Path, outcomes: Sequence[Outcome]) -> int:
     console = Screen()
     signal = next((outcome.signal for outcome in outcomes if outcome.signal), None)
     table = results.write_sweep_csv(directory)
-    compare.sweep(shown(directory))
     if len(table):
         console.print(sweep_table(table.to_dict("records"), results.override_columns(table)))
+    compare.sweep(shown(directory))
     console.print(f"sweep directory: {shown(directory)}", markup=False)
     if signal:
         console.print(f"to go on: vaex resume {shlex.quote(str(shown(directory)))}", markup=False)

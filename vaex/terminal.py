@@ -147,6 +147,8 @@ class SweepDisplay:
         with self._lock:
             self._epochs[job.directory] = row["epoch"]
             self._made += 1
+            if self._made == 1:
+                self._started = time.monotonic()  # compiling, which came before, says nothing of the rest
             elbo = row["valid/elbo"]
             if math.isfinite(elbo) and (self._best is None or elbo > self._best[0]):
                 self._best = elbo, job.directory.name
@@ -180,11 +182,11 @@ class SweepDisplay:
         self._progress.update(self._task, completed=sum(self._epochs.values()), description=text)
 
     def _left(self) -> str:
-        """Time left, by the epochs made so far in this process."""
-        if not self._made:
+        """Time left, by the epochs made in this process since the first."""
+        if self._made < 2:
             return "compiling"
         remaining = self._all_epochs - sum(self._epochs.values())
-        return f"{clock(remaining * (time.monotonic() - self._started) / self._made)} left"
+        return f"{clock(remaining * (time.monotonic() - self._started) / (self._made - 1))} left"
 
 
 def how_it_ended(summary: Mapping[str, Any]) -> str:
