@@ -35,4 +35,9 @@ def of_sweep(directory: Path, outcomes: Sequence[Outcome]) -> int:
         return 128 + signal
     bad = {"failed", "refused", "interrupted"}
     here = {status for outcome in outcomes for status in outcome.statuses.values()}
-    return 1 if bad & (set(table["status"]) | here) or any(outcome.ended_by_policy for outcome in outcomes) else 0
+    return (
+        1
+        if bad & (set(table["status"] if len(table) else ()) | here)
+        or any(outcome.ended_by_policy for outcome in outcomes)
+        else 0
+    )
