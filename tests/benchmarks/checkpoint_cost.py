@@ -26,6 +26,7 @@ import numpy as np
 from tests.configurations import make
 from vaex import checkpoint, files, metrics, objective, provenance, step
 from vaex.loop import load
+from vaex.member import host_copy
 from vaex.progress import Progress
 from vaex.recorder import Recorder
 
