@@ -130,6 +130,7 @@ def new_id() -> str:
     return uuid.uuid4().hex[:8]
 
 
+@functools.cache  # a sweep asks for every job, and each look reads the disk
 def _version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
@@ -137,6 +138,7 @@ def _version(name: str) -> str | None:
         return None
 
 
+@functools.cache
 def _cpu_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
