@@ -80,9 +80,10 @@ def test_a_lane_follows_the_lone_run():
 def test_evaluation_of_a_lane_is_that_of_the_lone_run():
     runs = [lone(*overrides) for overrides in MIXED]
     merged, hyper, state = stacked(runs)
-    together = pack_evaluate(merged, hyper, state.parameters, IMAGES, np.zeros(len(runs), np.float32))
+    rows = np.array([3, len(IMAGES)])
+    together = pack_evaluate(merged, hyper, state.parameters, IMAGES, rows, np.zeros(len(runs), np.float32))
     for index, (program, own, alone) in enumerate(runs):
-        means = jax.jit(step.evaluate, static_argnums=0)(program, own, alone.parameters, IMAGES, np.float32(0))
+        means = jax.jit(step.evaluate, static_argnums=0)(program, own, alone.parameters, IMAGES, rows, np.float32(0))
         latents = program.model.latent_dim
         for name in ("loss", "reconstruction"):
             np.testing.assert_allclose(together[name][index], means[name], rtol=1e-6)

@@ -1,21 +1,20 @@
 """The compiled functions of a pack, with `loop.py` the only place that knows jit and donation.
 
-Compiled ahead of the first epoch, side by side, once for all packs of one program and data shape, whatever number of
-threads asks: times are then of training alone.
+Compiled ahead, once for all packs of one program and data shape, whatever number of threads asks; the evaluation while
+the first epoch trains, which does not need it yet. No time that a run reports has the wait for a compiler in it.
 """
 
 import functools
 import threading
-from collections.abc import Callable, Hashable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, UInt
+from jaxtyping import Array, Num, UInt
 
 from vaex import objective, pack, step
-from vaex.dataset import Dataset
 from vaex.job import type_of_device
 from vaex.objective import Hyper, Program
 from vaex.step import TrainState
@@ -44,17 +43,24 @@ def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
 
 
 class Compiled:
-    """`train` is `step.epoch`; `valid` and `test` are `step.evaluate` for those splits; the program is fixed in all.
+    """`train` is `step.epoch` over `images[0]`, `evaluate` is `step.evaluate` in `images[1]`; the program is fixed.
 
     With `stacked` numbers they are those of `pack`: all runs of a vmapped pack at once. `device` is where they run.
     """
 
-    def __init__(self, program: Program, hyper: Hyper, dataset: Dataset, stacked: bool, device: type_of_device):
-        splits = {name: abstract(getattr(dataset, name).images, device) for name in ("train", "valid", "test")}
+    def __init__(
+        self,
+        program: Program,
+        hyper: Hyper,
+        images: Sequence[Num[Array, "N H W C"]],
+        stacked: bool,
+        device: type_of_device,
+    ):
+        shapes = [abstract(array, device) for array in images]
         numbers = jax.tree.map(lambda leaf: abstract(leaf, device), hyper)
         structure = jax.tree.structure(hyper), hyper.seed.shape
-        key = (program, structure, device, tuple((split.shape, split.dtype) for split in splits.values()))
-        self._futures = _once(key, functools.partial(_compile, program, numbers, splits, stacked, device))
+        key = (program, structure, device, tuple((each.shape, each.dtype) for each in shapes))
+        self._futures = _once(key, functools.partial(_compile, program, numbers, shapes, stacked, device))
 
     def __getattr__(self, name: str) -> Any:
         """The compiled function, as soon as it is."""
@@ -68,23 +74,22 @@ def abstract(array: Any, device: type_of_device) -> jax.ShapeDtypeStruct:
 
 
 def _compile(
-    program: Program, hyper: Any, splits: dict[str, jax.ShapeDtypeStruct], stacked: bool, device: type_of_device
+    program: Program, hyper: Any, images: Sequence[jax.ShapeDtypeStruct], stacked: bool, device: type_of_device
 ) -> dict[str, "Future[Any]"]:
     epoch, evaluate = _STACKED if stacked else _ALONE
     fresh = functools.partial(step.init, program)
     state = jax.eval_shape(jax.vmap(fresh) if stacked else fresh, hyper.seed)
     state = jax.tree.map(lambda leaf: abstract(leaf, device), state)
     time = abstract(np.zeros(hyper.seed.shape, np.float32), device)
-    pool = ThreadPoolExecutor(3, thread_name_prefix="compile")
-    train = pool.submit(epoch.lower(program, hyper, state, splits["train"]).compile)
-
-    def evaluation(name: str) -> Any:
-        if name == "test":  # needed last: the first epoch need not wait until it is compiled too
-            wait([train])
-        return evaluate.lower(program, hyper, state.parameters, splits[name], time).compile()
-
-    futures = {name: pool.submit(evaluation, name) for name in ("valid", "test")} | {"train": train}
-    pool.shutdown(wait=False)  # its threads end with their work
+    rows = abstract(np.zeros(2, np.int32), device)
+    pool = ThreadPoolExecutor(1, thread_name_prefix="compile")  # one after the other: training needs the first soonest
+    futures = {
+        "train": pool.submit(lambda: epoch.lower(program, hyper, state, images[0]).compile()),
+        "evaluate": pool.submit(
+            lambda: evaluate.lower(program, hyper, state.parameters, images[1], rows, time).compile()
+        ),
+    }
+    pool.shutdown(wait=False)  # its thread ends with its work
     return futures
 
 

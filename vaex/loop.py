@@ -53,15 +53,16 @@ def _load(dataset: Any) -> Dataset:
     return implementation(dataset).load(dataset)
 
 
-def on_device(dataset: Dataset, split: str, device: type_of_device) -> jax.Array:
-    """The images of a split in a device's memory, once for all runs."""
+def on_device(dataset: Dataset, device: type_of_device) -> tuple[jax.Array, jax.Array]:
+    """Training images, and validation and test images one after the other, in a device's memory once for all runs."""
     with _loading:
-        return _on_device(dataset, split, device)
+        return _on_device(dataset, device)
 
 
 @functools.lru_cache(maxsize=16)
-def _on_device(dataset: Dataset, split: str, device: type_of_device) -> jax.Array:
-    return jax.device_put(getattr(dataset, split).images, device)
+def _on_device(dataset: Dataset, device: type_of_device) -> tuple[jax.Array, jax.Array]:
+    held_out = np.concatenate([dataset.valid.images, dataset.test.images])
+    return jax.device_put(dataset.train.images, device), jax.device_put(held_out, device)
 
 
 def train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device) -> list[str]:
@@ -95,7 +96,8 @@ class _Pack:
         self.program = pack.merge(programs) if self.stacked else programs[0]
         hyper = pack.stack_hypers(self.program, programs, hypers) if self.stacked else hypers[0]
         self.hyper = jax.device_put(hyper, device)
-        self.functions = Compiled(self.program, self.hyper, dataset, self.stacked, device)
+        self.images, self.held_out = on_device(dataset, device)
+        self.functions = Compiled(self.program, self.hyper, (self.images, self.held_out), self.stacked, device)
         self.steps_an_epoch = -(-len(dataset.train.images) // self.program.batch_size)
 
     def train(self) -> None:
@@ -129,15 +131,16 @@ class _Pack:
 
     def _epoch(self, state: TrainState) -> TrainState:
         """One epoch and its validation, taken in by every run that is going."""
-        train, valid = self.functions.train, self.functions.valid  # waits for the compiler, which no epoch's time has
-        images = on_device(self.dataset, "train", self.device)
+        train = self.functions.train
         started = time.perf_counter()
-        state, steps = train(self.hyper, state, images)
+        state, steps = train(self.hyper, state, self.images)
         jax.block_until_ready(steps)
         trained = time.perf_counter() - started
-        means = jax.device_get(valid(self.hyper, state.parameters, self._images("valid"), self._time(state)))
+        evaluate = self.functions.evaluate
+        started = time.perf_counter()
+        means = self._evaluate(evaluate, state, 0, len(self.dataset.valid.images))
         steps = jax.device_get(steps)
-        seconds = time.perf_counter() - started
+        seconds = trained + time.perf_counter() - started
         copy = functools.cache(functools.partial(host_copy, state))
         for index, member in enumerate(self.members):
             if member.going:
@@ -152,8 +155,8 @@ class _Pack:
         done = any(len(member.progress.rows) == member.config.training.epochs for member in self.members)
         means = None
         if done:
-            test = self.functions.test(self.hyper, state.parameters, self._images("test"), self._time(state))
-            means = jax.device_get(test)
+            first = len(self.dataset.valid.images)
+            means = self._evaluate(self.functions.evaluate, state, first, len(self.held_out))
         copy = functools.cache(functools.partial(host_copy, state))
         copy()
 
@@ -178,8 +181,10 @@ class _Pack:
         latents = self.members[index].config.model.latent_dim
         return {name: value[:latents] if name == "kl_per_latent" else value for name, value in part.items()}
 
-    def _images(self, split: str) -> jax.Array:
-        return on_device(self.dataset, split, self.device)
+    def _evaluate(self, evaluate: Callable[..., Any], state: TrainState, first: int, end: int) -> dict[str, np.ndarray]:
+        """The means over rows `first` to `end` of the images that are held out from training."""
+        rows = np.array([first, end], np.int32)
+        return jax.device_get(evaluate(self.hyper, state.parameters, self.held_out, rows, self._time(state)))
 
     def _time(self, state: TrainState) -> PyTree:
         """When the last step was, in epochs, for each run."""

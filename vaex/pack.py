@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Num, PyTree
+from jaxtyping import Array, Float, Int, Num, PyTree
 
 from vaex import config as configuration
 from vaex import step
@@ -91,10 +91,16 @@ def epoch(
 
 
 def evaluate(
-    program: Program, hyper: Hyper, parameters: PyTree, images: Num[Array, "N H W C"], time: Array
+    program: Program,
+    hyper: Hyper,
+    parameters: PyTree,
+    images: Num[Array, "N H W C"],
+    rows: Int[Array, "2"],
+    time: Float[Array, " runs"],
 ) -> dict[str, Array]:
-    """`step.evaluate` of every run of a pack; `time` has one entry a run."""
-    return jax.vmap(functools.partial(step.evaluate, program), in_axes=(0, 0, None, 0))(hyper, parameters, images, time)
+    """`step.evaluate` of every run of a pack, over the same rows; `time` has one entry a run."""
+    of_runs = jax.vmap(functools.partial(step.evaluate, program), in_axes=(0, 0, None, None, 0))
+    return of_runs(hyper, parameters, images, rows, time)
 
 
 def bytes_of_run(program: Program, rows: int) -> int:

@@ -130,22 +130,32 @@ def train_step(
 
 
 def evaluate(
-    program: Program, hyper: Hyper, parameters: PyTree, images: Num[Array, "N H W C"], time: Float[Array, ""]
+    program: Program,
+    hyper: Hyper,
+    parameters: PyTree,
+    images: Num[Array, "N H W C"],
+    rows: Int[Array, "2"],
+    time: Float[Array, ""],
 ) -> dict[str, Float[Array, "..."]]:
-    """Example-weighted means of loss, reconstruction and KL per latent over a split, with fixed noise."""
-    root = stream(hyper.seed, EVALUATION)
+    """Example-weighted means of loss, reconstruction and KL per latent over `images[first:end]`, with fixed noise.
 
-    def batch_means(batch: tuple[Array, Array, Array]) -> dict[str, Array]:
-        index, rows, weights = batch
+    `rows` is (first, end): numbers, so that one compiled program serves validation and test data in one array.
+    """
+    root = stream(hyper.seed, EVALUATION)
+    first, end = rows
+
+    def add_batch(index: Int[Array, ""], means: dict[str, Array]) -> dict[str, Array]:
+        of_batch = first + index * program.batch_size + jnp.arange(program.batch_size)
+        weights = (of_batch < end).astype(jnp.float32)  # the last batch is filled up with rows that weigh nothing
         key = jax.random.fold_in(root, index)
         keys = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-        _, terms = objective(program, hyper, parameters, images[rows], weights, keys, time)
-        share = jnp.sum(weights) / images.shape[0]
-        return {name: share * getattr(terms, name) for name in EVALUATED}
+        batch = images[jnp.where(of_batch < end, of_batch, first)]
+        _, terms = objective(program, hyper, parameters, batch, weights, keys, time)
+        share = jnp.sum(weights) / (end - first)
+        return {name: mean + share * getattr(terms, name) for name, mean in means.items()}
 
-    rows, weights = _batches(jnp.arange(images.shape[0]), program.batch_size)
-    parts = lax.map(batch_means, (jnp.arange(rows.shape[0]), rows, weights))
-    return {name: jnp.sum(values, axis=0) for name, values in parts.items()}
+    zeros = {name: jnp.float32(0) for name in EVALUATED} | {"kl_per_latent": jnp.zeros(program.model.latent_dim)}
+    return lax.fori_loop(0, -(-(end - first) // program.batch_size), add_batch, zeros)
 
 
 def norm(tree: PyTree) -> Float[Array, ""]:
