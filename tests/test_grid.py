@@ -29,8 +29,9 @@ def train_two_epochs(*overrides: str) -> None:
     valid = jnp.asarray(dataset.valid.images)
     rows = np.array([0, len(valid)])
     before = evaluate(program, hyper, state.parameters, valid, rows, jnp.float32(0))
-    for _ in range(2):
-        state, stats = epoch(program, hyper, state, jnp.asarray(dataset.train.images))
+    for number in range(2):
+        order = step.order(hyper.seed, jnp.int32(number), len(dataset.train.images))
+        state, stats = epoch(program, hyper, state, order, jnp.asarray(dataset.train.images))
         assert all(np.isfinite(values).all() for values in stats.values())
     after = evaluate(program, hyper, state.parameters, valid, rows, jnp.float32(0))
     assert np.isfinite(float(after["loss"]))

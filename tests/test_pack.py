@@ -20,8 +20,8 @@ SHAPE = (8, 8, 1)
 BASE = ("dataset=digits", "model.hidden=[16]", "training.batch_size=32")
 IMAGES = np.random.default_rng(1).random((5 * 32 - 7, *SHAPE), np.float32)
 
-lone_epoch = jax.jit(step.epoch, static_argnums=0)
-pack_epoch = jax.jit(pack.epoch, static_argnums=0)
+lone_train = jax.jit(step.epoch, static_argnums=0)
+pack_train = jax.jit(pack.epoch, static_argnums=0)
 pack_evaluate = jax.jit(pack.evaluate, static_argnums=0)
 
 MIXED = (
@@ -30,6 +30,17 @@ MIXED = (
     ("model.latent_dim=2", "loss=sigma", "loss.bias_init=1.0", "kl_weight.beta=0.5", "kl_weight.free_bits=0.02"),
     ("model.latent_dim=5", "loss=gamma_clamped", "seed=7", "training.gradient_clip=10.0"),
 )
+
+
+def lone_epoch(program: Program, hyper: Hyper, state: TrainState) -> Any:
+    """The first epoch of a run alone."""
+    return lone_train(program, hyper, state, step.order(hyper.seed, jnp.int32(0), len(IMAGES)), IMAGES)
+
+
+def pack_epoch(merged: Program, hyper: Hyper, state: TrainState) -> Any:
+    """The next epoch of a pack."""
+    order = pack.order(hyper.seed, state.step // 5, len(IMAGES))
+    return pack_train(merged, hyper, state, order, IMAGES)
 
 
 def lone(*overrides: str) -> tuple[Program, Hyper, TrainState]:
@@ -48,7 +59,7 @@ def stacked(runs: list[tuple[Program, Hyper, TrainState]]) -> tuple[Program, Hyp
 def after_an_epoch(optimizer: str) -> tuple[Any, ...]:
     runs = [lone(f"optimizer={optimizer}", *overrides) for overrides in MIXED]
     merged, hyper, state = stacked(runs)
-    return runs, merged, hyper, *pack_epoch(merged, hyper, state, IMAGES)
+    return runs, merged, hyper, *pack_epoch(merged, hyper, state)
 
 
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adamw"])
@@ -70,7 +81,7 @@ def test_a_lane_follows_the_lone_run():
     """The first step to 1e-6, five to 1e-5, every statistic of it; beyond that training is chaotic."""
     runs, _, _, _, steps = after_an_epoch("rmsprop")
     for index, (program, hyper, state) in enumerate(runs):
-        _, alone = lone_epoch(program, hyper, state, IMAGES)
+        _, alone = lone_epoch(program, hyper, state)
         assert set(alone) == set(steps)
         for name, values in alone.items():
             np.testing.assert_allclose(steps[name][index][0], values[0], rtol=1e-6, atol=1e-6, err_msg=name)
@@ -107,7 +118,7 @@ def test_a_diverged_lane_freezes_and_its_neighbours_do_not_notice():
         runs = [lone(*MIXED[0]), lone(*MIXED[1][:3], f"optimizer.learning_rate={rate}"), lone(*MIXED[3])]
         merged, hyper, state = stacked(runs)
         for _ in range(2):
-            state, steps = pack_epoch(merged, hyper, state, IMAGES)
+            state, steps = pack_epoch(merged, hyper, state)
         outcomes.append((state, steps))
     (sound, sound_steps), (broken, broken_steps) = outcomes
     assert np.asarray(broken.frozen).tolist() == [False, True, False]

@@ -1,5 +1,7 @@
 """The train step against a NumPy float64 reference that shares no code with it: forward, backward, update."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,14 +11,22 @@ from scipy.special import expit
 from tests.configurations import make
 from vaex import objective, step
 from vaex.compiled import init
+from vaex.objective import Hyper, Program
+from vaex.step import TrainState
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 SHAPE = (8, 8, 1)
 
 train_step = jax.jit(step.train_step, static_argnums=0)
-epoch = jax.jit(step.epoch, static_argnums=0)
+train = jax.jit(step.epoch, static_argnums=0)
 evaluate = jax.jit(step.evaluate, static_argnums=0)
 gradient = jax.jit(jax.value_and_grad(objective.objective, argnums=2, has_aux=True), static_argnums=0)
+
+
+def epoch(program: Program, hyper: Hyper, state: TrainState, images: jax.Array) -> Any:
+    """The state's next epoch, in its order."""
+    steps = -(-len(images) // program.batch_size)
+    return train(program, hyper, state, step.order(hyper.seed, state.step // steps, len(images)), images)
 
 
 def selu(h: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ the first epoch trains, which does not need it yet. No time that a run reports h
 import functools
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import jax
@@ -22,8 +22,16 @@ from vaex.step import TrainState
 reconstructions = jax.jit(objective.reconstructions, static_argnums=0)
 samples = jax.jit(objective.samples, static_argnums=(0, 3))
 
-_ALONE = (jax.jit(step.epoch, static_argnums=0, donate_argnums=2), jax.jit(step.evaluate, static_argnums=0))
-_STACKED = (jax.jit(pack.epoch, static_argnums=0, donate_argnums=2), jax.jit(pack.evaluate, static_argnums=0))
+_ALONE = {
+    "order": jax.jit(step.order, static_argnames="count"),
+    "train": jax.jit(step.epoch, static_argnums=0, donate_argnames="state"),
+    "evaluate": jax.jit(step.evaluate, static_argnums=0),
+}
+_STACKED = {
+    "order": jax.jit(pack.order, static_argnames="count"),
+    "train": jax.jit(pack.epoch, static_argnums=0, donate_argnames="state"),
+    "evaluate": jax.jit(pack.evaluate, static_argnums=0),
+}
 
 _made: dict[Hashable, "Future[Any]"] = {}
 _lock = threading.Lock()
@@ -43,7 +51,7 @@ def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
 
 
 class Compiled:
-    """`train` is `step.epoch` over `images[0]`, `evaluate` is `step.evaluate` in `images[1]`; the program is fixed.
+    """`order` and `train` (`step.epoch`) are for `images[0]`, `evaluate` is for `images[1]`; the program is fixed.
 
     With `stacked` numbers they are those of `pack`: all runs of a vmapped pack at once. `device` is where they run.
     """
@@ -76,20 +84,26 @@ def abstract(array: Any, device: type_of_device) -> jax.ShapeDtypeStruct:
 def _compile(
     program: Program, hyper: Any, images: Sequence[jax.ShapeDtypeStruct], stacked: bool, device: type_of_device
 ) -> dict[str, "Future[Any]"]:
-    epoch, evaluate = _STACKED if stacked else _ALONE
+    functions = _STACKED if stacked else _ALONE
     fresh = functools.partial(step.init, program)
     state = jax.eval_shape(jax.vmap(fresh) if stacked else fresh, hyper.seed)
     state = jax.tree.map(lambda leaf: abstract(leaf, device), state)
-    time = abstract(np.zeros(hyper.seed.shape, np.float32), device)
-    rows = abstract(np.zeros(2, np.int32), device)
-    pool = ThreadPoolExecutor(1, thread_name_prefix="compile")  # one after the other: training needs the first soonest
-    futures = {
-        "train": pool.submit(lambda: epoch.lower(program, hyper, state, images[0]).compile()),
-        "evaluate": pool.submit(
-            lambda: evaluate.lower(program, hyper, state.parameters, images[1], rows, time).compile()
-        ),
-    }
-    pool.shutdown(wait=False)  # its thread ends with its work
+    runs, count = hyper.seed.shape, images[0].shape[0]
+    number, time = abstract(np.zeros(runs, np.int32), device), abstract(np.zeros(runs, np.float32), device)
+    rows, taken = abstract(np.zeros((*runs, count), np.int32), device), abstract(np.zeros(2, np.int32), device)
+
+    def order() -> Any:
+        make = functions["order"].lower(hyper.seed, number, count=count).compile
+        return _once(("order", runs, count, device), make)
+
+    def evaluate() -> Any:
+        wait([train])  # needed later, and the two would slow each other
+        return functions["evaluate"].lower(program, hyper, state.parameters, images[1], taken, time).compile()
+
+    pool = ThreadPoolExecutor(3, thread_name_prefix="compile")
+    train = pool.submit(lambda: functions["train"].lower(program, hyper, state, rows, images[0]).compile())
+    futures = {"order": pool.submit(order), "train": train, "evaluate": pool.submit(evaluate)}
+    pool.shutdown(wait=False)  # its threads end with their work
     return futures
 
 

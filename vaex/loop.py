@@ -90,13 +90,14 @@ class _Pack:
     """Runs that train in one program: alone, or stacked."""
 
     def __init__(self, members: Sequence[Member], dataset: Dataset, stop: Stop, device: type_of_device):
-        self.members, self.dataset, self.stop, self.device = members, dataset, stop, device
+        self.members, self.stop, self.device = members, stop, device
         self.stacked = len(members) > 1
         programs, hypers = [member.program for member in members], [member.hyper for member in members]
         self.program = pack.merge(programs) if self.stacked else programs[0]
         hyper = pack.stack_hypers(self.program, programs, hypers) if self.stacked else hypers[0]
         self.hyper = jax.device_put(hyper, device)
         self.images, self.held_out = on_device(dataset, device)
+        self.first_test_row = len(dataset.valid.images)
         self.functions = Compiled(self.program, self.hyper, (self.images, self.held_out), self.stacked, device)
         self.steps_an_epoch = -(-len(dataset.train.images) // self.program.batch_size)
 
@@ -131,14 +132,15 @@ class _Pack:
 
     def _epoch(self, state: TrainState) -> TrainState:
         """One epoch and its validation, taken in by every run that is going."""
-        train = self.functions.train
+        order, train = self.functions.order, self.functions.train
+        number = (np.asarray(state.step) // self.steps_an_epoch).astype(np.int32)
         started = time.perf_counter()
-        state, steps = train(self.hyper, state, self.images)
+        state, steps = train(self.hyper, state, order(self.hyper.seed, number), self.images)
         jax.block_until_ready(steps)
         trained = time.perf_counter() - started
         evaluate = self.functions.evaluate
         started = time.perf_counter()
-        means = self._evaluate(evaluate, state, 0, len(self.dataset.valid.images))
+        means = self._evaluate(evaluate, state, 0, self.first_test_row)
         steps = jax.device_get(steps)
         seconds = trained + time.perf_counter() - started
         copy = functools.cache(functools.partial(host_copy, state))
@@ -155,8 +157,7 @@ class _Pack:
         done = any(len(member.progress.rows) == member.config.training.epochs for member in self.members)
         means = None
         if done:
-            first = len(self.dataset.valid.images)
-            means = self._evaluate(self.functions.evaluate, state, first, len(self.held_out))
+            means = self._evaluate(self.functions.evaluate, state, self.first_test_row, len(self.held_out))
         copy = functools.cache(functools.partial(host_copy, state))
         copy()
 

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Num, PyTree
+from jaxtyping import Array, Float, Int, Num, PyTree, UInt
 
 from vaex import config as configuration
 from vaex import step
@@ -83,11 +83,16 @@ def unstack(program: Program, stacked: PyTree, index: int) -> PyTree:
     return jax.tree.map(lambda leaf, like: leaf[(index, *map(slice, like.shape))], stacked, template)
 
 
+def order(seeds: UInt[Array, " runs"], numbers: Int[Array, " runs"], count: int) -> Int[Array, "runs count"]:
+    """`step.order` of every run of a pack."""
+    return jax.vmap(functools.partial(step.order, count=count))(seeds, numbers)
+
+
 def epoch(
-    program: Program, hyper: Hyper, state: TrainState, images: Num[Array, "N H W C"]
+    program: Program, hyper: Hyper, state: TrainState, order: Int[Array, "runs N"], images: Num[Array, "N H W C"]
 ) -> tuple[TrainState, dict[str, Array]]:
-    """`step.epoch` of every run of a pack, over the same images."""
-    return jax.vmap(functools.partial(step.epoch, program), in_axes=(0, 0, None))(hyper, state, images)
+    """`step.epoch` of every run of a pack, over the same images, each in its own order."""
+    return jax.vmap(functools.partial(step.epoch, program), in_axes=(0, 0, 0, None))(hyper, state, order, images)
 
 
 def evaluate(

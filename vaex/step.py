@@ -65,17 +65,23 @@ def shapes(program: Program) -> TrainState:
     return jax.eval_shape(functools.partial(init, program), jax.ShapeDtypeStruct((), jnp.uint32))
 
 
+def order(seed: UInt[Array, ""], number: Int[Array, ""], count: int) -> Int[Array, " count"]:
+    """The order in which epoch `number`, from 0, takes the training images.
+
+    A program of its own: inside `epoch` the same sort takes twice as long to run, and is compiled for each program.
+    """
+    return jax.random.permutation(jax.random.fold_in(stream(seed, ORDER), number), count)
+
+
 def epoch(
-    program: Program, hyper: Hyper, state: TrainState, images: Num[Array, "N H W C"]
+    program: Program, hyper: Hyper, state: TrainState, order: Int[Array, " N"], images: Num[Array, "N H W C"]
 ) -> tuple[TrainState, dict[str, Shaped[Array, " steps"]]]:
-    """One pass over the training images in a fresh order, and the statistics of each of its steps.
+    """One pass over the training images in the given order, and the statistics of each of its steps.
 
     The last, partial batch is filled up with copies of its first example that weigh nothing: every example
     counts exactly once, and each batch's mean is over its own examples.
     """
     steps = -(-images.shape[0] // program.batch_size)
-    start = state.step  # the order follows from the epoch, the noise from the step: a resumed run needs no key
-    order = jax.random.permutation(jax.random.fold_in(stream(hyper.seed, ORDER), start // steps), images.shape[0])
 
     def body(state: TrainState, batch: tuple[Array, Array]) -> tuple[TrainState, dict[str, Array]]:
         rows, weights = batch

@@ -10,6 +10,7 @@ Measure on an idle machine; a ratio of two runs of some seconds has a spread of 
 """
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -89,8 +90,9 @@ def direct(epochs: int) -> tuple[dict[str, tuple[float, float]], list[float]]:
     program, hyper = objective.program(config, dataset.shape), objective.hyper(config)
     images = jax.device_put(dataset.train.images)
     state = step.init(program, hyper.seed)
-    epoch = jax.jit(step.epoch, static_argnums=0)
-    state, steps = jax.block_until_ready(epoch(program, hyper, state, images))
+    order = step.order(hyper.seed, jax.numpy.int32(0), len(images))
+    epoch = jax.jit(functools.partial(step.epoch, program))
+    state, steps = jax.block_until_ready(epoch(hyper, state, order, images))
     progress = Progress("benchmark")
     row = {"epoch": 1, "step": int(state.step), "valid/elbo": -250.0}
     for number in range(25):
@@ -101,7 +103,7 @@ def direct(epochs: int) -> tuple[dict[str, tuple[float, float]], list[float]]:
         recorder = Recorder(Path(folder), config)
         found = {
             "epoch, training only": seconds_of(
-                lambda: jax.block_until_ready(epoch(program, hyper, state, images)), epochs
+                lambda: jax.block_until_ready(epoch(hyper, state, order, images)), epochs
             ),
             "waits: copy of the state": seconds_of(lambda: checkpoint.flatten(host_copy(state)), 50),
             "waits: handing it over": seconds_of(lambda: recorder.checkpoint(progress, arrays), 8),
@@ -114,7 +116,7 @@ def direct(epochs: int) -> tuple[dict[str, tuple[float, float]], list[float]]:
         def three(save: bool) -> float:
             started = time.perf_counter()
             for _ in range(3):
-                jax.block_until_ready(epoch(program, hyper, state, images))
+                jax.block_until_ready(epoch(hyper, state, order, images))
                 if save:
                     recorder.checkpoint(progress, checkpoint.flatten(host_copy(state)))
             recorder._wait(0)

@@ -51,12 +51,13 @@ def epoch(arguments: list[str], repeats: int) -> tuple[float, float]:
     dataset = load(config.dataset)
     program, hyper = objective.program(config, dataset.shape), objective.hyper(config)
     images, state = jax.device_put(dataset.train.images), compiled.init(program, hyper.seed)
-    function = jax.jit(step.epoch, static_argnums=0).lower(program, hyper, state, images).compile()
+    order = step.order(hyper.seed, jax.numpy.int32(0), len(images))
+    function = jax.jit(step.epoch, static_argnums=0).lower(program, hyper, state, order, images).compile()
     memory = function.memory_analysis()
     seconds = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
-        jax.block_until_ready(function(hyper, state, images))
+        jax.block_until_ready(function(hyper, state, order, images))
         seconds.append(time.perf_counter() - start)
     names = ("argument", "output", "temp")
     return min(seconds[1:]), float(sum(getattr(memory, f"{name}_size_in_bytes") for name in names))

@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from hydra._internal.utils import get_args_parser
 from jax import lax
 from jaxtyping import Array, Float
@@ -84,8 +85,13 @@ def prepare() -> dict[str, Callable[[], Any]]:
     pixels = objective.as_float(images).reshape(len(images), -1)
     kernels = kernels_of(state.parameters["model"])
     limit = jax.jit(products, static_argnums=4).lower(*kernels, pixels, program.batch_size).compile()
-    epoch = jax.jit(step.epoch, static_argnums=0).lower(program, hyper, state, images).compile()
-    return {"products": lambda: limit(*kernels, pixels), "epoch": lambda: epoch(hyper, state, images)}
+    in_order = jax.jit(step.order, static_argnums=2).lower(hyper.seed, np.int32(0), len(images)).compile()
+    first = in_order(hyper.seed, np.int32(0))
+    epoch = jax.jit(step.epoch, static_argnums=0).lower(program, hyper, state, first, images).compile()
+    return {
+        "products": lambda: limit(*kernels, pixels),
+        "epoch": lambda: epoch(hyper, state, in_order(hyper.seed, np.int32(0)), images),
+    }
 
 
 def main() -> None:

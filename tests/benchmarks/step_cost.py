@@ -27,11 +27,10 @@ from vaex.loop import load
 VARIANTS = ("bare", "norms", "statistics", "policy", "full")
 
 
-def epoch(program: Any, variant: str, hyper: Any, state: Any, images: jax.Array) -> tuple[Any, Any]:
+def epoch(program: Any, variant: str, hyper: Any, state: Any, order: jax.Array, images: jax.Array) -> tuple[Any, Any]:
     """`step.epoch` with only the parts of `variant`."""
     if variant == "full":
-        return step.epoch(program, hyper, state, images)
-    order = jax.random.permutation(jax.random.key(0), images.shape[0])
+        return step.epoch(program, hyper, state, order, images)
     steps = -(-images.shape[0] // program.batch_size)
     optimizer = implementation(program.optimizer).direction(program.optimizer)
 
@@ -69,18 +68,16 @@ def main() -> None:
     dataset = load(config.dataset)
     program, hyper = objective.program(config, dataset.shape), objective.hyper(config)
     images = jax.device_put(dataset.train.images)
+    state, order = step.init(program, hyper.seed), step.order(hyper.seed, jax.numpy.int32(0), len(images))
     compiled: dict[str, Callable[..., Any]] = {
-        name: jax.jit(epoch, static_argnums=(0, 1))
-        .lower(program, name, hyper, step.init(program, hyper.seed), images)
-        .compile()
+        name: jax.jit(epoch, static_argnums=(0, 1)).lower(program, name, hyper, state, order, images).compile()
         for name in VARIANTS
     }
-    state = step.init(program, hyper.seed)
     seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for _ in range(rounds):
         for name in VARIANTS:
             start = time.perf_counter()
-            jax.block_until_ready(compiled[name](hyper, state, images))
+            jax.block_until_ready(compiled[name](hyper, state, order, images))
             seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     print("| epoch | seconds (median) | ratio to bare |\n|---|---|---|")
