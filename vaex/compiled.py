@@ -53,7 +53,7 @@ def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
 class Compiled:
     """`order` and `train` (`step.epoch`) are for `images[0]`, `evaluate` is for `images[1]`; the program is fixed.
 
-    With `stacked` numbers they are those of `pack`: all runs of a vmapped pack at once. `device` is where they run.
+    With numbers along a first axis they are those of `pack`: all runs of a vmapped pack at once.
     """
 
     def __init__(
@@ -61,14 +61,13 @@ class Compiled:
         program: Program,
         hyper: Hyper,
         images: Sequence[Num[Array, "N H W C"]],
-        stacked: bool,
         device: type_of_device,
     ):
         shapes = [abstract(array, device) for array in images]
         numbers = jax.tree.map(lambda leaf: abstract(leaf, device), hyper)
         structure = jax.tree.structure(hyper), hyper.seed.shape
         key = (program, structure, device, tuple((each.shape, each.dtype) for each in shapes))
-        self._futures = _once(key, functools.partial(_compile, program, numbers, shapes, stacked, device))
+        self._futures = _once(key, functools.partial(_compile, program, numbers, shapes, device))
 
     def __getattr__(self, name: str) -> Any:
         """The compiled function, as soon as it is."""
@@ -82,15 +81,18 @@ def abstract(array: Any, device: type_of_device) -> jax.ShapeDtypeStruct:
 
 
 def _compile(
-    program: Program, hyper: Any, images: Sequence[jax.ShapeDtypeStruct], stacked: bool, device: type_of_device
+    program: Program, hyper: Any, images: Sequence[jax.ShapeDtypeStruct], device: type_of_device
 ) -> dict[str, "Future[Any]"]:
-    functions = _STACKED if stacked else _ALONE
-    fresh = functools.partial(step.init, program)
-    state = jax.eval_shape(jax.vmap(fresh) if stacked else fresh, hyper.seed)
-    state = jax.tree.map(lambda leaf: abstract(leaf, device), state)
     runs, count = hyper.seed.shape, images[0].shape[0]
-    number, time = abstract(np.zeros(runs, np.int32), device), abstract(np.zeros(runs, np.float32), device)
-    rows, taken = abstract(np.zeros((*runs, count), np.int32), device), abstract(np.zeros(2, np.int32), device)
+    functions = _STACKED if runs else _ALONE
+    sharding = jax.sharding.SingleDeviceSharding(device)
+
+    def array(shape: Sequence[int], dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(tuple(shape), dtype, sharding=sharding)
+
+    state = jax.tree.map(lambda leaf: array((*runs, *leaf.shape), leaf.dtype), step.shapes(program))
+    number, time = array(runs, np.int32), array(runs, np.float32)
+    rows, taken = array((*runs, count), np.int32), array((2,), np.int32)
 
     def order() -> Any:
         make = functions["order"].lower(hyper.seed, number, count=count).compile

@@ -92,13 +92,11 @@ class _Pack:
     def __init__(self, members: Sequence[Member], dataset: Dataset, stop: Stop, device: type_of_device):
         self.members, self.stop, self.device = members, stop, device
         self.stacked = len(members) > 1
-        programs, hypers = [member.program for member in members], [member.hyper for member in members]
-        self.program = pack.merge(programs) if self.stacked else programs[0]
-        hyper = pack.stack_hypers(self.program, programs, hypers) if self.stacked else hypers[0]
+        self.program, hyper = pack.joined([each.program for each in members], [each.hyper for each in members])
         self.hyper = jax.device_put(hyper, device)
         self.images, self.held_out = on_device(dataset, device)
         self.first_test_row = len(dataset.valid.images)
-        self.functions = Compiled(self.program, self.hyper, (self.images, self.held_out), self.stacked, device)
+        self.functions = Compiled(self.program, self.hyper, (self.images, self.held_out), device)
         self.steps_an_epoch = -(-len(dataset.train.images) // self.program.batch_size)
 
     def train(self) -> None:

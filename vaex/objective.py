@@ -218,13 +218,14 @@ def build(program: Program, key: Key[Array, ""]) -> Any:
 
 
 @functools.cache
-def _graph(program: Program) -> Any:
-    """The module's static half, from shapes alone."""
-    return nnx.split(nnx.eval_shape(lambda: build(program, jax.random.key(0))), nnx.Param)[0]
+def abstract(program: Program) -> tuple[Any, PyTree]:
+    """The module's static half, and shapes and dtypes of its parameters."""
+    graph, parameters = nnx.split(nnx.eval_shape(lambda: build(program, jax.random.key(0))), nnx.Param)
+    return graph, nnx.to_pure_dict(parameters)
 
 
 def _model(program: Program, parameters: PyTree) -> Any:
-    return nnx.merge(_graph(program), parameters["model"])
+    return nnx.merge(abstract(program)[0], parameters["model"])
 
 
 def _as_arrays(numbers: dict[str, float]) -> dict[str, Float[Array, ""]]:

@@ -55,6 +55,14 @@ def merge(programs: Sequence[Program]) -> Program:
     )
 
 
+def joined(programs: Sequence[Program], hypers: Sequence[Hyper]) -> tuple[Program, Hyper]:
+    """What a pack's runs are compiled for: the one run as it is, or all of them merged and stacked."""
+    if len(programs) == 1:
+        return programs[0], hypers[0]
+    merged = merge(programs)
+    return merged, stack_hypers(merged, programs, hypers)
+
+
 def stack_hypers(merged: Program, programs: Sequence[Program], hypers: Sequence[Hyper]) -> Hyper:
     """The runs' numbers along a first axis, each with its loss's place in the merged program."""
     chosen = [

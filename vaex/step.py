@@ -20,6 +20,7 @@ from vaex.objective import (
     PARAMETERS,
     Hyper,
     Program,
+    abstract,
     build,
     objective,
     stream,
@@ -45,9 +46,18 @@ class TrainState(NamedTuple):
 
 def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
     """The state before the first step: glorot-uniform kernels and zero biases unless configured otherwise."""
-    model = nnx.split(build(program, stream(seed, PARAMETERS)), nnx.Param)[1]
+    return _fresh(program, nnx.to_pure_dict(nnx.split(build(program, stream(seed, PARAMETERS)), nnx.Param)[1]))
+
+
+@functools.cache
+def shapes(program: Program) -> TrainState:
+    """Shapes and dtypes of a program's state. Raises `ConfigError` when the model cannot take the images."""
+    return jax.eval_shape(functools.partial(_fresh, program), abstract(program)[1])
+
+
+def _fresh(program: Program, model: PyTree) -> TrainState:
     likelihood = implementation(program.likelihood).initial_parameters(program.likelihood)
-    parameters = {"model": nnx.to_pure_dict(model), "likelihood": likelihood}
+    parameters = {"model": model, "likelihood": likelihood}
     return TrainState(
         parameters=parameters,
         optimizer=_direction(program).init(parameters),
@@ -57,12 +67,6 @@ def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
         first_nonfinite=jnp.int32(0),
         culprit=jnp.int32(0),
     )
-
-
-@functools.cache
-def shapes(program: Program) -> TrainState:
-    """Shapes and dtypes of a program's state. Raises `ConfigError` when the model cannot take the images."""
-    return jax.eval_shape(functools.partial(init, program), jax.ShapeDtypeStruct((), jnp.uint32))
 
 
 def order(seed: UInt[Array, ""], number: Int[Array, ""], count: int) -> Int[Array, " count"]:
