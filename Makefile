@@ -49,6 +49,7 @@ bench-parts: .venv/.developer  ## what statistics, tracking, checkpoints and fig
 
 bench-sweep: .venv/.developer .venv-peers/.installed .venv-joblib/.installed  ## a sweep by packed, basic and joblib's launcher and a Keras loop; growth to 64 jobs (half an hour)
 	$(BIN)/python tests/benchmarks/sweep_time.py launchers --joblib-python .venv-joblib/bin/python --peers-python .venv-peers/bin/python --json tests/benchmarks/results/sweep_launchers.json
+	$(BIN)/python tests/benchmarks/sweep_time.py sizes --json tests/benchmarks/results/sweep_sizes.json
 	$(BIN)/python tests/benchmarks/sweep_time.py growth --json tests/benchmarks/results/sweep_growth.json
 	$(BIN)/python tests/benchmarks/lanes.py --json tests/benchmarks/results/lanes.json
 

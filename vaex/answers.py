@@ -38,6 +38,17 @@ def answered(
     }
 
 
+def verdicts(questions: Sequence[dict[str, Any]]) -> list[str]:
+    """The headline questions' verdicts; one line where nothing can be said about any of them for want of seeds."""
+    headline = [question for question in questions if question["headline"]]
+    comparisons = [item for question in headline for item in question["comparisons"]]
+    if not comparisons or any(item["answer"] != TOO_FEW or item["seeds"] >= FEWEST for item in comparisons):
+        return [question["verdict"] for question in headline]
+    names = list(dict.fromkeys([comparisons[0]["against"], *(item["variant"] for item in comparisons)]))
+    seeds = max(item["seeds"] for item in comparisons)
+    return [f"{TOO_FEW} {', '.join(names)} apart: {seeds} seeds in common at one setting, {FEWEST} needed"]
+
+
 def divergence(comparison: Comparison) -> str:
     """How often each diverges, and in how many pairs only one did."""
     variant, against, pairs = comparison["variant"], comparison["against"], comparison["pairs"]

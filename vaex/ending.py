@@ -28,7 +28,8 @@ def of_sweep(directory: Path, outcomes: Sequence[Outcome]) -> int:
     table = results.write_sweep_csv(directory)
     if len(table):
         console.print(sweep_table(table.to_dict("records"), results.override_columns(table)))
-    compare.sweep(shown(directory))
+    if not signal:  # who interrupts wants the prompt, and there is more to come
+        compare.sweep(shown(directory))
     console.print(f"sweep directory: {shown(directory)}", markup=False)
     if signal:
         console.print(f"to go on: vaex resume {shlex.quote(str(shown(directory)))}", markup=False)

@@ -102,7 +102,7 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
                 by_setting [{setting, and the same numbers for its pairs alone; p is not corrected}],
                 thin [setting {key: value} left out: fewer than five seeds finished in both].
                 The ones to target also have targets [{setting, target or None}], reached_variant, reached_against.
-    verdicts    [the headline questions' sentences]
+    verdicts    [the headline questions' sentences; one where all of them lack seeds]
     """
     pairs, again = pairing.pairs(study)
     questions = [_divergence(pairs, study.against), *(_ask(study, question, pairs, target) for question in QUESTIONS)]
@@ -120,7 +120,7 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
             "runs": [_run(study, run, target) for run in study.runs],
             "by_variant": {name: _variant(study, name) for name in study.variants},
             "questions": questions,
-            "verdicts": [question["verdict"] for question in questions if question["headline"]],
+            "verdicts": answers.verdicts(questions),
             "method": list(METHOD),
         }
     )

@@ -1,11 +1,13 @@
 """Sweeps as whole shell commands, start-up and compilation included: packed against other ways to run the same jobs.
 
     python tests/benchmarks/sweep_time.py launchers --joblib-python PATH --peers-python PATH [--rounds 3] [--jobs 24]
+    python tests/benchmarks/sweep_time.py sizes [--rounds 3]
     python tests/benchmarks/sweep_time.py growth
 
 `launchers`: the same sweep of Fashion-MNIST, 2 epochs a job, by hydra/launcher=packed, by Hydra's basic launcher, by
 hydra-joblib-launcher with one process a core, and as a shell loop over a Keras script on TensorFlow; they take turns.
-`growth`: 1, 2, 4, … 64 jobs, seconds and peak memory; and what writing the results takes.
+`sizes`: packed and basic taking turns at 1, 2, 4 and 8 jobs of the same kind, with cached programs.
+`growth`: 1, 2, 4, … 64 jobs of 25 digits epochs: seconds, peak memory, and the tail: from the last epoch to the end.
 Compiled programs are not kept between commands (VAEX_CACHE is empty) unless --cache is given.
 Nothing here is asserted: the tables are read by a person. See README.md beside this file.
 """
@@ -28,23 +30,25 @@ from vaex import results
 
 LATENTS, LOSSES = (2, 5, 10, 20), ("sigma", "gamma")
 KERAS = Path(__file__).parent / "peers" / "keras_vae.py"
+SIZES = (1, 2, 4, 8)
 GROWTH = (1, 2, 4, 8, 16, 32, 64)
 
 
 def main() -> None:
     args = arguments()
     os.environ["WANDB_MODE"] = "disabled"
-    if not args.cache:
+    if not (args.cache or args.what == "sizes"):
         os.environ["VAEX_CACHE"] = ""
+    measure = {"launchers": launchers, "sizes": sizes, "growth": growth}[args.what]
     with tempfile.TemporaryDirectory() as folder:
-        content = launchers(args, Path(folder)) if args.what == "launchers" else growth(args, Path(folder))
+        content = measure(args, Path(folder))
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps({"date": time.strftime("%Y-%m-%d"), "what": args.what} | content, indent=1) + "\n")
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Sweeps as whole shell commands.")
-    parser.add_argument("what", choices=("launchers", "growth"))
+    parser.add_argument("what", choices=("launchers", "sizes", "growth"))
     parser.add_argument("--joblib-python", help="python of an environment with vaex and hydra-joblib-launcher")
     parser.add_argument("--peers-python", help="python of the environment of requirements-peers.txt")
     parser.add_argument("--rounds", type=int, default=3)
@@ -90,6 +94,23 @@ def launchers(args: argparse.Namespace, folder: Path) -> dict:
     return {"jobs": args.jobs, "cache": args.cache, "seconds": seconds}
 
 
+def sizes(args: argparse.Namespace, folder: Path) -> dict:
+    """Seconds of packed and basic at each number of jobs in each round."""
+    seconds: dict[int, dict[str, list[float]]] = {jobs: {"packed": [], "basic": []} for jobs in SIZES}
+    for number in range(-1, args.rounds):  # the first round fills the cache
+        for jobs, ways in seconds.items():
+            for name, values in ways.items():
+                overrides = [*grid(jobs), "training.epochs=2", f"hydra/launcher={name}"]
+                took, _ = sweep(sys.executable, folder / f"{name}_{jobs}_{number}", overrides)
+                values += [took] if number >= 0 else []
+    print("| jobs | packed, s | basic, s | basic / packed |\n|---|---|---|---|")
+    for jobs, ways in seconds.items():
+        ratios = sorted(basic / packed for packed, basic in zip(*ways.values(), strict=True))
+        medians = " | ".join(f"{statistics.median(values):.1f}" for values in ways.values())
+        print(f"| {jobs} | {medians} | {statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f}) |")
+    return {"seconds": {str(jobs): ways for jobs, ways in seconds.items()}}
+
+
 def sweep(python: str, directory: Path, overrides: Sequence[str]) -> tuple[float, int]:
     """Wall time and peak memory (bytes) of a `vaex -m` command, which must end well."""
     command = [python, "-m", "vaex", "-m", f"hydra.sweep.dir={directory}", *overrides]
@@ -123,16 +144,22 @@ def growth(args: argparse.Namespace, folder: Path) -> dict:
     for jobs in GROWTH:
         overrides = [f"seed={','.join(map(str, range(jobs)))}", "dataset=digits", "training.epochs=25"]
         seconds, memory = sweep(sys.executable, folder / str(jobs), overrides)
+        ended = time.time()
         table = results.load_sweep(folder / str(jobs))
         trained = sum(results.load_run(folder / str(jobs) / str(n)).metrics["seconds"].sum() for n in range(jobs))
         rows.append({"jobs": jobs, "seconds": seconds, "peak_bytes": memory, "epochs_seconds": float(trained)})
+        last = max(path.stat().st_mtime for path in (folder / str(jobs)).glob("*/metrics.jsonl"))
+        rows[-1]["tail_seconds"] = ended - last
         assert set(table["status"]) == {"finished"}
         print(f"{jobs} jobs  {seconds:.1f} s  {memory / 1e6:.0f} MB", file=sys.stderr, flush=True)
-    print("| jobs | seconds | seconds a job | peak MB | seconds in epochs, all lanes together |\n|---|---|---|---|---|")
+    print("| jobs | seconds | a job | peak MB | in epochs, all lanes together | tail |\n|---|---|---|---|---|---|")
     for row in rows:
         each = row["seconds"] / row["jobs"]
         peak = row["peak_bytes"] / 1e6
-        print(f"| {row['jobs']} | {row['seconds']:.1f} | {each:.2f} | {peak:.0f} | {row['epochs_seconds']:.1f} |")
+        tail = f"{row['tail_seconds']:.1f} ({row['tail_seconds'] / row['seconds']:.0%})"
+        print(
+            f"| {row['jobs']} | {row['seconds']:.1f} | {each:.2f} | {peak:.0f} | {row['epochs_seconds']:.1f} | {tail} |"
+        )
     return {"rows": rows}
 
 
