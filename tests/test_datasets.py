@@ -1,4 +1,5 @@
 import contextlib
+import gzip
 import io
 import json
 import pickle
@@ -20,7 +21,7 @@ from sklearn.datasets import load_digits
 
 from vaex import config
 from vaex.dataset import Dataset
-from vaex.datasets import arrays, images, shapes
+from vaex.datasets import arrays, digits, images, shapes
 from vaex.errors import DataError
 
 CONF = Path(__file__).parent.parent / "conf" / "dataset"
@@ -87,6 +88,19 @@ def test_digits_are_scikit_learns():
     reference = {image.tobytes(): label for image, label in zip(*load_digits(return_X_y=True), strict=True)}
     for image, label in zip(dataset.test.images, dataset.test.labels[:, 0], strict=True):
         assert reference[(image.reshape(64) * 16).astype(np.float64).tobytes()] == label
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"nothing", "cannot be read"), (gzip.compress(b"0," * 64 + b"7\n"), "not the digits"), (None, "cannot be read")],
+)
+def test_damaged_digits_cost_one_line(tmp_path, monkeypatch, content: bytes | None, words: str):
+    file = tmp_path / "digits.csv.gz"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setattr(digits, "FILE", file)
+    with pytest.raises(DataError, match=words):
+        load("digits")
 
 
 def test_shapes_are_their_seeds():

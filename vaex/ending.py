@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaex import results
 from vaex.run import Outcome
 from vaex.task import shown
 from vaex.terminal import Screen, sweep_table
@@ -21,7 +20,7 @@ def of_run(outcome: Outcome) -> int:
 
 def of_sweep(directory: Path, outcomes: Sequence[Outcome]) -> int:
     """Write sweep.csv, show it, say how to go on if something is left; returns the exit code."""
-    from vaex import compare  # late: statistics and charts take longer to import than a lone run may wait
+    from vaex import compare, results  # late: statistics and charts take longer to import than a lone run may wait
 
     console = Screen()
     signal = next((outcome.signal for outcome in outcomes if outcome.signal), None)

@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from vaex import compilation_cache, provenance, results, run, sweep, tracking
+from vaex import compilation_cache, provenance, run, sweep, tracking
 from vaex import config as configuration
 from vaex.compose import Command, plain, written
 from vaex.job import Job
@@ -82,6 +82,8 @@ class Task:
 
 def train_sweep(directory: Path, packs: Sequence[Sequence[Job]], ended_before: int) -> Outcome:
     """Train packs of a sweep, its table growing as they end."""
+    from vaex import results  # late: a lone run need not wait for pandas
+
     jobs = [job for members in packs for job in members if not job.ghost]
     display = SweepDisplay(jobs, ended_before)
     table = results.GrowingTable(directory)
