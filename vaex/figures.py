@@ -11,6 +11,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 
@@ -75,14 +76,15 @@ def grid(groups: Sequence[Sequence[Images]], heading: str) -> Image.Image:
 
 def curves_png(rows: Sequence[dict[str, Any]], title: str) -> bytes:
     """The curves as the content of a PNG file."""
-    buffer = io.BytesIO()
-    curves(rows, title).savefig(buffer, dpi=110, format="png")
+    figure, buffer = curves(rows, title), io.BytesIO()
+    ConstrainedLayoutEngine().execute(figure)  # once: a figure that has this engine is drawn twice to be saved
+    figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
 def curves(rows: Sequence[dict[str, Any]], title: str) -> Figure:
     """ELBO, its two terms, the KL of each latent, σ and the gradient norm over the epochs; nats per image."""
-    figure = Figure(figsize=(13, 7), layout="constrained")
+    figure = Figure(figsize=(13, 7), dpi=110)
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 3)
     for axis, term, name in zip(
