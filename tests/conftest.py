@@ -1,5 +1,6 @@
 """What all tests share: checked shapes, W&B kept to temporary directories, the real command line, two finished runs."""
 
+import json
 import logging
 import os
 import subprocess
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jaxtyping
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 CHECKED = [
@@ -96,18 +98,29 @@ def vaex(tmp_path: Path) -> Command:
     return lambda *arguments, **variables: command(tmp_path, *arguments, **variables)
 
 
+def once(factory: pytest.TempPathFactory, name: str, *arguments: str) -> Finished:
+    """A command that ends well, run by the first of pytest's processes that asks for it."""
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # which all of them have in common
+    cwd, printed = folder / name, folder / f"{name}.json"
+    with FileLock(folder / f"{name}.lock"):
+        if not printed.exists():
+            cwd.mkdir()
+            done = command(cwd, *arguments)
+            assert done.code == 0, done.stderr
+            printed.write_text(json.dumps([done.stdout, done.stderr]))
+    return Finished(0, *json.loads(printed.read_text()), cwd)
+
+
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """`vaex dataset=digits training.epochs=2`, finished. Read only."""
-    done = command(tmp_path_factory.mktemp("run"), *DIGITS)
-    assert done.code == 0, done.stderr
-    return done
+    return once(tmp_path_factory, "run", *DIGITS)
 
 
 @pytest.fixture(scope="session")
 def digits_sweep(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Four jobs, two programs, finished; job 2 is `digits_run` again. Read only."""
     grid = ("-m", "model.latent_dim=5,10", "optimizer.learning_rate=1e-3,2e-3")
-    done = command(tmp_path_factory.mktemp("sweep"), *grid, *DIGITS)
-    assert done.code == 0, done.stderr
-    return done
+    return once(tmp_path_factory, "sweep", *grid, *DIGITS)
