@@ -102,7 +102,7 @@ def training_images() -> np.ndarray:
 
 
 def measure(framework: str, epochs: int, number: int, args: argparse.Namespace, folder: Path) -> Measurement:
-    own = folder / f"{number}-{framework}-{epochs}"
+    own = folder / f"{number}-{framework.replace(', ', '-').replace(' ', '-')}-{epochs}"
     own.mkdir()
     cold = framework == "vaex" and number == 0  # the rounds before have filled the cache of compiled programs
     environment = os.environ | CPU_ONLY | {"VAEX_CACHE": "" if cold else str(folder / "programs")}
