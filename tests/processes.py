@@ -166,7 +166,15 @@ def _child(request: dict[str, Any]) -> None:
 
 
 def _serve() -> None:
-    for name in ("matplotlib.pyplot", "sklearn.datasets", "vaex.figures", "vaex.reproduce", "vaex.train", "wandb"):
+    for name in (
+        "matplotlib.pyplot",
+        "vaex.compare",
+        "vaex.figures",
+        "vaex.report",
+        "vaex.reproduce",
+        "vaex.train",
+        "wandb",
+    ):
         importlib.import_module(name)
     importlib.import_module("tests.configurations").make("dataset=digits")
     for line in sys.stdin:

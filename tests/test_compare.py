@@ -131,7 +131,10 @@ def test_too_few_seeds_end_in_no_verdict_however_large_the_effect(tmp_path, seed
         assert told["answer"] == answers.TOO_FEW
         assert told["p"] is None
     (verdict,) = comparison["verdicts"]  # one line for all questions
-    assert verdict == f"not enough runs to tell gamma, sigma apart: {seeds} seeds in common at one setting, 5 needed"
+    assert (
+        verdict
+        == f"not enough runs to tell gamma, sigma apart: at most {seeds} seeds in common at one setting, 5 needed"
+    )
     assert asked(comparison, "valid/elbo")["estimate"] == pytest.approx(-500, abs=10)
 
 

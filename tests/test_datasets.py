@@ -90,13 +90,19 @@ def test_digits_are_scikit_learns():
         assert reference[(image.reshape(64) * 16).astype(np.float64).tobytes()] == label
 
 
+OTHER = gzip.compress(b"0," * 64 + b"7\n", mtime=0)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"nothing", "cannot be read"),
-        (gzip.compress(b"0," * 64 + b"7\n", mtime=0), "not the digits"),
         (None, "cannot be read"),
+        (b"nothing", "cannot be read"),
+        (OTHER[:-10], "cannot be read"),
+        (OTHER[:10] + b"\xff" + OTHER[11:], "cannot be read"),
+        (OTHER, "not the digits"),
     ],
+    ids=["missing", "text", "cut off", "flipped", "other"],
 )
 def test_damaged_digits_cost_one_line(tmp_path, monkeypatch, content: bytes | None, words: str):
     file = tmp_path / "digits.csv.gz"

@@ -284,6 +284,7 @@ def test_evaluation_is_the_weighted_mean_and_repeats():
         eps = np.asarray(objective.noise(jax.random.fold_in(key, 0), 16, 3))[: len(batch)]
         total += reference(state.parameters["model"], batch, eps, 1.0)[0] * len(batch)
     assert float(means["loss"]) == pytest.approx(total / 37, rel=1e-6)
+    assert float(means["reconstruction"] + means["kl_per_latent"].sum()) == pytest.approx(total / 37, rel=1e-6)
     assert float(again["loss"]) == float(means["loss"])
 
 

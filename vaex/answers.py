@@ -46,7 +46,7 @@ def verdicts(questions: Sequence[dict[str, Any]]) -> list[str]:
         return [question["verdict"] for question in headline]
     names = list(dict.fromkeys([comparisons[0]["against"], *(item["variant"] for item in comparisons)]))
     seeds = max(item["seeds"] for item in comparisons)
-    return [f"{TOO_FEW} {', '.join(names)} apart: {seeds} seeds in common at one setting, {FEWEST} needed"]
+    return [f"{TOO_FEW} {', '.join(names)} apart: at most {seeds} seeds in common at one setting, {FEWEST} needed"]
 
 
 def divergence(comparison: Comparison) -> str:

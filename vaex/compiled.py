@@ -1,13 +1,14 @@
 """The compiled functions of a pack, with `loop.py` the only place that knows jit and donation.
 
 Compiled ahead, once for all packs of one program and data shape, whatever number of threads asks; the evaluation while
-the first epoch trains, which does not need it yet. No time that a run reports has the wait for a compiler in it.
+the first epoch trains, which does not need it yet. No epoch's `seconds` has the wait for a compiler in it; a run's
+`wall_seconds` has.
 """
 
 import functools
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -51,7 +52,7 @@ def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
 
 
 class Compiled:
-    """`order` and `train` (`step.epoch`) are for `images[0]`, `evaluate` is for `images[1]`; the program is fixed.
+    """`order` and `train` (`step.epoch`) are for the training images, `evaluate` for those held out from training.
 
     With numbers along a first axis they are those of `pack`: all runs of a vmapped pack at once.
     """
@@ -60,50 +61,55 @@ class Compiled:
         self,
         program: Program,
         hyper: Hyper,
-        images: Sequence[Num[Array, "N H W C"]],
+        images: Num[Array, "N H W C"],
+        held_out: Num[Array, "M H W C"],
         device: type_of_device,
     ):
-        shapes = [abstract(array, device) for array in images]
-        numbers = jax.tree.map(lambda leaf: abstract(leaf, device), hyper)
-        structure = jax.tree.structure(hyper), hyper.seed.shape
-        key = (program, structure, device, tuple((each.shape, each.dtype) for each in shapes))
-        self._futures = _once(key, functools.partial(_compile, program, numbers, shapes, device))
+        numbers, images, held_out = jax.tree.map(lambda leaf: _placed(leaf, device), (hyper, images, held_out))
+        shapes = [(each.shape, each.dtype) for each in (hyper.seed, images, held_out)]
+        self._key = program, jax.tree.structure(hyper), device, *shapes
+        self._futures = _once(self._key, functools.partial(_compile, program, numbers, images, held_out, device))
 
     def __getattr__(self, name: str) -> Any:
         """The compiled function, as soon as it is."""
-        return self._futures[name].result()
+        try:
+            return self._futures[name].result()
+        except Exception:  # no memory, perhaps: the next job of this program tries again
+            with _lock:
+                _made.pop(self._key, None)
+            raise
 
 
-def abstract(array: Any, device: type_of_device) -> jax.ShapeDtypeStruct:
+def _placed(array: Any, device: type_of_device) -> jax.ShapeDtypeStruct:
     """Shape, dtype and place of an array."""
-    sharding = jax.sharding.SingleDeviceSharding(device)
-    return jax.ShapeDtypeStruct(np.shape(array), array.dtype, sharding=sharding)
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=jax.sharding.SingleDeviceSharding(device))
 
 
-def _compile(
-    program: Program, hyper: Any, images: Sequence[jax.ShapeDtypeStruct], device: type_of_device
-) -> dict[str, "Future[Any]"]:
-    runs, count = hyper.seed.shape, images[0].shape[0]
+def _compile(program: Program, hyper: Any, images: Any, held_out: Any, device: type_of_device) -> dict[str, Any]:
+    """Futures of the functions; all arguments are shapes and dtypes."""
+    runs, count = hyper.seed.shape, images.shape[0]
     functions = _STACKED if runs else _ALONE
-    sharding = jax.sharding.SingleDeviceSharding(device)
 
     def array(shape: Sequence[int], dtype: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(tuple(shape), dtype, sharding=sharding)
+        return _placed(jax.ShapeDtypeStruct((*runs, *shape), dtype), device)
 
-    state = jax.tree.map(lambda leaf: array((*runs, *leaf.shape), leaf.dtype), step.shapes(program))
-    number, time = array(runs, np.int32), array(runs, np.float32)
-    rows, taken = array((*runs, count), np.int32), array((2,), np.int32)
+    state = jax.tree.map(lambda leaf: array(leaf.shape, leaf.dtype), step.shapes(program))
+    number, time = array((), np.int32), array((), np.float32)
+    first_and_end = _placed(jax.ShapeDtypeStruct((2,), np.int32), device)
 
     def order() -> Any:
-        make = functions["order"].lower(hyper.seed, number, count=count).compile
-        return _once(("order", runs, count, device), make)
+        make = functions["order"]
+        return _once(("order", runs, count, device), lambda: make.lower(hyper.seed, number, count=count).compile())
+
+    def epoch() -> Any:
+        return functions["train"].lower(program, hyper, state, array((count,), np.int32), images).compile()
 
     def evaluate() -> Any:
-        wait([train])  # needed later, and the two would slow each other
-        return functions["evaluate"].lower(program, hyper, state.parameters, images[1], taken, time).compile()
+        train.result()  # needed later, and the two would slow each other
+        return functions["evaluate"].lower(program, hyper, state.parameters, held_out, first_and_end, time).compile()
 
     pool = ThreadPoolExecutor(3, thread_name_prefix="compile")
-    train = pool.submit(lambda: functions["train"].lower(program, hyper, state, rows, images[0]).compile())
+    train = pool.submit(epoch)
     futures = {"order": pool.submit(order), "train": train, "evaluate": pool.submit(evaluate)}
     pool.shutdown(wait=False)  # its threads end with their work
     return futures

@@ -20,7 +20,7 @@ def of_run(outcome: Outcome) -> int:
 
 def of_sweep(directory: Path, outcomes: Sequence[Outcome]) -> int:
     """Write sweep.csv, show it, say how to go on if something is left; returns the exit code."""
-    from vaex import compare, results  # late: statistics and charts take longer to import than a lone run may wait
+    from vaex import results  # late: pandas takes longer to import than a lone run may wait
 
     console = Screen()
     signal = next((outcome.signal for outcome in outcomes if outcome.signal), None)
@@ -28,6 +28,8 @@ def of_sweep(directory: Path, outcomes: Sequence[Outcome]) -> int:
     if len(table):
         console.print(sweep_table(table.to_dict("records"), results.override_columns(table)))
     if not signal:  # who interrupts wants the prompt, and there is more to come
+        from vaex import compare  # late: so do statistics and charts
+
         compare.sweep(shown(directory))
     console.print(f"sweep directory: {shown(directory)}", markup=False)
     if signal:

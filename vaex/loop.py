@@ -96,7 +96,7 @@ class _Pack:
         self.hyper = jax.device_put(hyper, device)
         self.images, self.held_out = on_device(dataset, device)
         self.first_test_row = len(dataset.valid.images)
-        self.functions = Compiled(self.program, self.hyper, (self.images, self.held_out), device)
+        self.functions = Compiled(self.program, self.hyper, self.images, self.held_out, device)
         self.steps_an_epoch = -(-len(dataset.train.images) // self.program.batch_size)
 
     def train(self) -> None:
@@ -130,13 +130,13 @@ class _Pack:
 
     def _epoch(self, state: TrainState) -> TrainState:
         """One epoch and its validation, taken in by every run that is going."""
-        order, train = self.functions.order, self.functions.train
+        order, train = self.functions.order, self.functions.train  # waits for the compiler, which no time contains
         number = (np.asarray(state.step) // self.steps_an_epoch).astype(np.int32)
         started = time.perf_counter()
         state, steps = train(self.hyper, state, order(self.hyper.seed, number), self.images)
         jax.block_until_ready(steps)
         trained = time.perf_counter() - started
-        evaluate = self.functions.evaluate
+        evaluate = self.functions.evaluate  # waits likewise
         started = time.perf_counter()
         means = self._evaluate(evaluate, state, 0, self.first_test_row)
         steps = jax.device_get(steps)

@@ -95,6 +95,8 @@ class Report:
 
     def _verdict(self) -> str:
         """The headline questions: each difference that was shown in a sentence, then those for which none was."""
+        if len(self.comparison["verdicts"]) == 1:  # one for all of them: too few seeds
+            return f'<div class="verdict"><p>{page.text(self.comparison["verdicts"][0], 1000)}</p></div>'
         blocks = []
         for question in self.comparison["questions"]:
             if question["headline"]:

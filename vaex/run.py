@@ -24,7 +24,7 @@ import jax
 
 from vaex import loop, objective, pack, step, sweep
 from vaex.config import Config, dump, identity, implementation, parse
-from vaex.errors import InputError
+from vaex.errors import DataError, InputError
 from vaex.files import read_yaml
 from vaex.job import Job, type_of_device
 from vaex.loop import Stop, load
@@ -74,10 +74,13 @@ def check(config: Config) -> None:
 
 @functools.cache
 def _check_data(dataset: object, likelihood: object) -> None:
-    loaded = load(dataset)
-    for name in ("train", "valid", "test"):
-        where = f"dataset={dataset.name} ({name})"  # pyright: ignore[reportAttributeAccessIssue]
-        implementation(likelihood).check(likelihood, getattr(loaded, name).images, where)
+    splits = {name: getattr(load(dataset), name).images for name in ("train", "valid", "test")}
+    here = f"dataset={dataset.name}"  # pyright: ignore[reportAttributeAccessIssue]
+    kinds = {name: f"{len(images)} of {images.shape[1:]} {images.dtype}" for name, images in splits.items()}
+    if len({(images.shape[1:], images.dtype) for images in splits.values()}) > 1 or not all(map(len, splits.values())):
+        raise DataError(f"{here}: its splits must have images of one shape and dtype each, at least one: {kinds}")
+    for name, images in splits.items():
+        implementation(likelihood).check(likelihood, images, f"{here} ({name})")
 
 
 def run(

@@ -1,4 +1,7 @@
-"""One training run as pure functions of its state: init, order, epoch, train_step, evaluate. No jit, no files, no Hydra."""
+"""One training run as pure functions of its state: init, order, epoch, train_step, evaluate.
+
+No jit, no files, no Hydra.
+"""
 
 import functools
 from typing import NamedTuple
@@ -75,7 +78,7 @@ def order(seed: UInt[Array, ""], number: Int[Array, ""], count: int) -> Int[Arra
     A program of its own: inside `epoch` the same sort makes the book's epoch 4 % longer, and is compiled again for
     each program.
     """
-    return jax.random.permutation(jax.random.fold_in(stream(seed, ORDER), number), count)
+    return jax.random.permutation(jax.random.fold_in(stream(seed, ORDER), number), count).astype(jnp.int32)
 
 
 def epoch(
@@ -165,7 +168,8 @@ def evaluate(
         share = jnp.sum(weights) / (end - first)
         return {name: mean + share * getattr(terms, name) for name, mean in means.items()}
 
-    zeros = {name: jnp.float32(0) for name in EVALUATED} | {"kl_per_latent": jnp.zeros(program.model.latent_dim)}
+    latents = jnp.zeros(program.model.latent_dim, jnp.float32)
+    zeros = {name: latents if name == "kl_per_latent" else jnp.float32(0) for name in EVALUATED}
     return lax.fori_loop(0, -(-(end - first) // program.batch_size), add_batch, zeros)
 
 

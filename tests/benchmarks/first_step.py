@@ -2,8 +2,9 @@
 
     .venv/bin/python tests/benchmarks/first_step.py [--rounds 3] [--results DIR]
 
-The moment that the first epoch's row is on disk, less the seconds that the row says the epoch took. Everything is as by
-default, W&B included (offline). `vaex --help` is timed beside it.
+The moment that the first epoch's row is on disk, less the seconds that the row says the epoch took (so a wait for the
+evaluation's compiler after that epoch counts as well). Everything is as by default, W&B included (offline). `vaex
+--help` is timed beside it.
 """
 
 import argparse

@@ -37,10 +37,9 @@ GROWTH = (1, 2, 4, 8, 16, 32, 64)
 def main() -> None:
     args = arguments()
     os.environ["WANDB_MODE"] = "disabled"
-    if not (args.cache or args.what == "sizes"):
-        os.environ["VAEX_CACHE"] = ""
     measure = {"launchers": launchers, "sizes": sizes, "growth": growth}[args.what]
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["VAEX_CACHE"] = f"{folder}/programs" if args.cache or args.what == "sizes" else ""
         content = measure(args, Path(folder))
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps({"date": time.strftime("%Y-%m-%d"), "what": args.what} | content, indent=1) + "\n")
@@ -79,6 +78,8 @@ def launchers(args: argparse.Namespace, folder: Path) -> dict:
         cores = len(os.sched_getaffinity(0))
         ways["joblib"] = (args.joblib_python, ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={cores}"))
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    if args.cache:
+        sweep(sys.executable, folder / "warm", [*grid(args.jobs), "training.epochs=1"])
     for number in range(args.rounds):
         for name, (python, overrides) in ways.items():
             where = folder / f"{name}_{number}"
@@ -102,7 +103,8 @@ def sizes(args: argparse.Namespace, folder: Path) -> dict:
             for name, values in ways.items():
                 overrides = [*grid(jobs), "training.epochs=2", f"hydra/launcher={name}"]
                 took, _ = sweep(sys.executable, folder / f"{name}_{jobs}_{number}", overrides)
-                values += [took] if number >= 0 else []
+                if number >= 0:
+                    values.append(took)
     print("| jobs | packed, s | basic, s | basic / packed |\n|---|---|---|---|")
     for jobs, ways in seconds.items():
         ratios = sorted(basic / packed for packed, basic in zip(*ways.values(), strict=True))
