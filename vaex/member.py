@@ -4,7 +4,9 @@ A run of a sweep is one of many: what goes wrong for it on the host (its directo
 """
 
 import contextlib
+import importlib
 import logging
+import sys
 import threading
 import time
 import traceback
@@ -126,6 +128,8 @@ class Member:
             recorder.checkpoint(self.progress, checkpoint.flatten(state()))
         self._display.epoch(self.job, row)
         self._tracker.log(metrics.finite_or_null(row))
+        if self.job.figures and "vaex.pictures" not in sys.modules:
+            threading.Thread(target=importlib.import_module, args=("vaex.pictures",), name="pictures").start()
 
     def close(self, state: TrainState, test: Mapping[str, np.ndarray] | None) -> None:
         """Write what a run leaves when it ends: last checkpoint, model, summary, figures."""
@@ -173,7 +177,7 @@ class Member:
         return self._recorder
 
     def _draw(self, parameters: PyTree) -> None:
-        from vaex import pictures  # late: matplotlib takes half a second, in which the first epoch could begin
+        from vaex import pictures  # late: matplotlib takes half a second; imported while the second epoch trains
 
         rows, title = self.progress.rows, self.job.label
         try:
