@@ -104,7 +104,7 @@ def once(factory: pytest.TempPathFactory, name: str, *arguments: str) -> Finishe
     folder = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # which all of them have in common
-    cwd, printed = folder / name, folder / f"{name}.json"
+    cwd, printed = folder / name, folder / f"{name}.printed"
     with FileLock(folder / f"{name}.lock"):
         if not printed.exists():
             shutil.rmtree(cwd, ignore_errors=True)  # of an attempt that ran out of time
