@@ -53,7 +53,7 @@ def test_splits_that_do_not_fit_together_are_refused(valid: np.ndarray, monkeypa
     images = np.zeros((3, 8, 8, 1), np.float32)
     odd = Dataset(Split(images, None), Split(valid, None), Split(images, None), ())
     monkeypatch.setattr(run, "load", lambda _: odd)
-    with pytest.raises(DataError, match="one shape and dtype each, at least one"):
+    with pytest.raises(DataError, match="one shape and dtype, at least one each: train"):
         run._check_data.__wrapped__(config.dataset, config.likelihood)
 
 

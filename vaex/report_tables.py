@@ -43,8 +43,8 @@ def variants(comparison: Mapping[str, Any]) -> str:
     shown = list(comparison["by_variant"].items())[:MOST_COLUMNS]
     rows = [[page.cell(name), *(page.cell(row[name]) for _, row in shown)] for name in ("runs", "finished", "diverged")]
     rates = [row["divergence"] for _, row in shown]
-    shares = [f"{100 * rate['low']:.0f}–{100 * rate['high']:.0f} %" if rate else "" for rate in rates]
-    rows.append([page.cell(cell) for cell in ("diverged, 95 % interval", *shares)])
+    shares = [f"{100 * rate['low']:.0f}–{100 * rate['high']:.0f} %" if rate else "–" for rate in rates]
+    rows.append([page.cell("diverged, 95 % interval"), *(f"{page.NUMBER}>{share}</td>" for share in shares)])
     rows += [[page.cell(name), *(page.cell(row[name]) for _, row in shown)] for name in ("interrupted", "failed")]
     for question in comparison["questions"]:
         means = [row["means"].get(question["key"], {}).get("mean") for _, row in shown]

@@ -76,9 +76,9 @@ def check(config: Config) -> None:
 def _check_data(dataset: object, likelihood: object) -> None:
     splits = {name: getattr(load(dataset), name).images for name in ("train", "valid", "test")}
     here = f"dataset={dataset.name}"  # pyright: ignore[reportAttributeAccessIssue]
-    kinds = {name: f"{len(images)} of {images.shape[1:]} {images.dtype}" for name, images in splits.items()}
+    kinds = ", ".join(f"{name} {images.shape} {images.dtype}" for name, images in splits.items())
     if len({(images.shape[1:], images.dtype) for images in splits.values()}) > 1 or not all(map(len, splits.values())):
-        raise DataError(f"{here}: its splits must have images of one shape and dtype each, at least one: {kinds}")
+        raise DataError(f"{here}: its splits must have images of one shape and dtype, at least one each: {kinds}")
     for name, images in splits.items():
         implementation(likelihood).check(likelihood, images, f"{here} ({name})")
 
