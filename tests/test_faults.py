@@ -194,9 +194,10 @@ def test_a_disk_that_becomes_read_only():
         directory = folder / "run"
         run = server().start(*SMALL, LONG, f"hydra.run.dir={directory}")
         until(trained(directory))
-        # The busy file system refuses a plain remount; a bind mount over the directory is read-only at once.
+        # The busy file system refuses a plain remount. A bind mount over the directory only refuses while a file that
+        # was reached through it is open for writing: for milliseconds, so it is asked again.
         subprocess.run(["mount", "--bind", str(directory), str(directory)], check=True)
-        subprocess.run(["mount", "-o", "remount,ro,bind", str(directory)], check=True)
+        until(lambda: subprocess.run(["mount", "-o", "remount,ro,bind", str(directory)], check=False).returncode == 0)
         assert run.wait() == 3
         assert lines_of_error(run.text()) == [f"vaex: {directory}: cannot write results (Read-only file system)"]
         code, text = server().run("resume", directory)
