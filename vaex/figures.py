@@ -11,8 +11,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 from PIL import Image, ImageDraw, ImageFont
 
 from vaex import files
@@ -76,9 +75,8 @@ def grid(groups: Sequence[Sequence[Images]], heading: str) -> Image.Image:
 
 def curves_png(rows: Sequence[dict[str, Any]], title: str) -> bytes:
     """The curves as the content of a PNG file."""
-    figure, buffer = curves(rows, title), io.BytesIO()
-    ConstrainedLayoutEngine().execute(figure)  # once: a figure that has this engine is drawn twice to be saved
-    figure.savefig(buffer, format="png")
+    buffer = io.BytesIO()
+    curves(rows, title).savefig(buffer, format="png")
     return buffer.getvalue()
 
 
@@ -87,18 +85,20 @@ def curves(rows: Sequence[dict[str, Any]], title: str) -> Figure:
     figure = Figure(figsize=(13, 7), dpi=110)
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 3)
+    # Room for "−1.25e+08" at every axis; matplotlib's own layout would take 0.2 s to find as much.
+    figure.subplots_adjust(left=0.065, bottom=0.07, right=0.985, top=0.9, wspace=0.23, hspace=0.32)
     for axis, term, name in zip(
         axes[0], ("elbo", "reconstruction", "kl"), ("ELBO", "Reconstruction", "KL"), strict=True
     ):
         _lines(axis, rows, {f"train/{term}": ("train", BLUE), f"valid/{term}": ("valid", ORANGE)})
-        _decorate(axis, name, "nats per image" + (", higher is better" if term == "elbo" else ""))
+        _decorate(axis, f"{name}, nats per image" + (", higher is better" if term == "elbo" else ""))
     _kl_per_latent(axes[1, 0], rows[-1])
     sigmas = {"sigma_max": ("largest", ORANGE), "sigma_mean": ("mean", BLUE), "sigma_min": ("smallest", GREEN)}
     _lines(axes[1, 1], rows, sigmas)
-    _decorate(axes[1, 1], "σ of the posterior", "|σ|", log=True)
+    _decorate(axes[1, 1], "|σ| of the posterior", log=True)
     norms = {"grad_norm_max": ("largest", ORANGE), "grad_norm_mean": ("mean", BLUE)}
     _lines(axes[1, 2], rows, norms)
-    _decorate(axes[1, 2], "Gradient norm", "global 2-norm, before clipping", log=True)
+    _decorate(axes[1, 2], "Gradient norm, global, before clipping", log=True)
     figure.suptitle(title[:140], x=0.01, ha="left", fontsize=11, color=GREY, parse_math=False)
     return figure
 
@@ -107,7 +107,7 @@ def _kl_per_latent(axis: Axes, row: dict[str, Any]) -> None:
     """Bars, largest first; grey ones are not active."""
     kl = sorted((value if value is not None else math.nan for value in row["valid/kl_per_latent"]), reverse=True)
     axis.bar(range(1, len(kl) + 1), kl, color=[GREEN if value > 0.01 else GREY for value in kl])
-    _decorate(axis, f"KL of each latent, {row['active_latents']} of {len(kl)} active", "nats")
+    _decorate(axis, f"KL of each latent, nats, {row['active_latents']} of {len(kl)} active")
     axis.set_xlabel("latents, largest first")
 
 
@@ -120,9 +120,8 @@ def _lines(axis: Axes, rows: Sequence[dict[str, Any]], keys: dict[str, tuple[str
     axis.legend(frameon=False)
 
 
-def _decorate(axis: Axes, title: str, ylabel: str, log: bool = False) -> None:
+def _decorate(axis: Axes, title: str, log: bool = False) -> None:
     axis.set_title(title, loc="left", fontsize=11)
-    axis.set_ylabel(ylabel)
     axis.set_xlabel("epoch")
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", color="#dddddd", linewidth=0.6)
@@ -133,8 +132,8 @@ def _decorate(axis: Axes, title: str, ylabel: str, log: bool = False) -> None:
         axis.set_yscale("log")
         few = max(positive) < 100 * min(positive)
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.yaxis.set_minor_formatter("")
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:.7g}"))
 
 
 def _enlarged(image: Float[np.ndarray, "H W C"], scale: int) -> Image.Image:
