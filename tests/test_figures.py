@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaex import figures
+from tests.configurations import make
+from vaex import compiled, figures, objective
 
 GREY = np.linspace(0, 1, 30 * 8 * 8, dtype=np.float32).reshape(30, 8, 8, 1)
 
@@ -66,6 +67,33 @@ def test_a_reconstruction_is_below_its_original(tmp_path):
     assert (column[:side] == 0).all()
     assert (column[side:][: 2 * figures.GAP + side] == 255).all()
     assert (np.diff(column.astype(int)) != 0).sum() == 3
+
+
+def test_values_beyond_0_and_1_are_shown_and_the_heading_says_how(tmp_path, monkeypatch):
+    headings = []
+    grid = figures.grid
+    monkeypatch.setattr(
+        figures, "grid", lambda groups, heading, *more: [headings.append(heading), grid(groups, heading, *more)][1]
+    )
+    standardised = 4 * GREY[:24] - 2
+    paths = figures.draw(tmp_path, [row(1, 2.0)], standardised, standardised, standardised, "title")
+    with Image.open(paths["samples"]) as picture:
+        shown = np.asarray(picture)[2 * figures.MARGIN + figures.TEXT + 5, :, 0]
+    shades = shown[figures.MARGIN : figures.MARGIN + round(figures.SIZE / 8) * 8]
+    np.testing.assert_allclose(shades[0] / 255, (standardised[0, 0, 0, 0] + 2) / 3.966, atol=0.01)
+    assert len(set(shades.tolist())) == 8
+    assert all("black is -2, white 1.2" in heading for heading in headings)
+
+
+def test_a_reconstruction_is_of_what_the_encoder_sees():
+    """Binarized images where the likelihood binarizes them, and of them those that the picture shows."""
+    config = make("dataset=digits", "model.hidden=[8]", "likelihood.binarize=threshold")
+    program, hyper = objective.program(config, (8, 8, 1)), objective.hyper(config)
+    parameters = compiled.init(program, hyper.seed).parameters
+    seen, reconstructed = compiled.reconstructions(program, hyper, parameters, GREY)
+    np.testing.assert_array_equal(seen, GREY >= 0.5)
+    _, again = compiled.reconstructions(program, hyper, parameters, (GREY >= 0.5).astype(np.float32))
+    np.testing.assert_array_equal(reconstructed, again)
 
 
 def test_color_stays_color():
