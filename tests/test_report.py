@@ -338,7 +338,7 @@ def test_charts_of_known_runs(reports):
     chart = curves(plotter, panel, "valid/elbo", "", "high")
     marks = chart.data[-1]
     assert (marks["name"], marks["x"], marks["yaxis"]) == ("sigma", [4], "y2")
-    assert all(f"job {number}: step 70 (kl)" in marks["text"][0] for number in range(3))
+    assert all(f"job {number}: step {4 * STEPS - STEPS // 2} (kl)" in marks["text"][0] for number in range(3))
     (grid,) = (chart.data[0] for chart in divergence(plotter))
     assert (grid["y"], grid["text"]) == (["sigma", "gamma"], [["3/6"], ["0/6"]])
     medians = [
