@@ -14,7 +14,7 @@ train: .venv/.installed  ## train the book's VAE on Fashion-MNIST (overrides: ma
 	$(BIN)/vaex $(ARGS)
 
 test: .venv/.developer  ## the test suite
-	$(BIN)/pytest -m "not slow" -n auto --dist loadfile
+	$(BIN)/pytest -m "not slow" -n auto --dist loadfile -rs
 
 lint: .venv/.developer  ## formatting, lint rules, types
 	$(BIN)/ruff format --check .
@@ -25,7 +25,7 @@ grid: .venv/.developer  ## every loss x likelihood x model, two epochs each (min
 	$(BIN)/pytest -m slow tests/test_grid.py
 
 faults: .venv/.developer  ## kill a run at 100 moments and resume it, W&B's part of it too (minutes)
-	$(BIN)/pytest -m slow tests/test_faults.py tests/test_wandb_online.py
+	$(BIN)/pytest -m slow tests/test_faults.py tests/test_wandb_online.py tests/test_tracking.py
 
 sweeps: .venv/.developer  ## twelve jobs of Fashion-MNIST byte for byte, a thousand jobs with few open files (minutes)
 	$(BIN)/pytest -m slow tests/test_sweep.py

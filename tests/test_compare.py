@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.studies import two_variants, write_run
+from tests.made_runs import two_variants, write_run
 from vaex import answers, compare, evidence, questions, study
 
 HEADLINE = ("divergence", "loss_spikes", "steps_to_target", "valid/elbo")

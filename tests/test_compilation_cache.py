@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Finished, command
-from tests.processes import SMALL, results
-from vaex import compilation_cache
+from tests.processes import SMALL, results, start, until
+from vaex import compilation_cache, files
 from vaex.compilation_cache import ENTRY, SEAL, USED
 
 RUN = (*SMALL, "training.epochs=2", "tracking.mode=disabled")
@@ -44,7 +44,7 @@ def damage(cache: Path) -> None:
 
     def sealed_again(entry: Path) -> None:
         flip(entry)
-        entry.with_name(entry.name.replace(ENTRY, SEAL)).write_text(compilation_cache._digest(entry))
+        entry.with_name(entry.name.replace(ENTRY, SEAL)).write_text(files.sha256_of_file(entry))
 
     ways: list[Callable[[Path], object]] = [
         flip,
@@ -72,6 +72,27 @@ def test_results_are_the_same_without_it_with_it_empty_full_and_damaged(tmp_path
     after = run(tmp_path / "after", VAEX_CACHE=str(cache))
     expected = results(without.directory)
     assert all(results(done.directory) == expected for done in (cold, warm, after))
+
+
+def test_a_program_is_there_for_others_while_its_run_goes_on(tmp_path: Path):
+    cache, directory = tmp_path / "cache", tmp_path / "run"
+    running = start(
+        *RUN,
+        "training.epochs=5000",
+        f"hydra.run.dir={directory}",
+        cwd=tmp_path,
+        env={**os.environ, "VAEX_CACHE": str(cache)},
+    )
+    try:
+        until((directory / "metrics.jsonl").exists)
+        kept = {name for name in entries(cache) if "epoch" in name}
+        (programs,) = cache.iterdir()
+        compilation_cache.remove_unsealed(programs)  # what another command begins with
+        assert kept
+        assert kept <= set(entries(cache))
+    finally:
+        running.kill()
+        running.communicate()
 
 
 def test_it_is_in_the_users_cache_directory_for_this_cpu_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

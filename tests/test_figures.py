@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaex import figures
+from tests.configurations import make
+from vaex import compiled, figures, objective
 
 GREY = np.linspace(0, 1, 30 * 8 * 8, dtype=np.float32).reshape(30, 8, 8, 1)
 
@@ -66,6 +67,35 @@ def test_a_reconstruction_is_below_its_original(tmp_path):
     assert (column[:side] == 0).all()
     assert (column[side:][: 2 * figures.GAP + side] == 255).all()
     assert (np.diff(column.astype(int)) != 0).sum() == 3
+
+
+def test_values_beyond_0_and_1_are_shown_and_the_heading_says_how(tmp_path, monkeypatch):
+    headings, grid = [], figures.grid
+
+    def noted(groups, heading, *shades):
+        headings.append(heading)
+        return grid(groups, heading, *shades)
+
+    monkeypatch.setattr(figures, "grid", noted)
+    standardised = np.tile(np.float32([-2, -1, 0, 3]), (2, 4, 1))[..., None]
+    paths = figures.draw(tmp_path, [row(1, 2.0)], standardised, standardised, standardised, "title")
+    with Image.open(paths["samples"]) as picture:
+        line = np.asarray(picture)[2 * figures.MARGIN + figures.TEXT, figures.MARGIN :, 0]
+    side = round(figures.SIZE / 4)
+    assert line[: 4 * side : side].tolist() == [0, 51, 102, 255]
+    assert len(headings) == 2
+    assert all(heading.endswith("black is -2, white 3") for heading in headings)
+
+
+def test_a_reconstruction_is_of_what_the_encoder_sees():
+    """Binarized images where the likelihood binarizes them, and of them those that the picture shows."""
+    config = make("dataset=digits", "model.hidden=[8]", "likelihood.binarize=threshold")
+    program, hyper = objective.program(config, (8, 8, 1)), objective.hyper(config)
+    parameters = compiled.init(program, hyper.seed).parameters
+    seen, reconstructed = compiled.reconstructions(program, hyper, parameters, GREY)
+    np.testing.assert_array_equal(seen, GREY >= 0.5)
+    _, again = compiled.reconstructions(program, hyper, parameters, (GREY >= 0.5).astype(np.float32))
+    np.testing.assert_array_equal(reconstructed, again)
 
 
 def test_color_stays_color():

@@ -38,13 +38,9 @@ def train_two_epochs(*overrides: str) -> None:
     assert float(after["loss"]) < float(before["loss"])
 
 
-def test_there_are_eight_parameterizations_and_four_likelihoods():
-    assert (len(LOSSES), len(LIKELIHOODS)) == (8, 4)
-
-
-@pytest.mark.parametrize("index", range(8))
+@pytest.mark.parametrize("index", range(len(LOSSES)))
 def test_slice_mlp(index: int):
-    train_two_epochs(f"loss={LOSSES[index]}", f"likelihood={LIKELIHOODS[index % 4]}", *MLP)
+    train_two_epochs(f"loss={LOSSES[index]}", f"likelihood={LIKELIHOODS[index % len(LIKELIHOODS)]}", *MLP)
 
 
 @pytest.mark.parametrize(("loss", "likelihood"), [("gamma", "bernoulli"), ("sigma", "gaussian")])

@@ -1,6 +1,9 @@
 """What the loop asks of the device: each epoch in its own order, each split's rows; what it does with a failure."""
 
 import threading
+import time
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +13,12 @@ import pytest
 import vaex
 from tests.configurations import make
 from tests.conftest import DIGITS, Finished
-from vaex import compiled, objective, run, step
+from vaex import checkpoint, compiled, objective, run, step
 from vaex.dataset import Dataset, Split
 from vaex.errors import DataError
+from vaex.job import Job
 from vaex.loop import load
+from vaex.recorder import Recorder
 
 
 def test_rows_are_those_of_the_pure_functions_on_each_split(digits_run: Finished):
@@ -55,6 +60,28 @@ def test_splits_that_do_not_fit_together_are_refused(valid: np.ndarray, monkeypa
     monkeypatch.setattr(run, "load", lambda _: odd)
     with pytest.raises(DataError, match="one shape and dtype, at least one each: train"):
         run._check_data.__wrapped__(config.dataset, config.likelihood)
+
+
+def test_runs_of_a_vmapped_pack_have_a_checkpoint_in_common_at_any_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also when one of them has a slow disk: from the others' newest ones it could not go on."""
+    slow, fast = tmp_path / "slow", tmp_path / "fast"
+    save, in_common = Recorder._save, []
+
+    def save_and_look(recorder: Recorder, *arguments: Any) -> None:
+        if recorder.directory == slow:
+            time.sleep(0.05)  # longer than an epoch
+        save(recorder, *arguments)
+        in_common.append(bool({*checkpoint.epochs(slow)} & {*checkpoint.epochs(fast)}))
+
+    monkeypatch.setattr(Recorder, "_save", save_and_look)
+    settings = ("dataset=digits", "model.hidden=[8]", "training.epochs=8", "tracking.mode=disabled")
+    jobs = [Job(make(*settings, f"seed={n}"), place, "", figures=False) for n, place in enumerate((slow, fast))]
+    outcome = run.run([jobs])
+    assert set(outcome.statuses.values()) == {"finished"}
+    assert len(in_common) == 16
+    assert all(in_common[1:])  # the first of all is alone
 
 
 def test_a_compilation_that_failed_is_tried_again():

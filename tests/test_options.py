@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import get_type_hints
 
@@ -53,38 +54,19 @@ def test_the_yaml_holds_every_value_and_no_other(group, name):
     assert "_target_" not in text
 
 
-NINTH = '''"""loss=cubed: the encoder outputs the cube root of log sigma."""
-
-from typing import Annotated, Literal
-
-import jax.numpy as jnp
-from pydantic import Field
-from pydantic.dataclasses import dataclass
-
-from vaex.config import STRICT
-from vaex.posterior import Posterior, none_clamped
-
-
-@dataclass(frozen=True, config=STRICT)
-class Config:
-    name: Literal["cubed"]
-    scale: Annotated[float, Field(gt=0)]
-
-
-def posterior(config, mu, raw):
-    sigma = jnp.exp(config.scale * raw**3)
-    return Posterior(mu, sigma, -0.5 * (1.0 + 2 * jnp.log(sigma) - sigma**2 - mu**2), none_clamped(mu))
-'''
-
-
-def test_a_ninth_parameterization_is_one_file_and_one_yaml(vaex, tmp_path):
-    (tmp_path / "cubed.py").write_text(NINTH)
-    (tmp_path / "conf" / "loss").mkdir(parents=True)
-    (tmp_path / "conf" / "loss" / "cubed.yaml").write_text("name: cubed\nscale: 0.1\n")
-    mine = ("--config-dir", "conf", "plugins=[./cubed.py]", "loss=cubed")
-    done = vaex(*mine, "dataset=digits", "model.hidden=[16]", "training.epochs=1", "tracking.mode=disabled")
+def test_a_loss_of_your_own_as_readme_has_it(vaex, tmp_path):
+    section = (ROOT / "README.md").read_text().partition("### A loss of your own")[2]
+    (tmp_path / "cosh.py").write_text(section.split("```python\n")[1].split("```")[0])
+    yaml_text = re.search("`my_conf/loss/cosh.yaml` holding `(.*)`", section)[1]
+    line = re.search("^    vaex (.*)", section, re.MULTILINE)[1]
+    (tmp_path / "my_conf" / "loss").mkdir(parents=True)
+    (tmp_path / "my_conf" / "loss" / "cosh.yaml").write_text(yaml_text)
+    small = ("dataset=digits", "model.hidden=[16]", "training.epochs=1", "tracking.mode=disabled")
+    done = vaex(*line.split(), *small)
     assert done.code == 0, done.stderr
     saved = yaml.safe_load((done.directory / "config.yaml").read_text())
-    assert saved["loss"] == {"name": "cubed", "scale": 0.1}
-    assert saved["plugins"] == ["./cubed.py"]
-    assert -60 < json.loads((done.directory / "summary.json").read_text())["test/elbo"] < 0
+    assert saved["loss"] == {"name": "cosh"}
+    assert saved["plugins"] == ["./cosh.py"]
+    summary = json.loads((done.directory / "summary.json").read_text())
+    assert -60 < summary["test/elbo"] < 0
+    assert summary["sigma_min"] >= 1

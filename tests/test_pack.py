@@ -162,6 +162,7 @@ def test_the_gradient_of_a_loss_that_is_not_chosen_does_not_leak():
         (("training.gradient_clip=1.0",), (), True),
         (("kl_weight=linear",), (), False),
         (("training.epochs=3",), (), False),
+        (("checkpoint.every=3",), (), False),
         (("training.batch_size=16",), (), False),
         (("model.hidden=[8]",), (), False),
         (("optimizer.decay=0.5",), (), False),
@@ -174,6 +175,33 @@ def test_which_runs_share_a_pack(one: tuple[str, ...], other: tuple[str, ...], s
     configs = [make(*BASE, *overrides) for overrides in (one, other)]
     keys = [pack.shared(objective.program(config, SHAPE), config) for config in configs]
     assert (keys[0] == keys[1]) is same
+
+
+@pytest.mark.parametrize(
+    ("override", "same"),
+    [
+        ("seed=1", True),
+        ("optimizer.learning_rate=0.01", True),
+        ("optimizer.schedule=cosine", True),
+        ("optimizer.warmup_epochs=2", True),
+        ("kl_weight.beta=2.0", True),
+        ("kl_weight.free_bits=1.0", True),
+        ("training.gradient_clip=1.0", True),
+        ("training.on_nonfinite=skip", True),
+        ("training.max_skips=3", True),
+        ("training.epochs=3", True),
+        ("checkpoint.every=2", True),
+        ("model.latent_dim=2", False),
+        ("loss=sigma", False),
+        ("likelihood=gaussian", False),
+        ("kl_weight=linear", False),
+        ("training.batch_size=16", False),
+        ("precision.network=bfloat16", False),
+    ],
+)
+def test_which_runs_share_a_program_on_a_cpu(override: str, same: bool):
+    programs = [objective.program(make(*BASE, *overrides), SHAPE) for overrides in ((), (override,))]
+    assert (programs[0] == programs[1]) is same
 
 
 def test_a_manifest_describes_a_pack_from_which_it_is_rebuilt():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.studies import two_variants, write_run
+from tests.made_runs import two_variants, write_run
 from vaex import pairing, study
 from vaex.pairing import Measured, Pair
 

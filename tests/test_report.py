@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests import browser as browsing
-from tests.made_runs import MANIFEST, STEPS, make, picture
+from tests.made_runs import MANIFEST, STEPS, lively_run, picture
 from tests.processes import until
 from vaex import bands, page, questions, report, study
 from vaex.charts import Plotter
@@ -36,14 +36,14 @@ def write(folder, *directories):
 def reports(tmp_path_factory):
     """By name: one run; two variants by six seeds, some diverged; latent sizes; broken; HTML in every string."""
     root = tmp_path_factory.mktemp("reports")
-    one = write(make(root / "one" / "run", pictures=True))
+    one = write(lively_run(root / "one" / "run", pictures=True))
     for number, (loss, seed) in enumerate(itertools.product(["sigma", "gamma"], range(6))):
-        make(root / "two" / str(number), loss, seed, diverged=loss == "sigma" and seed < 3, pictures=True)
+        lively_run(root / "two" / str(number), loss, seed, diverged=loss == "sigma" and seed < 3, pictures=True)
     sizes = itertools.product([2, 5, 10], range(2))
     for number, (size, seed) in enumerate(sizes):
-        make(root / "latents" / str(number), seed=seed, latent_dim=size)
-    hostile = make(root / "hostile" / HOSTILE.replace("/", "∕"), diverged=True)
-    other = make(root / "hostile" / "javascript:hacked=1", loss="sigma", rate=1e-2)
+        lively_run(root / "latents" / str(number), seed=seed, latent_dim=size)
+    hostile = lively_run(root / "hostile" / HOSTILE.replace("/", "∕"), diverged=True)
+    other = lively_run(root / "hostile" / "javascript:hacked=1", loss="sigma", rate=1e-2)
     for directory in (hostile, other):
         spoil(directory)
     return (
@@ -69,7 +69,7 @@ def spoil(directory):
 def broken(root):
     """A study in which each run lacks something else."""
     for number in range(8):
-        make(root / str(number), loss="sigma" if number % 2 else "gamma", seed=number // 2)
+        lively_run(root / str(number), loss="sigma" if number % 2 else "gamma", seed=number // 2)
     (root / "0" / "metrics.jsonl").write_text((root / "0" / "metrics.jsonl").read_text()[:-30])
     (root / "1" / "summary.json").write_text("")
     (root / "2" / "steps.npz").unlink()
@@ -87,7 +87,7 @@ def broken(root):
 def many(tmp_path):
     """512 runs, eight variants by sixteen learning rates by four seeds, a quarter diverged: four runs copied."""
     losses = ["gamma", "sigma", "log_sigma", "softplus", "exp_linear", "bounded", "gamma_clamped", "soft_clamp"]
-    four = [make(tmp_path / str(seed), seed=seed, epochs=12, diverged=seed == 3) for seed in range(4)]
+    four = [lively_run(tmp_path / str(seed), seed=seed, epochs=12, diverged=seed == 3) for seed in range(4)]
     runs = study.read(four).runs
     copies = []
     for loss, power, (seed, run) in itertools.product(losses, range(1, 17), enumerate(runs)):
@@ -267,7 +267,7 @@ def test_the_verdicts_stand_first(reports):
 
 def test_provenance_names_what_differs(tmp_path):
     for number, threads in enumerate([2, 2, 4]):
-        directory = make(tmp_path / str(number), seed=number)
+        directory = lively_run(tmp_path / str(number), seed=number)
         environment = MANIFEST["environment"] | {"threads": threads}
         (directory / "manifest.json").write_text(json.dumps(MANIFEST | {"environment": environment}))
     html = write(tmp_path).read_text()
@@ -276,7 +276,7 @@ def test_provenance_names_what_differs(tmp_path):
 
 
 def test_pictures_stay_in_the_runs_directory(tmp_path):
-    run = make(tmp_path / "run", pictures=True)
+    run = lively_run(tmp_path / "run", pictures=True)
     address, problem = page.picture(run, "samples")
     assert (address[:22], problem) == ("data:image/png;base64,", None)
     picture(tmp_path / "secret.png")
@@ -313,7 +313,7 @@ def test_bands_of_known_values():
 
 
 def test_steps_are_binned_with_their_extremes(tmp_path):
-    runs = study.read([make(tmp_path / "run", epochs=40)]).runs
+    runs = study.read([lively_run(tmp_path / "run", epochs=40)]).runs
     x, low = bands.by_step(runs, "sigma_min", np.nanmin)
     assert len(x) == low.shape[1] <= bands.MOST_POINTS
     assert np.nanmin(low) == runs[0].steps["sigma_min"].min()
@@ -338,7 +338,7 @@ def test_charts_of_known_runs(reports):
     chart = curves(plotter, panel, "valid/elbo", "", "high")
     marks = chart.data[-1]
     assert (marks["name"], marks["x"], marks["yaxis"]) == ("sigma", [4], "y2")
-    assert all(f"job {number}: step 70 (kl)" in marks["text"][0] for number in range(3))
+    assert all(f"job {number}: step {4 * STEPS - STEPS // 2} (kl)" in marks["text"][0] for number in range(3))
     (grid,) = (chart.data[0] for chart in divergence(plotter))
     assert (grid["y"], grid["text"]) == (["sigma", "gamma"], [["3/6"], ["0/6"]])
     medians = [

@@ -1,12 +1,13 @@
 """The train step against a NumPy float64 reference that shares no code with it: forward, backward, update."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import expit
+from scipy.stats import kstest
 
 from tests.configurations import make
 from vaex import objective, step
@@ -37,8 +38,16 @@ def selu_slope(h: np.ndarray) -> np.ndarray:
     return SELU_SCALE * np.where(h > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(h, 0)))
 
 
-def reference(parameters: dict, x: np.ndarray, eps: np.ndarray, beta: float) -> tuple[float, float, float, dict]:
-    """Loss, reconstruction, KL and gradients of the γ model, by hand in float64: a two-layer encoder and decoder."""
+class Reference(NamedTuple):
+    loss: float
+    reconstruction: float
+    kl: float
+    gradients: dict
+    sigma: np.ndarray
+
+
+def reference(parameters: dict, x: np.ndarray, eps: np.ndarray, beta: float) -> Reference:
+    """The objective of the γ model and its gradients, by hand in float64: a two-layer encoder and decoder."""
     p = jax.tree.map(lambda a: np.asarray(a, np.float64), parameters)
     n = len(x)
     affine = lambda layer, h: h @ layer["kernel"] + layer["bias"]  # noqa: E731
@@ -65,7 +74,7 @@ def reference(parameters: dict, x: np.ndarray, eps: np.ndarray, beta: float) -> 
     g["raw"], d_raw = back(p["raw"], h2, dz * eps * sigma / 2 + beta * 0.5 * (np.exp(gamma) - 1) / n)
     g["encoder"][1], d = back(p["encoder"][1], selu(a1), (d_mu + d_raw) * selu_slope(a2))
     g["encoder"][0], _ = back(p["encoder"][0], x, d * selu_slope(a1))
-    return reconstruction + beta * kl, reconstruction, kl, g
+    return Reference(reconstruction + beta * kl, reconstruction, kl, g, sigma)
 
 
 def setting(*overrides: str) -> tuple:
@@ -91,7 +100,7 @@ def max_difference(one: dict, other: dict) -> float:
 def test_first_step_is_the_reference_step():
     program, hyper, state = setting("kl_weight.beta=0.7")
     x = images(16)
-    loss, reconstruction, kl, gradients = reference(
+    loss, reconstruction, kl, gradients, sigma = reference(
         state.parameters["model"], x.reshape(16, -1), noise_of(hyper, 0, 16, 3), 0.7
     )
     after, stats = train_step(program, hyper, state, jnp.asarray(x), jnp.ones(16), jnp.float32(0))
@@ -100,6 +109,8 @@ def test_first_step_is_the_reference_step():
     assert float(stats["kl"]) == pytest.approx(kl, rel=1e-5)
     norm = np.sqrt(sum(np.sum(g**2) for g in jax.tree.leaves(gradients)))
     assert float(stats["grad_norm"]) == pytest.approx(norm, rel=1e-5)
+    for name in ("min", "max", "mean"):
+        assert float(stats[f"sigma_{name}"]) == pytest.approx(getattr(np, name)(sigma), rel=1e-5)
     # RMSprop of Keras: ν = 0.1·g², update −0.001·g/(√ν + 1e-7)
     expected = jax.tree.map(
         lambda p, g: np.asarray(p, np.float64) - 1e-3 * g / (np.sqrt(0.1 * g**2) + 1e-7),
@@ -119,7 +130,7 @@ def test_partial_batch_counts_each_example_once():
     filled = np.concatenate([x[:5], np.repeat(x[:1], 3, axis=0)])
     weights = jnp.asarray([1.0] * 5 + [0.0] * 3)
     eps = noise_of(hyper, 0, 8, 3)[:5]
-    loss, _, _, gradients = reference(state.parameters["model"], x[:5].reshape(5, -1), eps, 1.0)
+    loss, _, _, gradients, _ = reference(state.parameters["model"], x[:5].reshape(5, -1), eps, 1.0)
     _, stats = train_step(program, hyper, state, jnp.asarray(filled), weights, jnp.float32(0))
     norm = np.sqrt(sum(np.sum(g**2) for g in jax.tree.leaves(gradients)))
     assert float(stats["loss"]) == pytest.approx(loss, rel=1e-6)
@@ -154,9 +165,53 @@ def test_same_seed_same_luck_whatever_the_loss():
         assert max_difference(states[0].parameters, other.parameters) == 0
 
 
+def test_the_noise_is_standard_normal_and_another_at_every_step():
+    program, hyper, state = setting()
+    drawn = noise_of(hyper, 0, 20_000, 5)
+    assert kstest(drawn.ravel(), "norm").pvalue > 1e-3
+    assert np.max(np.abs(np.corrcoef(drawn.T) - np.eye(5))) < 0.03
+    x, weights = images(16), jnp.ones(16)
+    after, _ = train_step(program, hyper, state, jnp.asarray(x), weights, jnp.float32(0))
+    _, stats = train_step(program, hyper, after, jnp.asarray(x), weights, jnp.float32(0))
+    expected = reference(after.parameters["model"], x.reshape(16, -1), noise_of(hyper, 1, 16, 3), 1.0)
+    assert float(stats["loss"]) == pytest.approx(expected.loss, rel=1e-6)
+
+
+def test_a_copy_that_fills_a_batch_up_cannot_make_it_infinite(monkeypatch: pytest.MonkeyPatch):
+    """It weighs nothing, but 0 times infinity is NaN: what it draws must not count."""
+    program, hyper, state = setting()
+    drawn = objective.noise
+
+    def bad_luck(key: jax.Array, batch: int, latents: int) -> jax.Array:
+        return drawn(key, batch, latents).at[5:].set(jnp.inf)
+
+    monkeypatch.setattr(objective, "noise", bad_luck)
+    x = images(8)
+    filled = jnp.asarray(np.concatenate([x[:5], np.repeat(x[:1], 3, axis=0)]))
+    weights = jnp.asarray([1.0] * 5 + [0.0] * 3)
+    after, stats = step.train_step(program, hyper, state, filled, weights, jnp.float32(0))
+    assert np.isfinite(stats["loss"])
+    assert bool(stats["applied"])
+    assert int(after.first_nonfinite) == 0
+
+
 def test_first_latents_do_not_depend_on_how_many_follow():
     key = jax.random.key(5)
     assert np.array_equal(objective.noise(key, 7, 3), objective.noise(key, 7, 10)[:, :3])
+
+
+def test_time_within_an_epoch_is_the_share_of_its_steps():
+    """Warm-up of the KL weight over two epochs and of the learning rate over one, of three steps each."""
+    warm = ("kl_weight=linear", "kl_weight.epochs=2", "optimizer.warmup_epochs=1", "optimizer.learning_rate=0.002")
+    program, hyper, state = setting("training.batch_size=16", *warm)
+    x = jnp.asarray(images(40))
+    state, first = epoch(program, hyper, state, x)
+    _, second = epoch(program, hyper, state, x)
+    time = np.arange(6) / 3
+    weights = np.concatenate([first["kl_weight"], second["kl_weight"]])
+    rates = np.concatenate([first["learning_rate"], second["learning_rate"]])
+    np.testing.assert_allclose(weights, time / 2, rtol=1e-6)
+    np.testing.assert_allclose(rates, 0.002 * np.minimum(time, 1), rtol=1e-6)
 
 
 def test_scan_is_the_loop():
@@ -282,7 +337,7 @@ def test_evaluation_is_the_weighted_mean_and_repeats():
         batch = np.asarray(x[start : start + 16]).reshape(-1, 64)
         key = jax.random.fold_in(objective.stream(hyper.seed, objective.EVALUATION), index)
         eps = np.asarray(objective.noise(jax.random.fold_in(key, 0), 16, 3))[: len(batch)]
-        total += reference(state.parameters["model"], batch, eps, 1.0)[0] * len(batch)
+        total += reference(state.parameters["model"], batch, eps, 1.0).loss * len(batch)
     assert float(means["loss"]) == pytest.approx(total / 37, rel=1e-6)
     assert float(means["reconstruction"] + means["kl_per_latent"].sum()) == pytest.approx(total / 37, rel=1e-6)
     assert float(again["loss"]) == float(means["loss"])

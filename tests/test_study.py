@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.studies import write_run
-from vaex import study
+from tests.conftest import Finished
+from tests.made_runs import write_run
+from vaex import config, files, metrics, study
 from vaex.errors import InputError
 
 
@@ -203,3 +204,13 @@ def test_a_real_sweep(digits_sweep):
     summary = json.loads((digits_sweep.directory / "0" / "summary.json").read_text())
     assert found.runs[0].measures.items() <= summary.items()
     assert found.runs[0].config == yaml.safe_load((digits_sweep.directory / "0" / "config.yaml").read_text())
+
+
+def test_a_made_run_has_no_more_than_a_real_one(tmp_path: Path, digits_run: Finished):
+    """So that the runs these tests are made of cannot drift from what training writes."""
+    made, real = write_run(tmp_path / "run", [-30.0, -28.0], "loss=sigma", "seed=3"), digits_run.directory
+    assert config.parse(files.read_yaml(made / "config.yaml")).seed == 3
+    for name in ("manifest.json", "summary.json"):
+        assert set(files.read_json(made / name)) <= set(files.read_json(real / name))
+    rows = [metrics.read_rows(directory / "metrics.jsonl") for directory in (made, real)]
+    assert set(rows[0][0]) <= set(rows[1][0])

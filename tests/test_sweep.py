@@ -13,10 +13,13 @@ import pandas as pd
 import pytest
 
 import vaex
+from tests.configurations import make
 from tests.processes import ROOT, SMALL, environment, results, server, start, until
-from vaex import files, resume, run
+from vaex import compiled, files, resume, run
 from vaex import results as reading
 from vaex.errors import InputError
+from vaex.job import Job
+from vaex.terminal import LoneDisplay
 
 MACHINE = ["seconds", "examples_per_second", "wall_seconds", "run_id"]
 GRID = ("loss=sigma,gamma", "model.latent_dim=2,4", "seed=0,1")
@@ -119,6 +122,7 @@ def test_killed_in_the_middle_and_resumed_it_ends_as_if_nothing_had_happened(who
     assert running.wait() == -signal.SIGKILL
     ended = [path.parent for path in directory.glob("*/summary.json")]
     assert 0 < len(ended) < 12
+    assert "finished" in set(pd.read_csv(directory / "sweep.csv")["status"])  # it has grown meanwhile
     before = {path: path.stat().st_mtime_ns for job in ended for path in job.rglob("*")}
     code, text = server().run("resume", directory)
     assert code == 0, text
@@ -228,6 +232,9 @@ def test_a_vmapped_pack_that_was_cut_off_is_rebuilt(tmp_path: Path):
     newest = max((directory / "2" / "checkpoints").iterdir())
     newest.write_bytes(newest.read_bytes()[:-7])  # so all go back by one epoch at least
     before = {path: path.stat().st_mtime_ns for path in (directory / "0").rglob("*")}
+    code, text = server().run("resume", directory / "1")
+    assert (code, text.count("\n")) == (2, 1)
+    assert f"have not ended; `vaex resume {directory}` goes on with all of them" in text
     code, text = server().run("resume", directory)
     assert code == 0, text
     assert "damaged" in text
@@ -237,6 +244,8 @@ def test_a_vmapped_pack_that_was_cut_off_is_rebuilt(tmp_path: Path):
     code, text = server().run("resume", directory / "3", "training.epochs=14")
     assert code == 0, text
     assert "reproduce" not in text
+    code, text = server().run("resume", directory / "3", "training.epochs=16")  # whose configuration is its own now
+    assert code == 0, text
     one = Path(shutil.copytree(tmp_path / "whole" / "1", tmp_path / "one"))
     (one / "summary.json").unlink()
     code, text = server().run("resume", one)
@@ -379,22 +388,31 @@ def test_the_table_grows_as_jobs_end_and_no_thread_waits_for_another(packed: Pat
     directory = Path(shutil.copytree(packed, tmp_path / "sweep"))
     (directory / "5" / "summary.json").unlink()
     growing = reading.GrowingTable(directory)
-    threads = [threading.Thread(target=growing.update) for _ in range(4)]
-    for thread in threads:
+    with growing._lock:  # another thread is writing the table
+        thread = threading.Thread(target=growing.update)
         thread.start()
-    for thread in threads:
-        thread.join()
+        thread.join(60)
+        assert not thread.is_alive()
+    growing.update()
     assert pd.read_csv(directory / "sweep.csv")["job"].tolist() == [0, 1, 2, 3, 4, 6, 7]
 
 
-def test_the_longest_goes_first_and_a_program_is_made_once():
-    from tests.configurations import make
-    from vaex.job import Job
+def test_the_longest_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    started = []
+    start_display = LoneDisplay.start
 
-    jobs = [Job(make(*SMALL, f"training.epochs={epochs}"), Path(str(epochs)), "") for epochs in (1, 30, 4)]
-    assert sorted([[job] for job in jobs], key=run._cost, reverse=True)[0][0].directory == Path("30")
-    from vaex import compiled
+    def note(display: LoneDisplay, job: Job, epoch: int) -> None:
+        started.append(job.config.training.epochs)
+        start_display(display, job, epoch)
 
+    monkeypatch.setattr(LoneDisplay, "start", note)
+    quiet = (*SMALL, "tracking.mode=disabled")
+    jobs = [Job(make(*quiet, f"training.epochs={n}"), tmp_path / str(n), "", figures=False) for n in (1, 9, 4)]
+    run.run([[job] for job in jobs])
+    assert started == [9, 4, 1]
+
+
+def test_a_program_is_made_once():
     made = []
     started = threading.Barrier(6)
 

@@ -9,7 +9,6 @@ damaged. So each entry has a seal, its SHA-256, and whatever is not as it was se
 
 import atexit
 import functools
-import hashlib
 import logging
 import os
 import warnings
@@ -31,6 +30,10 @@ ENTRY, USED, SEAL = "-cache", "-atime", "-sha256"
 """Ends of file names: JAX's two (it writes the second when the first is whole), and ours."""
 
 
+_in_use: list[Path] = []
+"""The directory that JAX keeps this process's programs in, once it does."""
+
+
 @functools.cache
 def start() -> None:
     """Make JAX keep compiled programs, before its first operation. Never an error: without a cache all works too."""
@@ -50,7 +53,14 @@ def start() -> None:
     }.items():
         jax.config.update(f"jax_{name}", value)
     warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache", UserWarning)
-    atexit.register(seal, directory)
+    _in_use.append(directory)
+    atexit.register(seal_new)
+
+
+def seal_new() -> None:
+    """Seal what this process has compiled: at once, since another one that starts removes what has no seal."""
+    for directory in _in_use:
+        seal(directory)
 
 
 def seal(directory: Path) -> None:
@@ -58,7 +68,7 @@ def seal(directory: Path) -> None:
     for entry, used, sealed in _entries(directory):
         try:
             if used.exists() and not sealed.exists():
-                sealed.write_text(_digest(entry))
+                sealed.write_text(files.sha256_of_file(entry))
         except OSError:  # JAX has evicted it meanwhile, or the disk is full
             continue
 
@@ -67,7 +77,7 @@ def remove_unsealed(directory: Path) -> None:
     """Remove what a killed process left, what is damaged, and the seals of entries that JAX has evicted."""
     for entry, used, sealed in _entries(directory):
         try:
-            if used.exists() and sealed.read_text() == _digest(entry):
+            if used.exists() and sealed.read_text() == files.sha256_of_file(entry):
                 continue
         except (OSError, ValueError):
             pass
@@ -113,11 +123,6 @@ def _entries(directory: Path) -> Iterator[tuple[Path, Path, Path]]:
     for entry in directory.glob(f"*{ENTRY}"):
         stem = entry.name.removesuffix(ENTRY)
         yield entry, entry.with_name(stem + USED), entry.with_name(stem + SEAL)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _remove(*paths: Path) -> None:

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Num, UInt
 
-from vaex import objective, pack, step
+from vaex import compilation_cache, objective, pack, step
 from vaex.job import type_of_device
 from vaex.objective import Hyper, Program
 from vaex.step import TrainState
@@ -46,7 +46,7 @@ def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
     abstract_seed = jax.ShapeDtypeStruct((), np.uint32)
 
     def make() -> Any:
-        return jax.jit(step.init, static_argnums=0).lower(program, abstract_seed).compile(compiler_options=RUNS_ONCE)
+        return _finished(jax.jit(step.init, static_argnums=0).lower(program, abstract_seed), RUNS_ONCE)
 
     return _once(("init", program), make)(seed)
 
@@ -99,20 +99,28 @@ def _compile(program: Program, hyper: Any, images: Any, held_out: Any, device: t
 
     def order() -> Any:
         make = functions["order"]
-        return _once(("order", runs, count, device), lambda: make.lower(hyper.seed, number, count=count).compile())
+        return _once(("order", runs, count, device), lambda: _finished(make.lower(hyper.seed, number, count=count)))
 
     def epoch() -> Any:
-        return functions["train"].lower(program, hyper, state, array((count,), np.int32), images).compile()
+        return _finished(functions["train"].lower(program, hyper, state, array((count,), np.int32), images))
 
     def evaluate() -> Any:
         train.result()  # needed later, and the two would slow each other
-        return functions["evaluate"].lower(program, hyper, state.parameters, held_out, first_and_end, time).compile()
+        lowered = functions["evaluate"].lower(program, hyper, state.parameters, held_out, first_and_end, time)
+        return _finished(lowered)
 
     pool = ThreadPoolExecutor(3, thread_name_prefix="compile")
     train = pool.submit(epoch)
     futures = {"order": pool.submit(order), "train": train, "evaluate": pool.submit(evaluate)}
     pool.shutdown(wait=False)  # its threads end with their work
     return futures
+
+
+def _finished(lowered: jax.stages.Lowered, options: dict[str, Any] | None = None) -> Any:
+    """The compiled function, in the cache for the commands that start from now on."""
+    function = lowered.compile(compiler_options=options)
+    compilation_cache.seal_new()
+    return function
 
 
 def _once(key: Hashable, make: Callable[[], Any]) -> Any:

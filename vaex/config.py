@@ -83,10 +83,13 @@ class Tracking:
 
 @dataclass(frozen=True, config=STRICT)
 class Checkpoint:
-    """How often the state is saved, in epochs, and how many of the newest are kept (the best one always)."""
+    """How often the state is saved, in epochs, and how many of the newest are kept (the best one always).
+
+    Two at least: the newest may be damaged, and the runs of a vmapped pack go on from one that they all have.
+    """
 
     every: Annotated[int, Field(ge=1)]
-    keep: Annotated[int, Field(ge=1)]
+    keep: Annotated[int, Field(ge=2)]
 
 
 @dataclass(frozen=True, config=STRICT)

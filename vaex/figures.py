@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 from PIL import Image, ImageDraw, ImageFont
 
-from vaex import files
+from vaex import files, metrics
 
 COLUMNS = 12
 """Images in a row of a grid."""
@@ -40,11 +40,14 @@ def draw(
     folder.mkdir(exist_ok=True)
     parts = range(0, len(originals), COLUMNS)
     pairs = [(originals[k : k + COLUMNS], reconstructions[k : k + COLUMNS]) for k in parts]
-    heading = f"validation images above their reconstructions, epoch {len(rows)}"
     drawn = [samples[k : k + COLUMNS] for k in range(0, len(samples), COLUMNS)]
+    black, white = min(0.0, float(originals.min())), max(1.0, float(originals.max()))
+    range_shown = "" if (black, white) == (0, 1) else f", black is {black:.3g}, white {white:.3g}"
+    heading = f"validation images above their reconstructions, epoch {len(rows)}{range_shown}"
+    below = f"samples from the prior, epoch {len(rows)}{range_shown}"
     pictures = {
-        "reconstructions": _png(grid(pairs, heading)),
-        "samples": _png(grid([drawn], f"samples from the prior, epoch {len(rows)}")),
+        "reconstructions": _png(grid(pairs, heading, black, white)),
+        "samples": _png(grid([drawn], below, black, white)),
         "curves": curves_png(rows, title),
     }
     for name, content in pictures.items():
@@ -52,8 +55,11 @@ def draw(
     return {name: folder / f"{name}.png" for name in pictures}
 
 
-def grid(groups: Sequence[Sequence[Images]], heading: str) -> Image.Image:
-    """Rows of images under a heading, the rows of a group close together; pixels are enlarged, never smoothed."""
+def grid(groups: Sequence[Sequence[Images]], heading: str, black: float = 0.0, white: float = 1.0) -> Image.Image:
+    """Rows of images under a heading, the rows of a group close together; pixels are enlarged, never smoothed.
+
+    `black` and `white` are the values shown as such; what lies beyond is shown as the nearer of them.
+    """
     shape = groups[0][0].shape[1:3]
     scale = max(1, round(SIZE / max(shape)))
     height, width = (side * scale + GAP for side in shape)
@@ -67,7 +73,8 @@ def grid(groups: Sequence[Sequence[Images]], heading: str) -> Image.Image:
     for rows in groups:
         for row in rows:
             for column, image in enumerate(row):
-                canvas.paste(_enlarged(image, scale), (MARGIN + column * width, top))
+                shades = (image - black) / (white - black)
+                canvas.paste(_enlarged(shades, scale), (MARGIN + column * width, top))
             top += height
         top += between
     return canvas
@@ -106,7 +113,7 @@ def curves(rows: Sequence[dict[str, Any]], title: str) -> Figure:
 def _kl_per_latent(axis: Axes, row: dict[str, Any]) -> None:
     """Bars, largest first; grey ones are not active."""
     kl = sorted((value if value is not None else math.nan for value in row["valid/kl_per_latent"]), reverse=True)
-    axis.bar(range(1, len(kl) + 1), kl, color=[GREEN if value > 0.01 else GREY for value in kl])
+    axis.bar(range(1, len(kl) + 1), kl, color=[GREEN if value > metrics.ACTIVE_NATS else GREY for value in kl])
     _decorate(axis, f"KL of each latent, nats, {row['active_latents']} of {len(kl)} active")
     axis.set_xlabel("latents, largest first")
 

@@ -33,6 +33,10 @@ def at(numbers: dict[str, Float[Array, ""]], time: Float[Array, ""]) -> Float[Ar
     peak·(1 + cos π·t)/2, where t runs from 0 at the end of the warm-up to 1 at the end of training.
     """
     warmup, end = numbers["warmup"], numbers["end"]
-    rise = jnp.where(time < warmup, time / jnp.where(warmup > 0, warmup, 1.0), 1.0)
     t = jnp.clip((time - warmup) / jnp.maximum(end - warmup, 1e-6), 0.0, 1.0)
-    return numbers["peak"] * rise * 0.5 * (1.0 + jnp.cos(jnp.pi * t))
+    return numbers["peak"] * rise(time, warmup) * 0.5 * (1.0 + jnp.cos(jnp.pi * t))
+
+
+def rise(time: Float[Array, ""], length: Float[Array, ""]) -> Float[Array, ""]:
+    """min(time / length, 1), and 1 where length is 0; of KL weights too."""
+    return jnp.where(time < length, time / jnp.where(length > 0, length, 1.0), 1.0)

@@ -142,6 +142,10 @@ class _Pack:
         steps = jax.device_get(steps)
         seconds = trained + time.perf_counter() - started
         copy = functools.cache(functools.partial(host_copy, state))
+        for member in self.members if self.stacked else ():  # so that all have a checkpoint in common at any moment
+            if member.going:
+                with member.guarded():
+                    member.settle()
         for index, member in enumerate(self.members):
             if member.going:
                 with member.guarded():

@@ -131,12 +131,16 @@ class Member:
         if self.job.figures and "vaex.pictures" not in sys.modules:
             threading.Thread(target=importlib.import_module, args=("vaex.pictures",), name="pictures").start()
 
+    def settle(self) -> None:
+        """Wait until the epochs so far are on disk."""
+        self._opened().wait()
+
     def close(self, state: TrainState, test: Mapping[str, np.ndarray] | None) -> None:
         """Write what a run leaves when it ends: last checkpoint, model, summary, figures."""
         recorder = self._opened()
         rows = self.progress.rows
         if len(rows) % self.config.checkpoint.every and not self.frozen:
-            recorder.checkpoint(self.progress, checkpoint.flatten(state))  # a signal made it the last
+            recorder.checkpoint(self.progress, checkpoint.flatten(state))  # of an epoch that had no turn
         summary = self._summarize(state, test)
         recorder.finish(summary, model_arrays(state))
         if rows and summary["status"] != "interrupted" and self.job.figures:

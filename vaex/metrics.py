@@ -173,17 +173,19 @@ def _with_shared_keys(shared: Mapping[str, str], pairs: list[tuple[str, Any]]) -
     return {shared.get(key, key): value for key, value in pairs}
 
 
-def step_columns(
-    epochs: Sequence[Mapping[str, Shaped[np.ndarray, " _steps"]]],
-) -> dict[str, Float[np.ndarray, " steps"]]:
+def taken_steps(steps: Mapping[str, Shaped[np.ndarray, " _steps"]]) -> dict[str, Float[np.ndarray, " steps"]]:
+    """Of an epoch's steps those that were taken, and of their statistics those that steps.npz has."""
+    taken = steps["taken"].astype(bool)
+    return {name: steps[name][taken].astype(np.float32) for name in STEP_COLUMNS}
+
+
+def step_columns(epochs: Sequence[Mapping[str, Float[np.ndarray, " _"]]]) -> dict[str, Float[np.ndarray, " steps"]]:
     """The arrays of steps.npz for a run's epochs so far."""
-    columns = {
-        name: [steps[name][steps["taken"].astype(bool)].astype(np.float32) for steps in epochs] for name in STEP_COLUMNS
-    }
-    return {name: np.concatenate([*some, np.zeros(0, np.float32)]) for name, some in columns.items()}
+    nothing = np.zeros(0, np.float32)
+    return {name: np.concatenate([*(steps[name] for steps in epochs), nothing]) for name in STEP_COLUMNS}
 
 
-def steps_bytes(epochs: Sequence[Mapping[str, Shaped[np.ndarray, " _steps"]]]) -> bytes:
+def steps_bytes(epochs: Sequence[Mapping[str, Float[np.ndarray, " _"]]]) -> bytes:
     """The content of steps.npz for a run's epochs so far."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **step_columns(epochs))

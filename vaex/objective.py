@@ -115,13 +115,16 @@ def objective(
 ) -> tuple[Float[Array, ""], Terms]:
     """What is minimised, reconstruction + penalty(KL) in nats per example, and its terms.
 
-    `keys` are of the latent noise and of what the likelihood draws (stochastic binarization).
+    `keys` are of the latent noise and of what the likelihood draws (stochastic binarization). Examples of weight 0 are
+    copies of the batch's first one.
     """
     likelihood = implementation(program.likelihood)
     x = likelihood.observe(program.likelihood, keys[1], as_float(images))
     with jax.default_matmul_precision(MATMUL[program.precision.matmul]):
         q = encode(program, hyper, parameters, x)
-        z = sample(q, noise(keys[0], *q.mu.shape).astype(q.mu.dtype))
+        eps = noise(keys[0], *q.mu.shape).astype(q.mu.dtype)
+        eps = jnp.where(weights[:, None] > 0, eps, eps[:1])  # a copy weighs nothing, but 0 times infinity is NaN
+        z = sample(q, eps)
         z = real_latents(program, hyper, z, 0.0)
         outputs = decode(program, parameters, z)
     log_p = likelihood.log_prob(program.likelihood, parameters["likelihood"], outputs, x)
@@ -184,9 +187,11 @@ def mean_images(program: Program, parameters: PyTree, z: Float[Array, "batch lat
 
 def reconstructions(
     program: Program, hyper: Hyper, parameters: PyTree, images: Num[Array, "batch H W C"]
-) -> Float[Array, "batch H W C"]:
-    """E[x|z] at the posterior's mean z = μ(x)."""
-    return mean_images(program, parameters, encode(program, hyper, parameters, as_float(images)).mu)
+) -> tuple[Float[Array, "batch H W C"], Float[Array, "batch H W C"]]:
+    """What the encoder sees of the images (x, perhaps binarized), and E[x|z] at the posterior's mean z = μ(x)."""
+    key = stream(hyper.seed, EVALUATION)
+    x = implementation(program.likelihood).observe(program.likelihood, key, as_float(images))
+    return x, mean_images(program, parameters, encode(program, hyper, parameters, x).mu)
 
 
 def samples(program: Program, parameters: PyTree, seed: UInt[Array, ""], count: int) -> Float[Array, "count H W C"]:

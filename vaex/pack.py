@@ -41,7 +41,7 @@ def shared(program: Program, config: Config) -> Hashable:
     if getattr(program.optimizer, "epsilon", 1.0) > 0:  # without it a padded weight's update is 0/0: sizes stay apart
         model = replace(model, latent_dim=1)
     common = replace(program, model=model, losses=())
-    return common, config.dataset, config.training.epochs, config.training.on_nonfinite
+    return common, config.dataset, config.training.epochs, config.training.on_nonfinite, config.checkpoint
 
 
 def merge(programs: Sequence[Program]) -> Program:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from vaex import compiled, figures, objective
+from vaex import compiled, figures
 from vaex.dataset import Dataset
 from vaex.metrics import Row
 from vaex.objective import Hyper, Program
@@ -26,8 +25,6 @@ def draw(
     title: str,
 ) -> dict[str, Path]:
     """Write the figures of a run to its directory; returns them by name."""
-    originals = dataset.valid.images[:SHOWN]
-    reconstructed = compiled.reconstructions(program, hyper, parameters, originals)
+    seen, reconstructed = compiled.reconstructions(program, hyper, parameters, dataset.valid.images[:SHOWN])
     drawn = compiled.samples(program, parameters, hyper.seed, SHOWN)
-    shown = np.asarray(objective.as_float(jnp.asarray(originals)))
-    return figures.draw(directory, rows, shown, np.asarray(reconstructed), np.asarray(drawn), title)
+    return figures.draw(directory, rows, np.asarray(seen), np.asarray(reconstructed), np.asarray(drawn), title)

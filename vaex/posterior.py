@@ -1,6 +1,7 @@
 """The approximate posterior q(z|x) = N(μ, σ²) that every loss variant makes: its KL, and sampling from it.
 
-The KL is written as a sum of terms that are never negative, each accurate where it vanishes:
+The KL is written as a sum of terms that are never negative, each accurate where it vanishes (only `loss=sigma` has
+the book's form, on purpose):
 
     KL(N(μ, σ²) ‖ N(0, 1)) = −½[1 + log σ² − σ² − μ²] = ½μ² + ½(σ − 1)² + (σ − 1 − log σ)
 

@@ -34,7 +34,7 @@ class Progress:
     def add(self, row: Row, steps: dict[str, np.ndarray]) -> None:
         """Take in an epoch; the best one has the highest finite valid/elbo."""
         self.rows.append(row)
-        self.steps.append(steps)
+        self.steps.append(metrics.taken_steps(steps))
         elbo = row["valid/elbo"]
         if math.isfinite(elbo) and elbo > self.best_elbo:
             self.best_epoch, self.best_elbo = row["epoch"], elbo
@@ -123,7 +123,7 @@ def cut_back(directory: Path, record: dict[str, Any], run_id: str) -> Progress:
     return Progress(
         run_id=run_id,
         rows=rows,
-        steps=[steps | {"taken": np.ones(record["steps"], bool)}],
+        steps=[steps],
         best_epoch=record["best_epoch"],
         best_elbo=-math.inf if record["best_elbo"] is None else record["best_elbo"],
         earlier_seconds=record["seconds"],

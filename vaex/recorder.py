@@ -91,9 +91,13 @@ class Recorder:
         self._submit(self._append, metrics.as_line(row))
 
     def checkpoint(self, progress: Progress, arrays: dict[str, np.ndarray]) -> None:
-        """Queue steps.npz and a checkpoint of the rows so far."""
+        """Queue steps.npz and a checkpoint of the rows so far. All steps so far are written each time."""
         elbo = {row["epoch"]: row.get("valid/elbo") for row in progress.rows}
         self._submit(self._save, progress.record(), list(progress.steps), arrays, elbo)
+
+    def wait(self) -> None:
+        """Until all that is queued is on disk."""
+        self._wait(0)
 
     def finish(self, summary: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Wait for what is queued; write the model and the summary."""

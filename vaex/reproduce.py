@@ -16,7 +16,7 @@ from vaex.errors import printable
 from vaex.saved import named_path, parse_saved, read_manifest
 from vaex.verdict import Recorded, Verdict, compare, read_recorded
 
-NO_VARIATION = ("plugins", "tracking", "checkpoint", "sweep", "pack", "hydra.run.dir")
+NO_VARIATION = (*configuration.NOT_IDENTITY, "hydra.run.dir")
 SHOWN = ("status", "epoch", "train/elbo", "valid/elbo", "valid/reconstruction", "valid/kl", "test/elbo")
 """Values of a variation that stand beside the original's."""
 

@@ -22,8 +22,6 @@ log = logging.getLogger("vaex")
 MAY_CHANGE = ("tracking", "checkpoint", "sweep", "plugins")
 """Sections that do not change what the jobs compute, nor how they are packed."""
 
-ENDED = ("finished", "diverged")
-
 
 def resume(directory: Path, overrides: Sequence[str]) -> int:
     """The verb's work on a sweep; returns the exit code."""
@@ -99,8 +97,7 @@ def _job(directory: Path, job: Noted, config: Config, figures: bool) -> Job:
         raise InputError(f"{place}: is a link to another place; remove it to go on")
     refuse_links(place)
     begun = (place / "config.yaml").exists()
-    summary = files.read_json(place / "summary.json") if (place / "summary.json").exists() else {}
-    ended = summary.get("status") in ENDED
+    ended = sweep.has_ended(place)
     if begun and not _is_of(place, job):
         log.warning("%s: holds another run than job %d of %s; left as it is", place, job.number, directory / sweep.NAME)
         ended = True

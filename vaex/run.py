@@ -25,7 +25,6 @@ import jax
 from vaex import loop, objective, pack, step, sweep
 from vaex.config import Config, dump, identity, implementation, parse
 from vaex.errors import DataError, InputError
-from vaex.files import read_yaml
 from vaex.job import Job, type_of_device
 from vaex.loop import Stop, load
 from vaex.objective import Program
@@ -200,12 +199,10 @@ def with_its_pack(job: Job, manifest: Mapping[str, Any]) -> list[Job]:
     if not record:
         return [job]
     configs = [parse(plain) for plain in pack.described(record, dump(job.config))]
-    if not job.resumed:
-        places = [job.directory / f"ghost {index}" for index in range(len(configs))]
+    if job.resumed:
+        places = _beside(job, record)
     else:
-        places = _beside(
-            job.directory, record["index"], pack.described(record, read_yaml(job.directory / "config.yaml"))
-        )
+        places = [job.directory / f"ghost {index}" for index in range(len(configs))]
     ghosts = [
         Job(config, place, job.label, resumed=job.resumed, ghost=True)
         for config, place in zip(configs, places, strict=True)
@@ -213,16 +210,27 @@ def with_its_pack(job: Job, manifest: Mapping[str, Any]) -> list[Job]:
     return [job if index == record["index"] else ghost for index, ghost in enumerate(ghosts)]
 
 
-def _beside(directory: Path, index: int, members: Sequence[dict[str, Any]]) -> list[Path]:
-    """The directories of a pack's runs, that of run `index` known; raises `InputError` unless all are there."""
-    folder = next((above for above in directory.absolute().parents if (above / sweep.NAME).exists()), None)
-    noted = sweep.read(folder)[1] if folder else []
-    found = {job.identity: folder / job.directory for job in noted} if folder else {}
-    places = [found.get(identity(parse(plain | {"plugins": []}))) for plain in members]
-    places[index] = directory
-    if not all(place and (place / "config.yaml").exists() for place in places):
+def _beside(job: Job, record: Mapping[str, Any]) -> list[Path]:
+    """The directories of the runs of a job's pack; raises `InputError` unless all are there and the others have ended.
+
+    They are known by what their sweep noted when it began: a run that was trained for longer has another
+    configuration since.
+    """
+    directory = job.directory.absolute()
+    folder = next((above for above in directory.parents if (above / sweep.NAME).exists()), directory)
+    noted = sweep.read(folder)[1] if folder != directory else []
+    own = next((each.config for each in noted if folder / each.directory == directory), None)
+    members = pack.described(dict(record), own | {"plugins": list(job.config.plugins)}) if own else []
+    found = {each.identity: folder / each.directory for each in noted}
+    places = [found.get(identity(parse(plain))) for plain in members]
+    if not places or not all(place and (place / "config.yaml").exists() for place in places):
         raise InputError(
-            f"{directory}: shared a vmapped program with runs that are not beside it, so it cannot go on; "
-            f"`vaex reproduce {directory}` makes the whole pack again"
+            f"{job.directory}: shared a vmapped program with runs that are not beside it, so it cannot go on; "
+            f"`vaex reproduce {job.directory}` makes the whole pack again"
+        )
+    if not all(place == directory or sweep.has_ended(place) for place in places if place):
+        raise InputError(
+            f"{job.directory}: shares a vmapped program with runs that have not ended; "
+            f"`vaex resume {folder}` goes on with all of them"
         )
     return [place for place in places if place]

@@ -48,7 +48,7 @@ class TrainState(NamedTuple):
 
 
 def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
-    """The state before the first step: glorot-uniform kernels and zero biases unless configured otherwise."""
+    """The state before the first step: the model's own initialization, with zero biases unless configured otherwise."""
     return _fresh(program, nnx.to_pure_dict(nnx.split(build(program, stream(seed, PARAMETERS)), nnx.Param)[1]))
 
 
@@ -163,7 +163,7 @@ def evaluate(
         weights = (of_batch < end).astype(jnp.float32)  # the last batch is filled up with rows that weigh nothing
         key = jax.random.fold_in(root, index)
         keys = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-        batch = images[jnp.where(of_batch < end, of_batch, first)]
+        batch = images[jnp.where(of_batch < end, of_batch, of_batch[0])]
         _, terms = objective(program, hyper, parameters, batch, weights, keys, time)
         share = jnp.sum(weights) / (end - first)
         return {name: mean + share * getattr(terms, name) for name, mean in means.items()}

@@ -16,12 +16,10 @@ from typing import Any
 import numpy as np
 
 from vaex import files, metrics, stability
-from vaex.config import GROUPS, nearest
+from vaex.config import GROUPS, NOT_IDENTITY, nearest
 from vaex.errors import InputError, printable
 
 STATUSES = ("finished", "diverged", "interrupted", "failed")
-IGNORED = ("tracking", "checkpoint", "plugins", "sweep", "pack")
-"""Sections that do not change what a run computes: runs that differ there only are the same setting."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ def _read_run(path: Path, name: str) -> StudyRun:
     steps = attempt(metrics.read_steps, "steps.npz", None)
     manifest = attempt(files.read_json, "manifest.json", {})
     problems.extend(_contradictions(summary, rows, cut))
-    kept = {key: value for key, value in config.items() if key not in IGNORED}
+    kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     return StudyRun(
         directory=path,
         name=name,

@@ -45,6 +45,12 @@ def inside(directory: Path) -> bool:
     return not directory.is_absolute() and ".." not in directory.parts
 
 
+def has_ended(directory: Path) -> bool:
+    """Whether the run in a directory came to its end, finished or diverged."""
+    path = directory / "summary.json"
+    return path.exists() and files.read_json(path).get("status") in ("finished", "diverged")
+
+
 def group_of(directory: Path) -> str:
     """W&B's group of a sweep's jobs."""
     return "/".join(directory.absolute().parts[-2:])

@@ -194,7 +194,7 @@ def how_it_ended(summary: Mapping[str, Any]) -> str:
     status = summary["status"]
     text = f"{status} at epoch {summary.get('epoch', 0)}, step {summary.get('step', 0)}"
     if status == "diverged":
-        text += f": {summary['culprit']} not finite at step {summary['first_nonfinite_step']}"
+        text += f": {summary['culprit']} first not finite at step {summary['first_nonfinite_step']}"
     return f"[{COLOR[status]}]{text}[/]"
 
 

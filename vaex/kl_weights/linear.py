@@ -7,12 +7,12 @@ t in epochs, 0 at the first step; `epochs: 0` is the full weight at once.
 
 from typing import Annotated, Literal
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
+from vaex.learning_rate import rise
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -38,8 +38,3 @@ def penalty(
     r = rise(time, numbers["epochs"])
     weight = (1 - r) * numbers["start"] + r * numbers["beta"]  # exactly start at 0 and beta at 1
     return weight * kl, weight
-
-
-def rise(time: Float[Array, ""], length: Float[Array, ""]) -> Float[Array, ""]:
-    """min(time / length, 1), and 1 where length is 0."""
-    return jnp.where(time < length, time / jnp.where(length > 0, length, 1.0), 1.0)
