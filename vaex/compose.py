@@ -230,8 +230,9 @@ def _grid(hydra: Hydra, master: DictConfig) -> list[list[str]]:
         return [overrides]
     swept = dict(master.hydra.sweeper.params or {})
     for item in parser.parse_overrides(asked):
-        if item.key_or_group in swept:  # Hydra would run every combination of the two, most of them twice
-            raise ConfigError(f"{item.key_or_group}: the experiment sweeps it already ({swept[item.key_or_group]})")
+        key = item.key_or_group
+        if key in swept and item.get_key_element() != key:  # ++key: to Hydra another one, so all combinations of both
+            raise ConfigError(f"{item.input_line}: the experiment sweeps {key} already; write {key}=... to narrow it")
     params = [f"{key}={value}" for key, value in swept.items()]
     overrides = parser.parse_overrides([*params, *asked])
     jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
