@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -302,6 +303,38 @@ def test_plugin_from_a_package_beside_the_user(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     assert parse(with_loss("my_lab.losses", shift=2.0)).loss.shift == 2.0
     assert parse(with_loss("my_lab.losses.mine", shift=2.0)).loss.shift == 2.0
+
+
+KL_WEIGHT = """
+from typing import Literal
+from pydantic.dataclasses import dataclass
+from vaex.config import STRICT
+from vaex.kl_weights.constant import numbers, penalty
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    name: Literal["mine"]
+    beta: float
+    free_bits: float
+"""
+
+
+@pytest.mark.parametrize("form", ["files/{}/mine.py", "packages.{}", "modules.{}.mine"])
+def test_two_plugins_of_one_name_for_different_groups(tmp_path, monkeypatch, form):
+    lab = re.split("[./]", form)[0]
+    for group, code in (("losses", LOSS), ("kl_weights", KL_WEIGHT)):
+        (tmp_path / lab / group).mkdir(parents=True)
+        (tmp_path / lab / group / "mine.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    sections = {"loss": {"name": "mine", "shift": 1.0}, "kl_weight": {"name": "mine", "beta": 1.0, "free_bits": 0.0}}
+    for order in (("losses", "kl_weights"), ("kl_weights", "losses")):
+        config = parse(PLAIN | sections | {"plugins": [form.format(group) for group in order]})
+        assert callable(configuration.implementation(config.loss).posterior)
+        assert callable(configuration.implementation(config.kl_weight).penalty)
+        assert parse(dump(config)) == config
+    with pytest.raises(ConfigError, match=r"optimizer: .*/losses/mine\.py does not define direction; .*/kl_weights/"):
+        parse(PLAIN | {"optimizer": {"name": "mine"}, "plugins": [form.format(g) for g in ("losses", "kl_weights")]})
 
 
 PLUGIN_FAULTS = {
