@@ -29,6 +29,7 @@ def train(command: Command, hydra: Hydra) -> int:
         return resume_sweep.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)))
     provenance.set_thread_count()
     compilation_cache.start()
+    sweep.encoded(jobs)  # refused now if they are too many
     for config in dict.fromkeys(configs):
         run.check(config)
     directory = _make_directory(command)
