@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from vaex import loop, objective, pack, step, sweep
+from vaex import loop, objective, pack, provenance, step, sweep
 from vaex.config import Config, dump, identity, implementation, parse
 from vaex.errors import DataError, InputError
 from vaex.files import read_yaml
@@ -147,8 +147,8 @@ def lanes(config: Config) -> list[type_of_device]:
     devices = jax.devices()
     if devices[0].platform != "cpu" or config.pack.strategy == "vmap":
         return devices
-    threads = int(os.environ.get("NPROC", "0")) or len(os.sched_getaffinity(0))
-    wanted = config.sweep.lanes or len(os.sched_getaffinity(0))
+    threads = int(os.environ.get("NPROC", "0")) or provenance.cores()
+    wanted = config.sweep.lanes or provenance.cores()
     if config.sweep.lanes and wanted > threads:
         log.warning("sweep.lanes=%d: XLA has %d threads, so %d runs train at once", wanted, threads, threads)
     return devices[:1] * min(wanted, threads)
