@@ -18,7 +18,10 @@ import pytest
 import safetensors.numpy
 import yaml
 
-from vaex import cli, config, terminal, train
+from tests.configurations import make
+from vaex import cli, config, ending, terminal, train
+from vaex import run as runs
+from vaex.job import Job
 
 SCRIPT = Path(sys.executable).with_name("vaex")
 QUICK = ("dataset=digits", "training.epochs=1", "tracking.mode=disabled")
@@ -307,6 +310,63 @@ def test_a_run_that_fails_is_3_and_its_log_has_the_traceback(inside, fragile):
     assert one_line(ended, "RuntimeError: it [b]broke[/]", "here/vaex.log") == 3
     assert "Traceback" in Path("here/vaex.log").read_text()
     assert summary(Path("here"))["status"] == "failed"
+
+
+def test_a_run_that_fails_says_how_far_it_came(inside, tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "checkpoints").write_text("a file where the run wants its directory")
+    ended = inside(*QUICK[::2], "training.epochs=2", "checkpoint.every=2", "hydra.run.dir=here")
+    assert one_line(ended, "here: cannot write results") == 3
+    assert "failed at epoch 2, step 24 in" in ended.out
+    last = summary(Path("here"))
+    assert (last["status"], last["epoch"], last["step"]) == ("failed", 2, 24)
+
+
+ODD = """
+from typing import Literal
+from pydantic.dataclasses import dataclass
+from vaex.config import STRICT
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    name: Literal["odd"]
+    free_bits: float
+
+def numbers(config):
+    return {"beta": 1.0}
+
+def penalty(numbers, time, kl):
+    return numbers["beta"] * kl, numbers["beta"]
+"""
+ODDITIES = {"    free_bits: float\n": "AttributeError", '{"beta": 1.0}': "NameError", "numbers(config)": "TypeError"}
+
+
+@pytest.fixture(params=ODDITIES.items(), ids=["no free bits", "numbers fails", "numbers takes nothing"])
+def odd(request, tmp_path):
+    """The file of a KL weight whose numbers cannot be had, and what is wrong with it."""
+    text, error = request.param
+    (tmp_path / "odd.py").write_text(ODD.replace(text, {"NameError": "beta", "TypeError": "numbers()"}.get(error, "")))
+    return tmp_path / "odd.py", error
+
+
+def test_a_kl_weight_without_numbers_is_refused(inside, tmp_path, odd):
+    plugin, error = odd
+    (tmp_path / "conf" / "kl_weight").mkdir(parents=True)
+    (tmp_path / "conf" / "kl_weight" / "odd.yaml").write_text("name: odd\n")
+    bits = [] if error == "AttributeError" else ["+kl_weight.free_bits=0.0"]
+    ended = inside("--config-dir", "conf", f"plugins=[{plugin}]", "kl_weight=odd", *bits, *QUICK)
+    assert one_line(ended, f"kl_weight=odd: gives no numbers ({error}: ") == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"odd.py", "conf"}
+
+
+def test_a_run_that_could_not_be_opened_has_failed(tmp_path, odd):
+    """As a job in another process, whose configuration nobody has checked."""
+    plugin, error = odd
+    values = {"name": "odd"} | ({} if error == "AttributeError" else {"free_bits": 0.0})
+    plain = config.dump(make(*QUICK)) | {"plugins": [str(plugin)], "kl_weight": values}
+    outcome = runs.run([[Job(config.parse(plain), tmp_path / "here", "")]])
+    assert outcome.statuses == {tmp_path / "here": "failed"}
+    assert ending.of_run(outcome) == 3
 
 
 # Sweeps

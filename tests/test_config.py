@@ -1,7 +1,9 @@
 """From YAML to types: every mistake is one line that names the full key; every file in conf/ composes and parses."""
 
 import copy
+import itertools
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -135,11 +137,8 @@ GRIDS = {
     ("loss=gamma,gama",): "loss: no option 'gama'; did you mean 'gamma'?",
     ("loss=1,2",): "loss: expected the name of one option, got loss=1",
     ("loss=glob(x*)",): "loss=glob(x*) matches nothing",
-    (
-        "experiment=latent_sweep",
-        "model.latent_dim=3",
-    ): "model.latent_dim: the experiment sweeps it already (2,5,10,20,50)",
     ("loss=gamma,sigma", "loss.epsilon=0.1"): "loss.epsilon: unknown key",
+    ("experiment=latent_sweep", "++model.latent_dim=3"): "++model.latent_dim=3: the experiment sweeps model.latent_dim",
 }
 
 
@@ -164,6 +163,41 @@ def test_a_grid_is_split_as_hydra_splits_it():
     jobs = command("-m", "seed=range(0,2)", "loss=gamma,sigma").jobs
     assert [(job.seed, job.loss.name) for job in jobs] == [(0, "gamma"), (0, "sigma"), (1, "gamma"), (1, "sigma")]
     assert [job.model.latent_dim for job in command("-m", "experiment=latent_sweep").jobs] == [2, 5, 10, 20, 50]
+
+
+def test_an_experiments_sweep_is_narrowed_on_the_command_line():
+    """Each of its keys by some of its values, by one, by other ones; a group by one of its options."""
+    quick = ("-m", "experiment=sigma_vs_gamma_quick")
+    rates, seeds = (1e-3, 1e-2), range(8)
+    for overrides, values in {
+        ("seed=0,1",): (("sigma", "gamma"), rates, (0, 1)),
+        ("seed=3",): (("sigma", "gamma"), rates, (3,)),
+        ("loss=gamma",): (("gamma",), rates, seeds),
+        ("loss=gamma,softplus", "optimizer.learning_rate=1.0"): (("gamma", "softplus"), (1.0,), seeds),
+        ("model.latent_dim=2", "seed=choice(9)"): (("sigma", "gamma"), rates, (9,)),
+    }.items():
+        jobs = command(*quick, *overrides).jobs
+        found = [(job.loss.name, job.optimizer.learning_rate, job.seed) for job in jobs]
+        assert found == list(itertools.product(*values))
+
+
+def test_a_sweep_has_our_launcher_unless_one_is_chosen(tmp_path):
+    """Hydra's default is its basic one, which an experiment or a configuration of the user's may well want."""
+    chosen = "defaults:\n{}  - override /hydra/launcher: basic\n"
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\n" + chosen.format(""))
+    (tmp_path / "mine.yaml").write_text(chosen.format("  - config\n  - _self_\n"))
+    mine = ("--config-dir", str(tmp_path))
+    for line, launcher in {
+        (): "PackedLauncher",
+        ("hydra/launcher=packed",): "PackedLauncher",
+        ("hydra/launcher=basic",): "BasicLauncher",
+        (*mine, "experiment=mine"): "BasicLauncher",
+        (*mine, "--config-name", "mine"): "BasicLauncher",
+        (*mine, "experiment=mine", "hydra/launcher=packed"): "PackedLauncher",
+    }.items():
+        for job in command("-m", *line, "seed=0,1").composed.values():
+            assert job.hydra.launcher._target_.endswith(f".{launcher}")
 
 
 def test_a_grid_is_composed_as_hydra_composes_it():
@@ -269,6 +303,38 @@ def test_plugin_from_a_package_beside_the_user(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     assert parse(with_loss("my_lab.losses", shift=2.0)).loss.shift == 2.0
     assert parse(with_loss("my_lab.losses.mine", shift=2.0)).loss.shift == 2.0
+
+
+KL_WEIGHT = """
+from typing import Literal
+from pydantic.dataclasses import dataclass
+from vaex.config import STRICT
+from vaex.kl_weights.constant import numbers, penalty
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    name: Literal["mine"]
+    beta: float
+    free_bits: float
+"""
+
+
+@pytest.mark.parametrize("form", ["files/{}/mine.py", "packages.{}", "modules.{}.mine"])
+def test_two_plugins_of_one_name_for_different_groups(tmp_path, monkeypatch, form):
+    lab = re.split("[./]", form)[0]
+    for group, code in (("losses", LOSS), ("kl_weights", KL_WEIGHT)):
+        (tmp_path / lab / group).mkdir(parents=True)
+        (tmp_path / lab / group / "mine.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    sections = {"loss": {"name": "mine", "shift": 1.0}, "kl_weight": {"name": "mine", "beta": 1.0, "free_bits": 0.0}}
+    for order in (("losses", "kl_weights"), ("kl_weights", "losses")):
+        config = parse(PLAIN | sections | {"plugins": [form.format(group) for group in order]})
+        assert callable(configuration.implementation(config.loss).posterior)
+        assert callable(configuration.implementation(config.kl_weight).penalty)
+        assert parse(dump(config)) == config
+    with pytest.raises(ConfigError, match=r"optimizer: .*/losses/mine\.py does not define direction; .*/kl_weights/"):
+        parse(PLAIN | {"optimizer": {"name": "mine"}, "plugins": [form.format(g) for g in ("losses", "kl_weights")]})
 
 
 PLUGIN_FAULTS = {

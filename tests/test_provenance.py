@@ -1,6 +1,8 @@
 """The manifest's account of the code: what git knows, what was changed since, and files that git does not know yet."""
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,3 +77,16 @@ def test_the_saved_diff_makes_the_same_code_of_the_commit(checkout: Path, tmp_pa
 def test_an_installed_package_has_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "vaex" / "provenance.py"))
     assert provenance.surroundings()["code"] == {"commit": None, "diff_sha256": None}
+
+
+def test_training_starts_where_the_system_does_not_say_which_cores_it_may_use(tmp_path: Path):
+    """macOS has no `os.sched_getaffinity`."""
+    code = (
+        "import os; del os.sched_getaffinity; "
+        "from vaex import cli, provenance; assert provenance.cores() == os.cpu_count(); cli.main()"
+    )
+    sweep = ("-m", "dataset=digits", "model.hidden=[32]", "training.epochs=1", "seed=0,1", "hydra.sweep.dir=sweep")
+    env = {name: value for name, value in os.environ.items() if name != "NPROC"} | {"WANDB_MODE": "disabled"}
+    done = subprocess.run([sys.executable, "-c", code, *sweep], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert files.read_json(tmp_path / "sweep" / "sweep.json")["threads"] == os.cpu_count()

@@ -1,5 +1,6 @@
 """Sweeps of the real command line: every job what it would be alone, nothing lost when they are cut off."""
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -15,7 +16,7 @@ import pytest
 import vaex
 from tests.configurations import make
 from tests.processes import ROOT, SMALL, environment, results, server, start, until
-from vaex import compiled, files, resume, run
+from vaex import compiled, files, resume, run, sweep
 from vaex import results as reading
 from vaex.errors import InputError
 from vaex.job import Job
@@ -340,24 +341,134 @@ class TwoBatches(Sweeper):
 """
 
 
-@pytest.mark.parametrize("launcher", ["packed", "basic"])
-def test_a_sweeper_of_somebody_elses_sends_two_batches(tmp_path: Path, launcher: str):
-    (tmp_path / "hydra_plugins").mkdir()
-    (tmp_path / "hydra_plugins" / "two_batches.py").write_text(SWEEPER)
-    (tmp_path / "conf" / "hydra" / "sweeper").mkdir(parents=True)
-    chosen = tmp_path / "conf" / "hydra" / "sweeper" / "two_batches.yaml"
-    chosen.write_text("_target_: hydra_plugins.two_batches.TwoBatches\n")
-    line = ("-m", *BARE, SHORT, "--config-dir", "conf", "hydra/sweeper=two_batches", "hydra.sweep.dir=sweep")
-    env = environment(server().scratch, PYTHONPATH=f"{tmp_path}:{ROOT}")
-    process = start(*line, *([] if launcher == "packed" else ["hydra/launcher=basic"]), cwd=tmp_path, env=env)
+LAUNCHER = """
+from hydra.core.singleton import Singleton
+from hydra.core.utils import run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from joblib import Parallel, delayed
+from omegaconf import open_dict
+
+
+class Processes(Launcher):
+    \"\"\"As hydra-joblib-launcher does it.\"\"\"
+
+    def setup(self, *, hydra_context, task_function, config):
+        self.given = hydra_context, task_function, config
+
+    def launch(self, job_overrides, initial_job_idx):
+        state = Singleton.get_state()
+        jobs = [(n, list(overrides)) for n, overrides in enumerate(job_overrides, initial_job_idx)]
+        return Parallel(n_jobs=2, backend="loky")(delayed(execute)(*self.given, state, *job) for job in jobs)
+
+
+def execute(context, task, config, state, number, overrides):
+    setup_globals()
+    Singleton.set_state(state)
+    job = context.config_loader.load_sweep_config(config, overrides)
+    with open_dict(job):
+        job.hydra.job.id, job.hydra.job.num = f"{job.hydra.job.name}_{number}", number
+    keys = {"job_dir_key": "hydra.sweep.dir", "job_subdir_key": "hydra.sweep.subdir"}
+    return run_job(hydra_context=context, config=job, task_function=task, **keys)
+"""
+
+
+def with_hydras_plugins(folder: Path, *overrides: str) -> None:
+    """A sweep into `sweep`, of seconds, with somebody's sweeper `two_batches` and launcher `processes` at hand."""
+    (folder / "hydra_plugins").mkdir()
+    for kind, name, code in (("sweeper", "TwoBatches", SWEEPER), ("launcher", "Processes", LAUNCHER)):
+        (folder / "hydra_plugins" / f"{name}.py").write_text(code)
+        (folder / "conf" / "hydra" / kind).mkdir(parents=True)
+        chosen = folder / "conf" / "hydra" / kind / f"{name}.yaml"
+        chosen.write_text(f"_target_: hydra_plugins.{name}.{name}\n")
+    line = ("-m", *SMALL, SHORT, "--config-dir", "conf", "hydra.sweep.dir=sweep", *overrides)
+    process = start(*line, cwd=folder, env=environment(server().scratch, PYTHONPATH=f"{folder}:{ROOT}"))
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, out + err
+
+
+def drawn(directory: Path) -> list[str]:
+    """The jobs that have drawn their figures."""
+    return sorted(path.parent.name for path in directory.glob("*/figures"))
+
+
+@pytest.mark.parametrize("launcher", ["packed", "basic"])
+def test_a_sweeper_of_somebody_elses_sends_two_batches(tmp_path: Path, launcher: str):
+    chosen = [] if launcher == "packed" else ["hydra/launcher=basic"]
+    with_hydras_plugins(tmp_path, "hydra/sweeper=TwoBatches", "sweep.figures_up_to=2", *chosen)
+    assert drawn(tmp_path / "sweep") == ["0", "1"]  # nobody knew that there would be a third one
     found = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
     assert (found["job"].tolist(), found["seed"].tolist()) == ([0, 1, 2], [5, 6, 7])
     (tmp_path / "sweep" / "2" / "summary.json").unlink()
     code, text = server().run("resume", tmp_path / "sweep")
     assert code == 0, text
     assert set(pd.read_csv(tmp_path / "sweep" / "sweep.csv")["status"]) == {"finished"}
+
+
+def test_processes_of_another_launcher_know_how_many_jobs_there_are_and_where(tmp_path: Path):
+    """Each gets the task pickled: with the number of the jobs, and the directory from which relative paths start."""
+    (tmp_path / "breakable.py").write_text(BREAKABLE)
+    (tmp_path / "conf" / "loss").mkdir(parents=True)
+    (tmp_path / "conf" / "loss" / "breakable.yaml").write_text("name: breakable\nbreaks: false\n")
+    before = {"breakable.py", "conf", "hydra_plugins"}
+    line = ("plugins=[./breakable.py]", "loss=breakable", "seed=0,1", "sweep.figures_up_to=1", "hydra.job.chdir=true")
+    with_hydras_plugins(tmp_path, *line, "hydra/launcher=Processes")
+    assert {path.name for path in tmp_path.iterdir()} == before | {"sweep"}
+    assert pd.read_csv(tmp_path / "sweep" / "sweep.csv")["status"].tolist() == ["finished"] * 2
+    assert drawn(tmp_path / "sweep") == []
+    assert [job.number for job in sweep.read(tmp_path / "sweep")[1]] == [0, 1]
+
+
+def test_processes_of_another_launcher_leave_no_record_of_one_job_when_nobody_knows_all(tmp_path: Path):
+    with_hydras_plugins(tmp_path, "hydra/sweeper=TwoBatches", "hydra/launcher=Processes", "sweep.figures_up_to=1")
+    assert not (tmp_path / "sweep" / "sweep.json").exists()
+    found = vaex.load_sweep(tmp_path / "sweep")
+    assert (found["job"].tolist(), found["seed"].tolist()) == ([0, 1, 2], [5, 6, 7])
+    assert drawn(tmp_path / "sweep") == ["0"]
+
+
+@pytest.mark.parametrize("launcher", ["packed", "basic"])
+def test_a_time_in_the_names_of_directories_is_one_for_the_whole_command(tmp_path: Path, launcher: str):
+    where = ("hydra.sweep.dir=runs/${now:%M-%S-%f}", "hydra.sweep.subdir=${now:%S-%f}/${hydra.job.num}")
+    line = ("-m", *BARE, "training.epochs=1", "seed=0,1", *where, f"hydra/launcher={launcher}")
+    code, text = server().run(*line, cwd=tmp_path)
+    assert code == 0, text
+    (directory,) = (tmp_path / "runs").iterdir()
+    assert vaex.load_sweep(directory)["status"].tolist() == ["finished"] * 2
+    (folder,) = (path for path in directory.iterdir() if path.is_dir())
+    assert sorted(path.name for path in folder.iterdir()) == ["0", "1"]
+
+
+def test_a_lone_run_in_a_directory_named_by_time_and_quotes(tmp_path: Path):
+    code, text = server().run(*SMALL, SHORT, 'hydra.run.dir="runs/it\'s ${now:%S-%f}"', cwd=tmp_path)
+    assert code == 0, text
+    (directory,) = (tmp_path / "runs").iterdir()
+    assert directory.name.startswith("it's ")
+    assert files.read_json(directory / "summary.json")["status"] == "finished"
+
+
+def test_a_narrowed_experiment_is_what_hydra_runs(tmp_path: Path):
+    narrower = ("experiment=sigma_vs_gamma_quick", "seed=0,1", "loss=gamma", "optimizer.learning_rate=2e-3")
+    code, text = vaex_m(tmp_path, *narrower, "training.epochs=1")
+    assert code == 0, text
+    found = pd.read_csv(tmp_path / "sweep.csv")
+    assert found["seed"].tolist() == [0, 1]
+    assert (set(found["loss"]), set(found["optimizer.learning_rate"])) == ({"gamma"}, {2e-3})
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["0", "1"]
+
+
+def test_ten_thousand_jobs_are_read_back_and_too_many_are_refused(tmp_path: Path):
+    one = sweep.noted(0, Path("0"), ("seed=0",), make(*SMALL))
+    jobs = [dataclasses.replace(one, number=number, directory=Path(str(number))) for number in range(10_000)]
+    sweep.write(tmp_path, jobs)
+    assert sweep.read(tmp_path)[1] == jobs
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    wordy = f"# @package _global_\ntracking:\n  name: {'x' * 1_000_000}\n"
+    (tmp_path / "conf" / "experiment" / "wordy.yaml").write_text(wordy)
+    line = ("-m", *BARE, "--config-dir", "conf", "experiment=wordy", "seed=range(0,40)", "hydra.sweep.dir=here")
+    code, text = server().run(*line, cwd=tmp_path)
+    assert (code, text.count("\n")) == (2, 1), text
+    assert "vaex: 40 jobs are too many for one sweep: sweep.json would have 40 MB, at most 34 MB" in text
+    assert not (tmp_path / "here").exists()
 
 
 def test_jobs_in_folders_of_any_name_and_without_hydras_record(tmp_path: Path):
@@ -375,13 +486,21 @@ def test_jobs_in_folders_of_any_name_and_without_hydras_record(tmp_path: Path):
     assert "leaves the sweep's directory" in text
 
 
-def test_with_chdir_every_job_is_in_its_own_directory(tmp_path: Path):
-    code, text = server().run(
-        *("-m", *SMALL, SHORT, "seed=0,1", "hydra.sweep.dir=sweep", "hydra.job.chdir=true"), cwd=tmp_path
-    )
+@pytest.mark.parametrize("launcher", ["packed", "basic"])
+def test_with_chdir_every_job_is_in_its_own_directory(tmp_path: Path, launcher: str):
+    line = ("-m", *SMALL, SHORT, "seed=0,1", "hydra.sweep.dir=sweep", "hydra.job.chdir=true")
+    code, text = server().run(*line, f"hydra/launcher={launcher}", cwd=tmp_path)
     assert code == 0, text
     assert {path.name for path in tmp_path.iterdir()} == {"sweep"}
     assert results(tmp_path / "sweep" / "0") != results(tmp_path / "sweep" / "1")
+
+
+def test_with_chdir_a_lone_run_is_in_its_directory(tmp_path: Path):
+    code, text = server().run(*SMALL, SHORT, "hydra.run.dir=run", "hydra.job.chdir=true", cwd=tmp_path)
+    assert code == 0, text
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+    assert files.read_json(tmp_path / "run" / "summary.json")["status"] == "finished"
+    assert not (tmp_path / "run" / "run").exists()
 
 
 def test_the_table_grows_as_jobs_end_and_no_thread_waits_for_another(packed: Path, tmp_path: Path):

@@ -6,6 +6,7 @@ each of its errors becomes one line.
 
 import argparse
 import copy
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -35,6 +37,9 @@ PACKAGE = Path(__file__).parent
 
 OUR_LAUNCHER = "hydra/launcher=packed"
 """The launcher of a sweep that names none."""
+
+NOW = re.compile(r"\$\{now:[^{}]*\}")
+"""A time in Hydra's notation, which each composition fills in anew."""
 
 
 def conf_directory() -> Path:
@@ -58,7 +63,8 @@ class Command:
     directory: Path
     subdirectories: tuple[str, ...]
     directory_is_default: bool
-    launcher_is_default: bool
+    added: tuple[str, ...]
+    """Overrides that a sweep has besides those that were typed."""
     sweeper_decides: bool
     """Whether a sweeper of the user's makes up the jobs as it goes; `jobs` is then only what they have in common."""
 
@@ -77,11 +83,9 @@ def compose(arguments: argparse.Namespace) -> Command:
 def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace) -> Command:
     mode = RunMode.MULTIRUN if arguments.multirun else hydra.get_mode(name, arguments.overrides) or RunMode.RUN
     _check_overrides(hydra, arguments.overrides, mode)
-    master = hydra.compose_config(name, arguments.overrides, mode)
+    master, added = _master(hydra, name, arguments.overrides, mode)
     composed = {}
     if mode is RunMode.MULTIRUN:
-        if _no_launcher_chosen(master, arguments):
-            master = hydra.compose_config(name, [*arguments.overrides, OUR_LAUNCHER], mode)
         split = _grid(hydra, master)
         jobs = list(grid.jobs(hydra, master, split))
         composed = dict(zip(map(tuple, split), jobs, strict=True)) if _is_grid(master) else {}
@@ -99,9 +103,34 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace) -> Command:
         directory=Path(section.dir),
         subdirectories=tuple(subdirectory for _, subdirectory in parsed),
         directory_is_default=not any(item.lstrip("+").startswith(own) for item in arguments.overrides),
-        launcher_is_default=mode is RunMode.MULTIRUN and OUR_LAUNCHER in written(master.hydra.overrides.hydra),
-        sweeper_decides=not _is_grid(master),
+        added=tuple(added),
+        sweeper_decides=mode is RunMode.MULTIRUN and not _is_grid(master),
     )
+
+
+def _master(hydra: Hydra, name: str, overrides: list[str], mode: RunMode) -> tuple[DictConfig, list[str]]:
+    """Hydra's configuration of the whole command, and what a sweep's has besides the overrides that were typed.
+
+    That is our launcher where none is chosen, and the time in a `hydra.sweep.subdir` that has one: most launchers
+    compose each job when its turn comes, and would put it elsewhere than sweep.json says.
+    """
+    if mode is not RunMode.MULTIRUN:
+        return hydra.compose_config(name, overrides, mode), []
+    added = [] if _chooses_launcher(hydra, name, overrides) else [OUR_LAUNCHER]
+    master = hydra.compose_config(name, [*overrides, *added], mode)
+    sweep = OmegaConf.to_container(master.hydra.sweep, resolve=False)
+    assert isinstance(sweep, dict)
+    subdirectory = str(sweep["subdir"])
+    if NOW.search(subdirectory):
+        now = NOW.sub(lambda found: str(OmegaConf.create([found[0]])[0]), subdirectory)
+        added.append(pinned("hydra.sweep.subdir", now))
+        master = hydra.compose_config(name, [*overrides, *added], mode)
+    return master, added
+
+
+def pinned(key: str, text: object) -> str:
+    """The override that gives Hydra this text, whatever characters are in it."""
+    return f"{key}={QuotedString(str(text), Quote.single).with_quotes()}"
 
 
 def written(overrides: Any) -> list[str]:
@@ -201,8 +230,9 @@ def _grid(hydra: Hydra, master: DictConfig) -> list[list[str]]:
         return [overrides]
     swept = dict(master.hydra.sweeper.params or {})
     for item in parser.parse_overrides(asked):
-        if item.key_or_group in swept:  # Hydra would run every combination of the two, most of them twice
-            raise ConfigError(f"{item.key_or_group}: the experiment sweeps it already ({swept[item.key_or_group]})")
+        key = item.key_or_group
+        if key in swept and item.get_key_element() != key:  # ++key: to Hydra another one, so all combinations of both
+            raise ConfigError(f"{item.input_line}: the experiment sweeps {key} already; write {key}=... to narrow it")
     params = [f"{key}={value}" for key, value in swept.items()]
     overrides = parser.parse_overrides([*params, *asked])
     jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
@@ -211,9 +241,10 @@ def _grid(hydra: Hydra, master: DictConfig) -> list[list[str]]:
     return jobs
 
 
-def _no_launcher_chosen(master: DictConfig, arguments: argparse.Namespace) -> bool:
-    named = any(item.lstrip("+").startswith("hydra/launcher") for item in arguments.overrides)
-    return not named and master.hydra.runtime.choices["hydra/launcher"] == "basic"
+def _chooses_launcher(hydra: Hydra, name: str, overrides: list[str]) -> bool:
+    """Whether the command line, an experiment or a configuration of the user's names one, be it Hydra's default."""
+    chosen = hydra.config_loader.compute_defaults_list(name, overrides, RunMode.MULTIRUN).overrides.override_choices
+    return "hydra/launcher" in chosen
 
 
 def _is_grid(master: DictConfig) -> bool:

@@ -150,17 +150,21 @@ def parse(plain: Mapping[str, Any]) -> Config:
 def find(group: str, name: str, named: Iterable[str] = ()) -> ModuleType:
     """The module that implements an option: ours (`vaex.losses.gamma`), or one from the plugins that the user named.
 
-    Raises `ConfigError` for a name that no file has, and for a plugin that lacks what its group needs.
+    Two plugins may have options of one name for different groups: one that lacks what this group needs is passed over.
+    Raises `ConfigError` for a name that no file has, or only such plugins.
     """
     package = importlib.import_module(f"vaex.{GROUPS[group]}")
     ours = sorted(path.stem for path in Path(package.__path__[0]).glob("[!_]*.py"))
     if name in ours:
         return importlib.import_module(f"{package.__name__}.{name}")
-    for plugin in named:
-        module = plugins.option(plugin, name)
-        if module is not None:
-            _refuse_incomplete(group, module)
+    incomplete = []
+    for module in filter(None, (plugins.option(plugin, name) for plugin in named)):
+        lacking = _lacking(group, module)
+        if not lacking:
             return module
+        incomplete.append(f"{module.__file__} does not define {', '.join(lacking)}")
+    if incomplete:
+        raise ConfigError(f"{group}: {'; '.join(incomplete)}")
     raise ConfigError(f"{group}.name: no option {name!r}{nearest(name, ours)} (options: {', '.join(ours)})")
 
 
@@ -191,12 +195,10 @@ def nearest(word: str, choices: Iterable[str], prefix: str = "") -> str:
     return f"; did you mean {prefix + close[0]!r}?" if close else ""
 
 
-def _refuse_incomplete(group: str, module: ModuleType) -> None:
+def _lacking(group: str, module: ModuleType) -> list[str]:
+    """What the module of an option does not define."""
     lacking = [name for name in FUNCTIONS[group] if not callable(getattr(module, name, None))]
-    if not dataclasses.is_dataclass(getattr(module, "Config", None)):
-        lacking.insert(0, "a dataclass Config")
-    if lacking:
-        raise ConfigError(f"{group}: {module.__file__} does not define {', '.join(lacking)}")
+    return lacking if dataclasses.is_dataclass(getattr(module, "Config", None)) else ["a dataclass Config", *lacking]
 
 
 def _option_name(group: str, plain: Mapping[str, Any]) -> str:

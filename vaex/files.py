@@ -78,10 +78,10 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, limit: int = LARGEST_JSON) -> dict[str, Any]:
     """The object in a JSON file; raises `InputError` naming the file when it holds anything else."""
     try:
-        value = json.loads(read_bytes(path, LARGEST_JSON))
+        value = json.loads(read_bytes(path, limit))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
     if not isinstance(value, dict):

@@ -153,7 +153,9 @@ class Member:
             return
         known = isinstance(error, VaexError)
         message = str(error) if known else printable(f"{type(error).__name__}: {files.first_line(error)}")
-        summary = {"status": "failed", "wall_seconds": time.monotonic() - self._started, "error": message}
+        reached = {key: self.progress.rows[-1][key] for key in ("epoch", "step") if self.progress.rows}
+        seconds = time.monotonic() - self._started
+        summary = {"status": "failed", **reached, "wall_seconds": seconds, "error": message}
         if self._recorder is None:  # no directory, or somebody else's: nothing may be written there
             log.error("%s", message if known else f"{self.directory}: {files.first_line(error)}")
             self._end(summary | {"status": "refused" if isinstance(error, InputError) else "failed"})

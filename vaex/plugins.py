@@ -37,10 +37,9 @@ def _from_package(name: str) -> ModuleType:
 
 
 def _from_file(path: Path) -> ModuleType:
-    module_name = f"vaex_plugin_{path.stem}"
-    loaded = sys.modules.get(module_name)
-    if loaded is not None and loaded.__file__ == str(path.resolve()):
-        return loaded
+    module_name = f"vaex_plugin {path.resolve()}"  # a file's own: another folder may have one of the same name
+    if module_name in sys.modules:
+        return sys.modules[module_name]
     spec = importlib.util.spec_from_file_location(module_name, path.resolve())
     if spec is None or spec.loader is None:
         raise ImportError(f"not a Python file: {path}")

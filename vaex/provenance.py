@@ -33,6 +33,11 @@ MOST_THREADS = 1024
 """No manifest can ask for more threads or devices."""
 
 
+def cores() -> int:
+    """Those that this process may use; all there are where the system does not say (macOS)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def set_thread_count(count: int | None = None) -> None:
     """Fix the size of XLA's CPU pool, which decides the bits of a result, before JAX starts its backend.
 
@@ -40,7 +45,7 @@ def set_thread_count(count: int | None = None) -> None:
     """
     if count is not None:
         os.environ["NPROC"] = str(count)
-    os.environ.setdefault("NPROC", str(len(os.sched_getaffinity(0))))
+    os.environ.setdefault("NPROC", str(cores()))
 
 
 def restore(manifest: dict[str, Any]) -> None:

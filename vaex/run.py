@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 
 import jax
 
-from vaex import loop, objective, pack, step, sweep
+from vaex import loop, objective, pack, provenance, step, sweep
 from vaex.config import Config, dump, identity, implementation, parse
-from vaex.errors import DataError, InputError
+from vaex.errors import ConfigError, DataError, InputError
+from vaex.files import first_line
 from vaex.job import Job, type_of_device
 from vaex.loop import Stop, load
 from vaex.objective import Program
@@ -66,9 +67,16 @@ def program_of(config: Config) -> Program:
 
 
 def check(config: Config) -> None:
-    """Everything that can be known before a directory exists: the data, its range, the shapes of the model."""
+    """Everything that can be known before a directory exists: the data, its range, shapes of the model, numbers."""
     _check_data(config.dataset, config.likelihood)
     step.shapes(program_of(config))
+    try:
+        objective.hyper(config)
+    except Exception as error:  # numbers() may be a plugin's, and its Config too: anything can be missing
+        raise ConfigError(
+            f"kl_weight={config.kl_weight.name}: gives no numbers ({type(error).__name__}: {first_line(error)}); "
+            "its Config needs free_bits, and numbers(config) returns floats by their names"
+        ) from error
 
 
 @functools.cache
@@ -110,6 +118,8 @@ def run(
                 ended()
             except Exception as error:  # a lane goes on with the next pack, whatever happened to this one
                 log.exception("%s: %s: %s", jobs[0].directory, type(error).__name__, error)
+                silent = [job.directory for job in jobs if statuses.get(job.directory) == "interrupted"]
+                statuses.update(dict.fromkeys(silent, "failed"))
 
     chosen = devices or jax.devices()[:1]
     workers = [threading.Thread(target=work, args=(device,), name=f"lane {n}") for n, device in enumerate(chosen)]
@@ -146,8 +156,8 @@ def lanes(config: Config) -> list[type_of_device]:
     devices = jax.devices()
     if devices[0].platform != "cpu" or config.pack.strategy == "vmap":
         return devices
-    threads = int(os.environ.get("NPROC", "0")) or len(os.sched_getaffinity(0))
-    wanted = config.sweep.lanes or len(os.sched_getaffinity(0))
+    threads = int(os.environ.get("NPROC", "0")) or provenance.cores()
+    wanted = config.sweep.lanes or provenance.cores()
     if config.sweep.lanes and wanted > threads:
         log.warning("sweep.lanes=%d: XLA has %d threads, so %d runs train at once", wanted, threads, threads)
     return devices[:1] * min(wanted, threads)

@@ -18,6 +18,9 @@ from vaex.errors import InputError, printable
 
 NAME = "sweep.json"
 
+LARGEST = 1 << 25
+"""Bytes of a sweep.json that is written or read: 25 000 jobs; 20 times as much memory for one that somebody forged."""
+
 
 @dataclass(frozen=True)
 class Noted:
@@ -57,7 +60,12 @@ def group_of(directory: Path) -> str:
 
 
 def write(directory: Path, jobs: Sequence[Noted]) -> None:
-    """Write sweep.json of the sweep in `directory`, with the thread count on which its bits depend."""
+    """Write sweep.json of the sweep in `directory`."""
+    files.write(directory / NAME, encoded(jobs))
+
+
+def encoded(jobs: Sequence[Noted]) -> bytes:
+    """The content of sweep.json, with the thread count on which its bits depend; `InputError` when it is too large."""
     entries = [
         {
             "job": job.number,
@@ -69,12 +77,16 @@ def write(directory: Path, jobs: Sequence[Noted]) -> None:
         for job in jobs
     ]
     content = {"format": 1, "threads": int(os.environ.get("NPROC", "0")), "jobs": entries}
-    files.write(directory / NAME, json.dumps(content, allow_nan=False).encode())
+    text = json.dumps(content, allow_nan=False).encode()
+    if len(text) > LARGEST:
+        size = f"{len(text) / 1e6:.0f} MB, at most {LARGEST / 1e6:.0f} MB"
+        raise InputError(f"{len(jobs)} jobs are too many for one sweep: {NAME} would have {size}; make several sweeps")
+    return text
 
 
 def read(directory: Path) -> tuple[int, list[Noted]]:
     """Thread count and jobs of a sweep; raises `InputError` unless all directories lie inside the sweep's."""
-    content = files.read_json(directory / NAME)
+    content = files.read_json(directory / NAME, LARGEST)
     try:
         jobs = [
             Noted(entry["job"], Path(entry["directory"]), tuple(entry["overrides"]), entry["identity"], entry["config"])

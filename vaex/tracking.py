@@ -241,7 +241,9 @@ def _send_images(session: Any, paths: Mapping[str, Path]) -> None:
 
 
 def _send_summary(session: Any, summary: Mapping[str, Any]) -> None:
-    session.summary.update({key: value for key, value in summary.items() if not isinstance(value, list)})
+    """All single values but `epoch`: there W&B has that of the last row it was sent, and `_catch_up` relies on it."""
+    values = {key: value for key, value in summary.items() if not isinstance(value, list) and key != "epoch"}
+    session.summary.update(values)
     session.finish(exit_code=0 if summary.get("status") == "finished" else 1)
 
 

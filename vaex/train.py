@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vaex import compilation_cache, ending, files, launcher, provenance, resume_sweep, run, sweep, tracking
-from vaex.compose import OUR_LAUNCHER, Command
+from vaex.compose import Command, pinned
 from vaex.errors import InputError
 from vaex.recorder import refuse_existing
 from vaex.run import Outcome
@@ -29,27 +29,26 @@ def train(command: Command, hydra: Hydra) -> int:
         return resume_sweep.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)))
     provenance.set_thread_count()
     compilation_cache.start()
+    sweep.encoded(jobs)  # refused now if they are too many
     for config in dict.fromkeys(configs):
         run.check(config)
     directory = _make_directory(command)
     if not command.multirun:
         task = Task(directory, command)
         with contextlib.suppress(EndOfCommand):
-            hydra(task, [f"hydra.run.dir='{directory}'"] if command.directory_is_default else [])
+            hydra(task, [pinned("hydra.run.dir", directory)])
         return ending.of_run(task.outcomes[0])
     return _train_sweep(command, directory, jobs, hydra)
 
 
 def _train_sweep(command: Command, directory: Path, jobs: list[sweep.Noted], hydra: Hydra) -> int:
-    extra = [f"hydra.sweep.dir='{directory}'"] if command.directory_is_default else []
-    extra += [OUR_LAUNCHER] if command.launcher_is_default else []
     task = Task(directory, command)
     launcher.register(task)
     with files.locked(directory):
         if not command.sweeper_decides:
             sweep.write(directory, jobs)
         try:
-            hydra(task, extra)
+            hydra(task, [pinned("hydra.sweep.dir", directory), *command.added])
         except EndOfCommand:
             pass
         except KeyboardInterrupt:  # while no run trains: jobs are opened, or one batch follows another
