@@ -471,6 +471,15 @@ def test_ten_thousand_jobs_are_read_back_and_too_many_are_refused(tmp_path: Path
     assert not (tmp_path / "here").exists()
 
 
+def test_a_lone_run_does_not_ask_a_sweeper_that_is_configured(tmp_path: Path):
+    (tmp_path / "conf" / "hydra" / "sweeper").mkdir(parents=True)
+    (tmp_path / "conf" / "hydra" / "sweeper" / "mine.yaml").write_text("_target_: my_lab.Sweeper\n")
+    mine = ("--config-dir", "conf", "hydra/sweeper=mine", "hydra.run.dir=run")
+    code, text = server().run(*SMALL, SHORT, *mine, cwd=tmp_path)
+    assert code == 0, text
+    assert not (tmp_path / "run" / "sweep.json").exists()
+
+
 def test_jobs_in_folders_of_any_name_and_without_hydras_record(tmp_path: Path):
     where = ("hydra.sweep.subdir='${loss.name}/${seed}'", "hydra.output_subdir=null")
     code, text = vaex_m(tmp_path / "sweep", "loss=sigma,gamma", "seed=3,1", SHORT, *where)
