@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +14,11 @@ import jax
 import jaxtyping
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
-ROOT = Path(__file__).parent.parent
+from tests import processes
+from tests.processes import PATIENCE, ROOT
+
 CHECKED = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in (ROOT / "vaex").rglob("*.py")
@@ -23,6 +26,8 @@ CHECKED = [
 ]
 jaxtyping.install_import_hook(CHECKED, "beartype.beartype")  # every call's types and shapes
 jax.config.update("jax_numpy_rank_promotion", "raise")
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 DIGITS = ("dataset=digits", "training.epochs=2")
 
@@ -51,23 +56,26 @@ Command = Callable[..., Finished]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
-    """No test reads or writes the user's W&B files; variables that would change what is tested are unset."""
-    folder = tmp_path_factory.mktemp("environment")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests in this process have the environment of those in others."""
+    wanted = processes.environment(tmp_path_factory.mktemp("environment"))
     with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(("WANDB_", "HYDRA_", "JAX_", "COLUMNS")):
-                patch.delenv(name)
-        for name in ("CONFIG", "DATA", "CACHE", "ARTIFACT"):
-            patch.setenv(f"WANDB_{name}_DIR", str(folder / name.lower()))
-        # One program compiled by many commands: bit for bit the same with and without this cache.
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
-        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-        patch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-        jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
+        for name in os.environ.keys() - wanted.keys():
+            patch.delenv(name)
+        for name, value in wanted.items() - os.environ.items():
+            patch.setenv(name, value)
+        jax.config.update("jax_compilation_cache_dir", wanted["JAX_COMPILATION_CACHE_DIR"])
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-        yield patch
+        yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    """A test that fails between the start of a run and its end takes it along."""
+    yield
+    if processes.server.cache_info().currsize:
+        processes.server().kill_all()
 
 
 @pytest.fixture(autouse=True)
@@ -80,10 +88,12 @@ def loggers() -> Iterator[None]:
         log.setLevel(level)
 
 
-def command(cwd: Path, *arguments: str, timeout: float = 120, **variables: str) -> Finished:
-    """Run `python -m vaex` in `cwd`, with further environment variables."""
+def command(
+    cwd: Path, *arguments: object, before: Sequence[str] = (), timeout: float = PATIENCE, **variables: str
+) -> Finished:
+    """Run `python -m vaex` in `cwd`, perhaps behind another command, with further environment variables."""
     done = subprocess.run(
-        [sys.executable, "-m", "vaex", *arguments],
+        [*before, sys.executable, "-m", "vaex", *map(str, arguments)],
         cwd=cwd,
         env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"} | variables,
         capture_output=True,
@@ -107,12 +117,12 @@ def once(factory: pytest.TempPathFactory, name: str, *arguments: str) -> Finishe
     cwd, printed = folder / name, folder / f"{name}.printed"
     with FileLock(folder / f"{name}.lock"):
         if not printed.exists():
-            shutil.rmtree(cwd, ignore_errors=True)  # of an attempt that ran out of time
+            shutil.rmtree(cwd, ignore_errors=True)  # of an attempt that failed
             cwd.mkdir()
-            printed.write_text(json.dumps(command(cwd, *arguments)[:3]))
-    done = Finished(*json.loads(printed.read_text()), cwd)
-    assert done.code == 0, done.stderr
-    return done
+            done = command(cwd, *arguments)
+            assert done.code == 0, done.stderr
+            printed.write_text(json.dumps(done[:3]))
+    return Finished(*json.loads(printed.read_text()), cwd)
 
 
 @pytest.fixture(scope="session")

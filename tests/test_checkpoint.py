@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_named(change: dict[str, Any], message: str):
         checkpoint.unflatten(template, arrays, Path("epoch.ckpt"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_a_changed_or_missing_byte_is_never_loaded(saved: bytes, data: st.DataObject):
     """Every region: length, header, arrays, digest."""
@@ -107,7 +107,7 @@ def test_a_changed_or_missing_byte_is_never_loaded(saved: bytes, data: st.DataOb
             checkpoint.load(path)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(payload=st.binary(max_size=300), sign=st.booleans())
 def test_any_other_file_is_refused(payload: bytes, sign: bool):
     """Even one whose digest is right: what follows is still only parsed as data."""

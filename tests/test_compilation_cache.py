@@ -1,13 +1,15 @@
 """The cache of compiled programs: where it is, that it changes no bit, and that damage to it is harmless and silent."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Finished, command
-from tests.processes import SMALL, results, start, until
+from tests.processes import ENDLESS, SMALL, epochs_on_disk, results, until
 from vaex import compilation_cache, files
 from vaex.compilation_cache import ENTRY, SEAL, USED
 
@@ -76,15 +78,10 @@ def test_results_are_the_same_without_it_with_it_empty_full_and_damaged(tmp_path
 
 def test_a_program_is_there_for_others_while_its_run_goes_on(tmp_path: Path):
     cache, directory = tmp_path / "cache", tmp_path / "run"
-    running = start(
-        *RUN,
-        "training.epochs=5000",
-        f"hydra.run.dir={directory}",
-        cwd=tmp_path,
-        env={**os.environ, "VAEX_CACHE": str(cache)},
-    )
+    line = [sys.executable, "-m", "vaex", *RUN, ENDLESS, f"hydra.run.dir={directory}"]
+    running = subprocess.Popen(line, cwd=tmp_path, env={**os.environ, "VAEX_CACHE": str(cache)})
     try:
-        until((directory / "metrics.jsonl").exists)
+        until(lambda: epochs_on_disk(directory))
         kept = {name for name in entries(cache) if "epoch" in name}
         (programs,) = cache.iterdir()
         compilation_cache.remove_unsealed(programs)  # what another command begins with
@@ -92,7 +89,7 @@ def test_a_program_is_there_for_others_while_its_run_goes_on(tmp_path: Path):
         assert kept <= set(entries(cache))
     finally:
         running.kill()
-        running.communicate()
+        running.wait()
 
 
 def test_it_is_in_the_users_cache_directory_for_this_cpu_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

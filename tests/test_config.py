@@ -366,7 +366,7 @@ PLACES = [(section,) for section in PLAIN if section != "plugins"] + [
 ]
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 @given(st.sampled_from(PLACES), st.none() | st.text(min_size=1, max_size=8), JSON)
 def test_whatever_is_written_gives_a_configuration_or_one_line(place, extra, value):
     plain = copy.deepcopy(PLAIN)
@@ -390,7 +390,7 @@ def attempt(plain: dict[str, object]) -> tuple[str, Config | None]:
 
 
 @given(JSON)
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 def test_a_file_that_is_no_configuration_is_refused(value):
     with pytest.raises(ConfigError):
         parse(value if isinstance(value, dict) else {"seed": value})

@@ -1,11 +1,11 @@
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.processes import pseudo_terminal, read_terminal
 from vaex import data_command
 from vaex.errors import InputError
 
@@ -66,11 +66,13 @@ def test_a_mistake_is_one_line(arguments: list[str], what: str):
 
 
 def test_a_terminal_gets_a_table():
-    ours, theirs = pty.openpty()
-    code = "from vaex.data_command import main; main(['list'])"
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=theirs, env={**os.environ, "TERM": "xterm"})
-    shown = os.read(ours, 65536).decode()
-    os.close(theirs)
-    os.close(ours)
+    command = [sys.executable, "-c", "from vaex.data_command import main; main(['list'])"]
+    environment = os.environ | {"TERM": "xterm"}
+    with (
+        pseudo_terminal() as (ours, theirs),
+        subprocess.Popen(command, stdout=theirs, env=environment) as process,
+    ):
+        shown = read_terminal(ours, process).decode()
+    assert process.returncode == 0
     assert "┏━━" in shown
     assert "fashion_mnist" in shown

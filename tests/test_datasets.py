@@ -325,7 +325,11 @@ def test_declared_sizes_allocate_nothing(tmp_path: Path):
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "png", "jpg", "gif", "tif", "webp", "bmp"])
 @pytest.mark.filterwarnings("ignore:Reading `.npy`")  # NumPy, of a header from Python 2
-@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     damage=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4), cut=st.floats(0, 1)
 )

@@ -7,7 +7,6 @@ import http.server
 import json
 import logging
 import os
-import pty
 import shutil
 import socket
 import stat
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import PATIENCE, pseudo_terminal, read_terminal
 from vaex import fetch
 from vaex.errors import FetchError
 from vaex.sources import File, Source
@@ -94,10 +94,12 @@ def source(*mirrors: str, **more: object) -> Source:
     return Source("toy", FILES, mirrors, **more)
 
 
-def closed_port() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+@pytest.fixture
+def closed_port() -> Iterator[str]:
+    """A port at which nobody listens, and which nobody else can take meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 def cached(tmp_path: Path) -> dict[str, bytes]:
@@ -153,13 +155,13 @@ def test_wrong_content_is_never_kept(mirror, tmp_path: Path, reply: bytes, reaso
     assert not list(tmp_path.glob("cache/toy/*"))
 
 
-def test_when_all_fail_one_line_lists_what_was_tried(mirror, tmp_path: Path):
-    dead, empty = closed_port(), mirror({})
+def test_when_all_fail_one_line_lists_what_was_tried(mirror, closed_port: str, tmp_path: Path):
+    empty = mirror({})
     with pytest.raises(FetchError) as caught:
-        fetch.payloads(source(dead, empty.url, folder=tmp_path / "nowhere"))
+        fetch.payloads(source(closed_port, empty.url, folder=tmp_path / "nowhere"))
     assert str(caught.value) == (
         "toy: no source has one, two, three, four; "
-        f"tried {tmp_path / 'nowhere'}: No such file or directory; {dead}: Connection refused; "
+        f"tried {tmp_path / 'nowhere'}: No such file or directory; {closed_port}: Connection refused; "
         f"{empty.url}: HTTP Error 404: Not Found; dataset=digits needs no network"
     )
     assert caught.value.exit_code == 3
@@ -201,12 +203,12 @@ def test_a_damaged_file_is_fetched_again_after_one_warning(mirror, tmp_path: Pat
     assert cached(tmp_path) == CONTENT
 
 
-def test_a_damaged_file_is_not_used_when_nothing_replaces_it(mirror, tmp_path: Path):
+def test_a_damaged_file_is_not_used_when_nothing_replaces_it(mirror, closed_port: str, tmp_path: Path):
     fetch.payloads(source(mirror(PACKED).url))
     (tmp_path / "cache" / "toy" / "two").write_bytes(b"?")
     assert [fetch.state(source(), file) for file in FILES] == ["here", "damaged", "here", "here"]
     with pytest.raises(FetchError, match="toy: no source has two; tried "):
-        fetch.payloads(source(closed_port()))
+        fetch.payloads(source(closed_port))
 
 
 def test_a_cache_that_cannot_be_used_is_named(mirror, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -236,37 +238,30 @@ def program(url: str, **options: object) -> subprocess.Popen:
 def test_two_processes_at_once_do_not_hurt_each_other(mirror, tmp_path: Path):
     server = mirror(PACKED)
     processes = [program(server.url, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
-    assert [process.communicate(timeout=60) for process in processes] == [("4\n", "")] * 3  # no bar in a pipe
+    assert [process.communicate(timeout=PATIENCE) for process in processes] == [("4\n", "")] * 3  # no bar in a pipe
     assert cached(tmp_path) == CONTENT
 
 
 def test_a_terminal_sees_a_progress_bar(mirror, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TERM", "xterm")
-    ours, theirs = pty.openpty()
-    with program(mirror(PACKED).url, stdout=subprocess.PIPE, stderr=theirs) as process:
-        os.close(theirs)
-        shown = b""
-        with os.fdopen(ours, "rb", buffering=0) as terminal:
-            while block := _read(terminal):
-                shown += block
-        assert process.communicate(timeout=60)[0] == "4\n"
+    with (
+        pseudo_terminal() as (ours, theirs),
+        program(mirror(PACKED).url, stdout=subprocess.PIPE, stderr=theirs) as process,
+    ):
+        shown = read_terminal(ours, process)
+        assert process.communicate()[0] == "4\n"
     assert b"four" in shown
     assert "━".encode() in shown
 
 
-def _read(terminal) -> bytes:
-    try:
-        return terminal.read(4096)
-    except OSError:  # how Linux says that the other end was closed
-        return b""
-
-
 @pytest.mark.skipif(not (shutil.which("apt-get") and shutil.which("dpkg-deb")), reason="not a Debian")
-def test_a_debian_package_is_downloaded_and_unpacked_without_its_lists(mirror, monkeypatch, tmp_path: Path):
+def test_a_debian_package_is_downloaded_and_unpacked_without_its_lists(
+    mirror, closed_port: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     folder = Path("/usr/share/datasets/vaex-no-such-toy")
     _make_repository(tmp_path, folder)
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
-    found = fetch.payloads(source(closed_port(), package="dataset-toy", folder=folder))
+    found = fetch.payloads(source(closed_port, package="dataset-toy", folder=folder))
     assert found == CONTENT == cached(tmp_path)
     with pytest.raises(FetchError, match="apt-get download dataset-none: apt-get: E: Unable to locate package"):
         fetch.payloads(Source("other", FILES, (), package="dataset-none", folder=folder))

@@ -107,7 +107,7 @@ def test_an_evaluation():
     assert "active_latents" not in metrics.evaluation_row("test", means, 100)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     losses=st.lists(st.sampled_from([1.0, 2.0, 60.0, 300.0, math.inf, -math.inf, math.nan]), max_size=130),
     nats=st.sampled_from([0.5, 50.0, 1e9]),
@@ -166,7 +166,7 @@ def test_damaged_lines_are_named(content: bytes, message: str):
         metrics.read_rows(Path("/nonexistent/metrics.jsonl"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_no_bytes_break_the_reader_of_rows(data: st.DataObject):
     content = data.draw(st.one_of(st.binary(max_size=200), flipped(LINES)))
@@ -239,6 +239,10 @@ def npy(shape: tuple[int, ...], dtype: str = "<f4", data: bytes = b"") -> bytes:
         b"",
         b"PK",
     ],
+    ids=[
+        *("terabytes", "overflow", "objects", "float64", "two dimensions", "too short", "too long", "compressed"),
+        *("empty members", "nothing", "magic alone"),
+    ],
 )
 def test_what_a_steps_file_may_not_declare(content: bytes):
     with pytest.raises(InputError, match=r"steps\.npz"):
@@ -252,7 +256,7 @@ def test_columns_of_unequal_length():
         read_steps(buffer.getvalue())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_no_bytes_break_the_reader_of_steps(data: st.DataObject):
     """A flipped byte is refused, or lies where it changes nothing (a date, an attribute)."""

@@ -212,7 +212,7 @@ def test_dark_light_and_paper(browser, reports):
     assert dark == ["rgb(20, 22, 26)", "#e7e9ec"]
     for scheme, colors_then in (("light", light), ("dark", dark)):  # while the page is open
         browser.run("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        until(lambda then=colors_then: browser.ask(colors) == then, 10)
+        until(lambda then=colors_then: browser.ask(colors) == then)
     browser.ask("""addEventListener('beforeprint', () => window.printed = [
       document.querySelector('.plot').layout.font.color,
       Math.max(...[...document.querySelectorAll('.plot .main-svg')].map(svg => svg.width.baseVal.value))])""")

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.processes import SMALL, environment, finished, results, server, start
+from tests.conftest import command
+from tests.processes import SMALL, finished, results, server
 from vaex import errors, files, metrics, reproduce
 from vaex.alterations import first_altered_epoch
 from vaex.verdict import Recorded, compare, read_recorded
@@ -31,18 +32,13 @@ def reproduced(path: Path, *overrides: object, **variables: str) -> tuple[int, s
     return code, text, new
 
 
-def test_two_threads_are_reproduced_on_one_core(copy: Path, tmp_path: Path):
-    process = start(
-        "reproduce",
-        copy,
-        f"hydra.run.dir={tmp_path / 'again'}",
-        cwd=tmp_path,
-        env={key: value for key, value in environment(server().scratch).items() if key != "NPROC"},
-        before=("taskset", "-c", "0"),
-    )
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, out + err
-    assert out.splitlines()[-1] == "reproduce: identical"
+def test_two_threads_are_reproduced_on_one_core(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("NPROC")
+    core = str(min(os.sched_getaffinity(0)))
+    new = f"hydra.run.dir={tmp_path / 'again'}"
+    done = command(tmp_path, "reproduce", copy, new, before=("taskset", "-c", core))
+    assert done.code == 0, done
+    assert done.stdout.splitlines()[-1] == "reproduce: identical"
     assert files.read_json(tmp_path / "again" / "manifest.json")["environment"]["threads"] == 2
     assert results(tmp_path / "again") == results(copy)
     assert files.read_json(tmp_path / "again" / "reproduce.json")["verdict"] == "identical"

@@ -1,33 +1,30 @@
 """`vaex resume`: exact after any end, refused where it could not be exact."""
 
 import json
-import os
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.processes import SMALL, Forked, environment, finished, results, server, start, until
+from tests.processes import (
+    ENDLESS,
+    OF_THE_MACHINE,
+    SMALL,
+    begun,
+    cut_off,
+    epochs_on_disk,
+    finished,
+    lines_of_error,
+    results,
+    server,
+    until,
+)
 from vaex import files, resume
 from vaex.errors import ConfigError, InputError
 
 LONG = "training.epochs=40"
-"""So many short epochs that a signal always finds the run training."""
-
-
-def rows(directory: Path) -> int:
-    path = directory / "metrics.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def begun(directory: Path, *overrides: object, epochs: int = 3) -> Forked:
-    """A long run that has trained at least so many epochs and is still at it."""
-    run = server().start(*SMALL, LONG, f"hydra.run.dir={directory}", *overrides)
-    until(lambda: rows(directory) >= epochs)
-    return run
 
 
 def resumed(directory: Path, *overrides: object) -> tuple[int, str]:
@@ -38,10 +35,7 @@ def resumed(directory: Path, *overrides: object) -> tuple[int, str]:
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run killed with SIGKILL after some checkpoints; not to be written to."""
     directory = tmp_path_factory.mktemp("killed") / "run"
-    run = begun(directory, epochs=8)
-    run.kill(signal.SIGKILL)
-    assert run.wait() == -signal.SIGKILL
-    assert not (directory / "summary.json").exists()
+    cut_off(directory, signal.SIGKILL, LONG, epochs=8)
     return directory
 
 
@@ -60,9 +54,8 @@ def test_a_killed_run_goes_on_exactly_and_keeps_its_tracks(copy: Path):
     assert [segment["command"].split()[1] for segment in manifest["segments"]] == [SMALL[0], "resume"]
     assert not list(copy.rglob("*.tmp"))
     summary, whole = (files.read_json(path / "summary.json") for path in (copy, finished(LONG)))
-    machine = {"seconds", "examples_per_second", "wall_seconds", "run_id"}
-    assert {k: v for k, v in summary.items() if k not in machine} == {
-        k: v for k, v in whole.items() if k not in machine
+    assert {key: value for key, value in summary.items() if key not in OF_THE_MACHINE} == {
+        key: value for key, value in whole.items() if key not in OF_THE_MACHINE
     }
 
 
@@ -90,20 +83,14 @@ def test_without_any_checkpoint_it_starts_from_the_beginning(copy: Path):
 
 
 def test_ctrl_c_marks_the_run_interrupted_and_both_segments_have_one_wandb_id(tmp_path: Path):
-    env = environment(server().scratch, WANDB_MODE="offline")
-    run = start(*SMALL, LONG, "hydra.run.dir=run", cwd=tmp_path, env=env)
-    directory = tmp_path / "run"
-    until(lambda: rows(directory) >= 3)
-    os.killpg(run.pid, signal.SIGINT)  # a terminal sends it to W&B's process too
-    out, err = run.communicate(timeout=60)
-    assert run.returncode == 130, out + err
-    assert err.splitlines() == ["vaex: stopping at the end of this epoch; once more to stop now"]
+    directory, offline = tmp_path / "run", {"WANDB_MODE": "offline"}
+    run = cut_off(directory, signal.SIGINT, LONG, env=offline)
+    assert lines_of_error(run.text()) == ["vaex: stopping at the end of this epoch; once more to stop now"]
     summary = files.read_json(directory / "summary.json")
-    assert summary["status"] == "interrupted"
-    assert summary["epoch"] == rows(directory) < 40
+    assert summary["epoch"] == epochs_on_disk(directory) < 40
     assert max((directory / "checkpoints").iterdir()).name == f"epoch_{summary['epoch']:06d}.ckpt"
-    assert "hydra.run.dir=run" in files.read_json(directory / "manifest.json")["segments"][0]["command"]
-    code, text = server().run("resume", directory, env={"WANDB_MODE": "offline"})
+    assert f"hydra.run.dir={directory}" in files.read_json(directory / "manifest.json")["segments"][0]["command"]
+    code, text = server().run("resume", directory, env=offline)
     assert code == 0, text
     assert results(directory) == results(finished(LONG))
     ids = {path.name.rpartition("-")[2] for path in (directory / "wandb").glob("offline-run-*")}
@@ -112,30 +99,24 @@ def test_ctrl_c_marks_the_run_interrupted_and_both_segments_have_one_wandb_id(tm
 
 
 def test_sigterm_is_143_and_the_second_one_ends_it_at_once(tmp_path: Path):
-    run = begun(tmp_path / "once")
-    run.kill(signal.SIGTERM)
-    assert run.wait() == 143
-    assert files.read_json(tmp_path / "once" / "summary.json")["status"] == "interrupted"
+    cut_off(tmp_path / "once", signal.SIGTERM, LONG)
 
-    epoch_of_seconds = ("model.hidden=[2000,2000,2000]", "training.batch_size=8")
-    run = server().start(*SMALL, *epoch_of_seconds, f"hydra.run.dir={tmp_path / 'twice'}")
-    until((tmp_path / "twice" / "config.yaml").exists)
+    epoch_of_seconds = ("model.hidden=[1000,1000]", "training.batch_size=4", "checkpoint.every=1000")
+    run = begun(tmp_path / "twice", ENDLESS, *epoch_of_seconds, epochs=1)
     run.kill(signal.SIGTERM)
     until(lambda: "stopping at the end" in run.text())
-    before = time.monotonic()
     run.kill(signal.SIGINT)
     assert run.wait() == 130
-    assert time.monotonic() - before < 2
-    assert not (tmp_path / "twice" / "summary.json").exists()
+    assert not (tmp_path / "twice" / "summary.json").exists()  # as the end of the epoch would have left
 
 
 def test_longer_is_a_fresh_longer_run_and_the_history_is_kept(tmp_path: Path):
     directory = Path(shutil.copytree(finished("training.epochs=6"), tmp_path / "run"))
-    code, text = resumed(directory, "training.epochs=9", "checkpoint.keep=1")
+    code, text = resumed(directory, "training.epochs=9", "checkpoint.keep=3")
     assert code == 0, text
     assert results(directory) == results(finished("training.epochs=9"))
     (entry,) = files.read_json(directory / "config_history.json")["history"]
-    assert entry["differences"] == ["training.epochs: 6 then, 9 now", "checkpoint.keep: 2 then, 1 now"]
+    assert entry["differences"] == ["training.epochs: 6 then, 9 now", "checkpoint.keep: 2 then, 3 now"]
     assert entry["config_before"]["training"]["epochs"] == 6
     assert files.read_yaml(directory / "config.yaml")["training"]["epochs"] == 9
     code, text = resumed(directory, "training.epochs=8")
@@ -144,7 +125,7 @@ def test_longer_is_a_fresh_longer_run_and_the_history_is_kept(tmp_path: Path):
 
 def test_only_one_process_at_a_time(tmp_path: Path):
     directory = tmp_path / "run"
-    first = begun(directory, "training.epochs=2000")
+    first = begun(directory, ENDLESS)
     code, text = resumed(directory)
     assert (code, text.splitlines()) == (
         2,
@@ -155,7 +136,7 @@ def test_only_one_process_at_a_time(tmp_path: Path):
     assert "holds a run already" in text
     first.kill(signal.SIGINT)
     assert first.wait() == 130
-    assert rows(directory) == files.read_json(directory / "summary.json")["epoch"]
+    assert epochs_on_disk(directory) == files.read_json(directory / "summary.json")["epoch"]
 
 
 def test_a_directory_being_started_is_left_alone(tmp_path: Path):
@@ -163,9 +144,7 @@ def test_a_directory_being_started_is_left_alone(tmp_path: Path):
     with files.locked(tmp_path):
         code, text = server().run(*SMALL, f"hydra.run.dir={tmp_path}")
     assert code == 2
-    assert [line for line in text.splitlines() if line.startswith("vaex:")] == [
-        f"vaex: {tmp_path}: another process is training here; wait for it or stop it"
-    ]
+    assert lines_of_error(text) == [f"vaex: {tmp_path}: another process is training here; wait for it or stop it"]
     assert {path.name for path in tmp_path.iterdir()} == {".lock", ".hydra"}
     assert server().run(*SMALL, "training.epochs=1", f"hydra.run.dir={tmp_path}")[0] == 0
 

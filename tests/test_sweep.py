@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,23 @@ import pytest
 
 import vaex
 from tests.configurations import make
-from tests.processes import ROOT, SMALL, environment, results, server, start, until
+from tests.conftest import command
+from tests.processes import (
+    OF_THE_MACHINE,
+    PATIENCE,
+    ROOT,
+    SMALL,
+    epochs_on_disk,
+    results,
+    server,
+    until,
+)
 from vaex import compiled, files, resume, run, sweep
 from vaex import results as reading
 from vaex.errors import InputError
 from vaex.job import Job
 from vaex.terminal import LoneDisplay
 
-MACHINE = ["seconds", "examples_per_second", "wall_seconds", "run_id"]
 GRID = ("loss=sigma,gamma", "model.latent_dim=2,4", "seed=0,1")
 SHORT = "training.epochs=3"
 BARE = (*SMALL, "sweep.figures_up_to=0")
@@ -34,7 +42,7 @@ def vaex_m(directory: Path, *overrides: str, **options: Any) -> tuple[int, str]:
 
 
 def table(directory: Path) -> pd.DataFrame:
-    return pd.read_csv(directory / "sweep.csv").drop(columns=MACHINE)
+    return pd.read_csv(directory / "sweep.csv").drop(columns=[*OF_THE_MACHINE])
 
 
 def line(text: str, start: str) -> str:
@@ -92,14 +100,10 @@ def test_a_vmapped_sweep_has_the_same_jobs_within_the_spread_of_seeds(packed: Pa
     assert (code, line(text, "reproduce:")) == (0, "reproduce: identical"), text
 
 
-def wait_for_rows(directory: Path, jobs: int, epochs: int) -> Callable[[], bool]:
+def trained(directory: Path, jobs: int, epochs: int) -> bool:
     """Whether so many jobs have begun and one has trained so many epochs."""
-
-    def there() -> bool:
-        counts = [path.read_bytes().count(b"\n") for path in directory.glob("*/metrics.jsonl")]
-        return len(counts) >= jobs and max(counts, default=0) >= epochs
-
-    return there
+    counts = [epochs_on_disk(path.parent) for path in directory.glob("*/metrics.jsonl")]
+    return len(counts) >= jobs and max(counts) >= epochs
 
 
 LONG = "training.epochs=60"
@@ -118,7 +122,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_in_the_middle_and_resumed_it_ends_as_if_nothing_had_happened(whole: Path, tmp_path: Path):
     directory = tmp_path / "sweep"
     running = server().start("-m", *BARE, *TWELVE, LONG, f"hydra.sweep.dir={directory}")
-    until(wait_for_rows(directory, jobs=5, epochs=10))
+    until(lambda: trained(directory, jobs=5, epochs=10))
     running.kill(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
     ended = [path.parent for path in directory.glob("*/summary.json")]
@@ -138,14 +142,14 @@ def test_killed_in_the_middle_and_resumed_it_ends_as_if_nothing_had_happened(who
 def drop_columns(path: Path) -> list[list[str]]:
     """The cells of a sweep.csv as they stand in the file, less those of the machine."""
     rows = [text.split(",") for text in path.read_text().splitlines()]
-    kept = [index for index, name in enumerate(rows[0]) if name not in MACHINE]
+    kept = [index for index, name in enumerate(rows[0]) if name not in OF_THE_MACHINE]
     return [[row[index] for index in kept] for row in rows]
 
 
 def test_ctrl_c_saves_every_running_job_and_the_same_line_goes_on(whole: Path, tmp_path: Path):
     directory = tmp_path / "sweep"
     running = server().start("-m", *BARE, *TWELVE, LONG, f"hydra.sweep.dir={directory}")
-    until(wait_for_rows(directory, jobs=3, epochs=20))
+    until(lambda: trained(directory, jobs=3, epochs=20))
     running.kill(signal.SIGINT)
     assert running.wait() == 130
     text = running.text()
@@ -381,9 +385,8 @@ def with_hydras_plugins(folder: Path, *overrides: str) -> None:
         chosen = folder / "conf" / "hydra" / kind / f"{name}.yaml"
         chosen.write_text(f"_target_: hydra_plugins.{name}.{name}\n")
     line = ("-m", *SMALL, SHORT, "--config-dir", "conf", "hydra.sweep.dir=sweep", *overrides)
-    process = start(*line, cwd=folder, env=environment(server().scratch, PYTHONPATH=f"{folder}:{ROOT}"))
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, out + err
+    done = command(folder, *line, PYTHONPATH=f"{folder}:{ROOT}")
+    assert done.code == 0, done
 
 
 def drawn(directory: Path) -> list[str]:
@@ -578,10 +581,8 @@ def test_a_thousand_jobs_with_few_open_files(tmp_path: Path):
     """W&B offline in each, at `ulimit -n 1024`."""
     limited = ("bash", "-c", 'ulimit -n 1024; exec "$@"', "bash")
     line = ("-m", *SMALL, "training.epochs=1", "seed=range(0,1000)", "hydra.sweep.dir=sweep")
-    env = environment(server().scratch, WANDB_MODE="offline")
-    process = start(*line, cwd=tmp_path, env=env, before=limited)
-    out, err = process.communicate(timeout=1200)
-    assert (process.returncode, err) == (0, ""), out[-2000:] + err
+    done = command(tmp_path, *line, before=limited, timeout=4 * PATIENCE, WANDB_MODE="offline")
+    assert (done.code, done.stderr) == (0, ""), done.stdout[-2000:] + done.stderr
     found = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
     assert found["status"].tolist() == ["finished"] * 1000
     assert len(list((tmp_path / "sweep").glob("*/wandb/offline-run-*"))) == 1000
@@ -592,9 +593,7 @@ def test_a_vmapped_pack_of_many_runs_with_few_open_files(tmp_path: Path):
     """A hundred runs at once, W&B offline in each: no more than sixty-four of them open there together."""
     limited = ("bash", "-c", 'ulimit -n 700; exec "$@"', "bash")
     line = ("-m", *SMALL, "training.epochs=2", "seed=range(0,100)", "pack.strategy=vmap", "hydra.sweep.dir=sweep")
-    env = environment(server().scratch, WANDB_MODE="offline")
-    process = start(*line, cwd=tmp_path, env=env, before=limited)
-    out, err = process.communicate(timeout=600)
-    assert (process.returncode, err) == (0, ""), out[-2000:] + err
+    done = command(tmp_path, *line, before=limited, WANDB_MODE="offline")
+    assert (done.code, done.stderr) == (0, ""), done.stdout[-2000:] + done.stderr
     assert set(pd.read_csv(tmp_path / "sweep" / "sweep.csv")["status"]) == {"finished"}
     assert len(list((tmp_path / "sweep").glob("*/wandb/offline-run-*"))) == 100

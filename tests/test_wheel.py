@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.processes import PATIENCE, ROOT
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_it_runs_where_it_is_installed(python, tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
     def run(*command):
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
