@@ -160,6 +160,23 @@ def test_a_finished_or_diverged_run_stays_as_it_is(tmp_path: Path, capsys: pytes
     assert resume.main([str(directory), "training.epochs=9"]) == 1
 
 
+@pytest.mark.parametrize("damage", ["metrics", "steps", "model"])
+def test_a_finished_run_that_cannot_go_on_stays_as_it_is(tmp_path: Path, damage: str):
+    """To train it for longer fails on one line, before its summary and configuration are given up."""
+    directory = Path(shutil.copytree(finished("training.epochs=6"), tmp_path / "run"))
+    if damage == "metrics":
+        (directory / "metrics.jsonl").write_text("garbage\n")
+    elif damage == "steps":
+        (directory / "steps.npz").write_bytes(b"garbage")
+    else:
+        config = (directory / "config.yaml").read_text()
+        (directory / "config.yaml").write_text(config.replace("latent_dim: 4", "latent_dim: 5"))
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in directory.rglob("*")}
+    code, text = resumed(directory, "training.epochs=9")
+    assert (code, len(lines_of_error(text)), text.count("\n")) == (2, 1, 1)
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in directory.rglob("*")} == before
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

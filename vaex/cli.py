@@ -57,11 +57,17 @@ def _guarded(arguments: list[str]) -> int:
     except Exception as error:
         if full:
             traceback.print_exc()
-        known = isinstance(error, VaexError)
-        hint = "" if known else " (HYDRA_FULL_ERROR=1 shows where)"
-        text = str(error) if known else f"{type(error).__name__}: {printable(' '.join(str(error).split()))}"
-        print(f"vaex: {text}{hint}", file=sys.stderr)
-        return error.exit_code if known else 3
+        print(f"vaex: {_line(error)}", file=sys.stderr)
+        return error.exit_code if isinstance(error, VaexError) else 3
+
+
+def _line(error: Exception) -> str:
+    """What went wrong, and where that is not said, how to find out."""
+    if isinstance(error, VaexError):
+        return str(error)
+    if isinstance(error, PermissionError) and error.filename:
+        return printable(f"{error.filename}: {error.strerror}")
+    return f"{type(error).__name__}: {printable(' '.join(str(error).split()))} (HYDRA_FULL_ERROR=1 shows where)"
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -134,7 +134,7 @@ def _decorate(axis: Axes, title: str, log: bool = False) -> None:
     axis.grid(axis="y", color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    positive = [value for line in axis.get_lines() for value in np.asarray(line.get_ydata()) if value > 0]
+    positive = [value for line in axis.get_lines() for value in np.asarray(line.get_ydata()) if 0 < value < math.inf]
     if log and positive:
         axis.set_yscale("log")
         few = max(positive) < 100 * min(positive)

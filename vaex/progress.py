@@ -103,6 +103,22 @@ def state_of(directory: Path, found: Found, fresh: TrainState) -> TrainState:
     return jax.tree.map(jax.device_put, checkpoint.unflatten(jax.eval_shape(lambda: fresh), arrays, place))
 
 
+def refuse_unfit(directory: Path, template: TrainState) -> None:
+    """Raise `InputError`, before anything of a run is changed, when it cannot go on from what its files hold.
+
+    `template` has shapes and dtypes of the state. Damaged checkpoints are passed over, as they are when it goes on.
+    """
+    for epoch in _usable_epochs(directory):
+        path = checkpoint.path_of(directory, epoch)
+        try:
+            arrays, record = checkpoint.load(path)
+        except InputError:
+            continue
+        checkpoint.unflatten(template, arrays, path)
+        _steps_until(directory, record)
+        return
+
+
 def start_over(directory: Path) -> None:
     """Forget the epochs of a run that has no checkpoint to go on from."""
     path = directory / "metrics.jsonl"
@@ -114,10 +130,7 @@ def start_over(directory: Path) -> None:
 def cut_back(directory: Path, record: dict[str, Any], run_id: str) -> Progress:
     """The progress at a checkpoint; metrics.jsonl is cut back to it, steps.npz is at the next one."""
     path = directory / "metrics.jsonl"
-    steps = metrics.read_steps(directory / "steps.npz")
-    if len(steps["loss"]) < record["steps"]:
-        raise InputError(f"{directory / 'steps.npz'}: ends before the checkpoint of epoch {record['epoch']}")
-    steps = {name: array[: record["steps"]] for name, array in steps.items()}
+    steps = _steps_until(directory, record)
     rows = metrics.read_rows(path)[: record["epoch"]]
     files.write(path, "".join(map(metrics.as_line, rows)).encode())
     return Progress(
@@ -128,3 +141,11 @@ def cut_back(directory: Path, record: dict[str, Any], run_id: str) -> Progress:
         best_elbo=-math.inf if record["best_elbo"] is None else record["best_elbo"],
         earlier_seconds=record["seconds"],
     )
+
+
+def _steps_until(directory: Path, record: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The steps that a checkpoint stands for."""
+    steps = metrics.read_steps(directory / "steps.npz")
+    if len(steps["loss"]) < record["steps"]:
+        raise InputError(f"{directory / 'steps.npz'}: ends before the checkpoint of epoch {record['epoch']}")
+    return {name: array[: record["steps"]] for name, array in steps.items()}

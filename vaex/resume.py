@@ -63,7 +63,7 @@ def _refuse_schedule(config: Config) -> None:
 
 
 def _go_on(directory: Path, config: Config, manifest: dict[str, Any]) -> int:
-    from vaex import checkpoint, ending, run  # late: with them comes jax, after the thread count is set
+    from vaex import checkpoint, ending, progress, run, step  # late: with them comes jax, after the thread count is set
 
     run.check(config)
     digest = run.load(config.dataset).digest
@@ -72,5 +72,6 @@ def _go_on(directory: Path, config: Config, manifest: dict[str, Any]) -> int:
     done = checkpoint.latest(directory)
     if config.training.epochs < done:
         raise ConfigError(f"training.epochs: the run has {done} epochs already, got {config.training.epochs}")
+    progress.refuse_unfit(directory, step.shapes(run.program_of(config)))
     job = Job(config, directory, printable(f"resume {directory.name}"), resumed=True)
     return ending.of_run(run.run([run.with_its_pack(job, manifest)]))
