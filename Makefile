@@ -48,7 +48,7 @@ bench-parts: .venv/.developer  ## what statistics, tracking, checkpoints and fig
 	$(BIN)/python tests/benchmarks/growth.py --results tests/benchmarks/results
 
 bench-sweep: .venv/.developer .venv-peers/.installed .venv-joblib/.installed  ## a sweep by packed, basic and joblib's launcher and a Keras loop; growth to 64 jobs (an hour)
-	$(BIN)/python tests/benchmarks/sweep_time.py launchers --rounds 2 --joblib-python .venv-joblib/bin/python --peers-python .venv-peers/bin/python --json tests/benchmarks/results/sweep_launchers_uncached.json
+	$(BIN)/python tests/benchmarks/sweep_time.py launchers --rounds 1 --joblib-python .venv-joblib/bin/python --peers-python .venv-peers/bin/python --json tests/benchmarks/results/sweep_launchers_uncached.json
 	$(BIN)/python tests/benchmarks/sweep_time.py launchers --cache --rounds 2 --joblib-python .venv-joblib/bin/python --json tests/benchmarks/results/sweep_launchers_cached.json
 	$(BIN)/python tests/benchmarks/sweep_time.py sizes --rounds 2 --json tests/benchmarks/results/sweep_sizes.json
 	$(BIN)/python tests/benchmarks/sweep_time.py growth --json tests/benchmarks/results/sweep_growth.json
