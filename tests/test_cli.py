@@ -444,15 +444,6 @@ def test_a_lone_run_and_a_job_of_a_sweep_are_the_same_run(digits_run, digits_swe
     assert (digits_run.directory / "model.safetensors").read_bytes() == (job / "model.safetensors").read_bytes()
 
 
-def test_the_sweep_of_the_issue(vaex):
-    done = vaex("-m", "model.latent_dim=2,5", "loss=sigma,gamma", "dataset=digits", "training.epochs=2")
-    assert (done.code, done.stderr) == (0, "")
-    table = pd.read_csv(done.directory / "sweep.csv")
-    assert list(zip(table["model.latent_dim"], table["loss"], strict=True)) == [
-        *((2, "sigma"), (2, "gamma"), (5, "sigma"), (5, "gamma"))
-    ]
-
-
 # A terminal
 
 
