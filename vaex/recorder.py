@@ -101,7 +101,7 @@ class Recorder:
 
     def finish(self, summary: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Wait for what is queued; write the model and the summary."""
-        self._wait(0)
+        self.wait()
         content = model_bytes(arrays)
         summary["parameters_sha256"] = files.sha256(content)
         with self._disk():
