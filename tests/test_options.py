@@ -10,6 +10,7 @@ from typing import get_type_hints
 import pytest
 import yaml
 
+from tests.processes import results, server
 from vaex import config
 from vaex.config import FUNCTIONS, GROUPS
 
@@ -54,15 +55,23 @@ def test_the_yaml_holds_every_value_and_no_other(group, name):
     assert "_target_" not in text
 
 
+SMALL = ("dataset=digits", "training.epochs=1", "tracking.mode=disabled")
+
+
+def written_as_readme_has_it(folder: Path, group: str) -> list[str]:
+    """The plugin and the yaml of README's section on an option of one's own, written; the arguments that choose it."""
+    section = (ROOT / "README.md").read_text().partition(f"### A {group} of your own")[2]
+    line = re.search("^    vaex (.*)", section, re.MULTILINE)[1].split()
+    name = line[0].removeprefix(f"{group}=")
+    (folder / f"{name}.py").write_text(section.split("```python\n")[1].split("```")[0])
+    (folder / "my_conf" / group).mkdir(parents=True)
+    holds = re.search(f"`my_conf/{group}/{name}.yaml` holding `(.*)`", section)[1]
+    (folder / "my_conf" / group / f"{name}.yaml").write_text(holds)
+    return line
+
+
 def test_a_loss_of_your_own_as_readme_has_it(vaex, tmp_path):
-    section = (ROOT / "README.md").read_text().partition("### A loss of your own")[2]
-    (tmp_path / "cosh.py").write_text(section.split("```python\n")[1].split("```")[0])
-    yaml_text = re.search("`my_conf/loss/cosh.yaml` holding `(.*)`", section)[1]
-    line = re.search("^    vaex (.*)", section, re.MULTILINE)[1]
-    (tmp_path / "my_conf" / "loss").mkdir(parents=True)
-    (tmp_path / "my_conf" / "loss" / "cosh.yaml").write_text(yaml_text)
-    small = ("dataset=digits", "model.hidden=[16]", "training.epochs=1", "tracking.mode=disabled")
-    done = vaex(*line.split(), *small)
+    done = vaex(*written_as_readme_has_it(tmp_path, "loss"), *SMALL, "model.hidden=[16]")
     assert done.code == 0, done.stderr
     saved = yaml.safe_load((done.directory / "config.yaml").read_text())
     assert saved["loss"] == {"name": "cosh"}
@@ -70,3 +79,19 @@ def test_a_loss_of_your_own_as_readme_has_it(vaex, tmp_path):
     summary = json.loads((done.directory / "summary.json").read_text())
     assert -60 < summary["test/elbo"] < 0
     assert summary["sigma_min"] >= 1
+
+
+def test_a_model_of_your_own_as_readme_has_it_trains_goes_on_and_is_swept(tmp_path):
+    line, plugin = written_as_readme_has_it(tmp_path, "model"), "plugins=[./affine.py]"
+    for arguments in (
+        (*line, *SMALL, "hydra.run.dir=run"),
+        ("resume", "run", plugin, "training.epochs=2"),
+        ("-m", *line, *SMALL, "training.epochs=2", "model.latent_dim=5,10", "hydra.sweep.dir=sweep"),
+    ):
+        code, text = server().run(*arguments, cwd=tmp_path)
+        assert code == 0, text
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert saved["model"] == {"name": "affine", "latent_dim": 10}
+    assert saved["plugins"] == ["./affine.py"]
+    assert -60 < json.loads((tmp_path / "run" / "summary.json").read_text())["test/elbo"] < 0
+    assert results(tmp_path / "run") == results(tmp_path / "sweep" / "1") != results(tmp_path / "sweep" / "0")
