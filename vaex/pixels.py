@@ -24,7 +24,7 @@ def check_unit_interval(images: np.ndarray, name: str, likelihood: str) -> None:
     fix = "divide by 255 or store uint8" if looks_8_bit else "rescale to [0, 1], or choose likelihood=gaussian"
     if low >= -ROUNDING and high <= 1 + ROUNDING:
         fix = "a rounding's worth beyond: cut it off with np.clip(array, 0, 1)"
-    values = f"values from {beyond(low, 0)} to {beyond(high, 1)}"
+    values = f"values from {beyond(low, 0.0)} to {beyond(high, 1.0)}"
     raise DataError(f"{name}: {values}, but likelihood={likelihood} models [0, 1]: {fix}")
 
 

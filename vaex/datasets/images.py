@@ -38,22 +38,21 @@ def load(config: Config) -> Dataset:
     """All files of the folder but hidden ones, in the order of their names; raises `DataError` naming the file."""
     paths = _files(Path(config.path).expanduser())
     images = np.empty((len(paths), config.size, config.size, config.channels), np.uint8)
-    animated = 0
     for row, path in zip(images, paths, strict=True):
-        row[:], more = read(path, config.size, config.channels)
-        animated += more
+        row[:] = read(path, config.size, config.channels)
+    animated = sum(map(_has_several_frames, paths))
     only_first = f"{config.path}: {animated} of {len(paths)} files have several frames; only the first of each is used"
     return split_by_fractions(config, Split(images, None), remarks=(only_first,) if animated else ())
 
 
-def read(path: Path, size: int, channels: int) -> tuple[UInt8[np.ndarray, "size size channels"], bool]:
-    """One picture, upright by its EXIF orientation, resized with Lanczos' filter; and whether more frames follow."""
+def read(path: Path, size: int, channels: int) -> UInt8[np.ndarray, "size size channels"]:
+    """The first frame of a picture, upright by its EXIF orientation, resized with Lanczos' filter."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata: only the pixels count
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as picture:
-                return _pixels(picture, path, size, channels), _has_more_frames(picture)
+                return _pixels(picture, path, size, channels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller first") from error
     except Image.UnidentifiedImageError as error:
@@ -89,9 +88,12 @@ def _is_deep(picture: ImageFile.ImageFile) -> bool:
     return picture.format != "BMP" and any(re.search(r";(16|32)", word) for word in words if isinstance(word, str))
 
 
-def _has_more_frames(picture: ImageFile.ImageFile) -> bool:
-    with contextlib.suppress(*UNREADABLE):  # damage behind the first frame, which is all that is used
-        return getattr(picture, "is_animated", False)
+def _has_several_frames(path: Path) -> bool:
+    """Whether more follows the first frame of a picture that can be read."""
+    with warnings.catch_warnings(), contextlib.suppress(*UNREADABLE):  # a damaged frame is one, too
+        warnings.simplefilter("ignore")
+        with Image.open(path, formats=FORMATS) as picture:
+            return getattr(picture, "is_animated", False)
     return True
 
 
