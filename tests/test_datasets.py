@@ -3,10 +3,12 @@ import gzip
 import io
 import json
 import pickle
+import struct
 import subprocess
 import sys
 import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +197,15 @@ def test_the_declared_range_of_bytes_is_that_of_value_over_255(tmp_path: Path):
             load("arrays", path=path, range=declared)
 
 
+def test_the_declared_range_says_what_0_and_1_mean_in_a_mask(tmp_path: Path):
+    mask = np.arange(40, dtype=np.uint8).reshape(10, 2, 2) % 2
+    path = saved(tmp_path, mask)
+    for declared, white in (([0.0, 1.0], 255), ([0.0, 255.0], 1), (None, 1)):
+        images = rows(load("arrays", path=path, range=declared))
+        assert (images.dtype, images.max(), images.min()) == (np.uint8, white, 0)
+    assert rows(load("arrays", path=saved(tmp_path, mask + np.uint8(1)), range=[0.0, 1.0])).max() == 2
+
+
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_the_array_of_an_npz_is_the_only_one_or_images_or_the_key(tmp_path: Path, save):
     first, second = np.zeros((10, 2, 2), np.uint8), np.ones((10, 2, 2), np.uint8)
@@ -231,6 +242,7 @@ def floats(value: float, dtype: type = np.float32) -> np.ndarray:
         (floats(1e300, np.float64), "not finite in float32"),
         (floats(1.5), r"values from 0 to 1.5, outside dataset.range=\[0.0, 1.0\]"),
         (floats(-0.5), "values from -0.5 to 0, outside"),
+        (floats(1.0000001), r"values from 0 to 1.0000001, outside"),
         (np.zeros((10, 2, 2), np.int64), "values of type int64; expected uint8 or float"),
         (np.zeros((10, 2, 2), complex), "values of type complex128"),
         (np.array([[b"a"]]), "values of type"),
@@ -395,8 +407,20 @@ def test_every_kind_of_picture_becomes_grey_or_colour(tmp_path: Path, mode: str,
 
 
 def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path: Path):
-    Image.new("P", (4, 4)).save(tmp_path / "a.png", transparency=bytes(range(256)))
+    Image.new("P", (4, 4), 255).save(tmp_path / "a.png", transparency=bytes(range(256)))
     assert images.read(tmp_path / "a.png", 4, 3).shape == (4, 4, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])
+def test_nothing_is_guessed_to_be_behind_transparent_pixels(tmp_path: Path, mode: str):
+    picture = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    picture.putpixel((3, 3), (0, 0, 0, 255))
+    if mode == "L":
+        Image.new("L", (8, 8)).save(tmp_path / "a.png", transparency=0)
+    else:
+        picture.convert(mode).save(tmp_path / "a.png", **({"transparency": 0} if mode == "P" else {}))
+    with pytest.raises(DataError, match=r"a\.png: has transparent pixels, .* mogrify"):
+        load("images", path=str(tmp_path))
 
 
 def test_resizing_averages_and_follows_the_cameras_orientation(tmp_path: Path):
@@ -438,6 +462,58 @@ def test_more_than_8_bits_are_refused_rather_than_cut_off(tmp_path: Path):
     folder = folder_of(tmp_path, a=Image.fromarray(np.full((4, 4), 40000, np.uint16)))
     with pytest.raises(DataError, match=r"a\.png: more than 8 bits a channel"):
         load("images", path=folder)
+
+
+def png_of_16_bits(array: np.ndarray) -> bytes:
+    """Pillow writes none in colour."""
+    height, width, channels = array.shape
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("kind", ["2", "3", "4", "ppm"])
+def test_colours_of_16_bits_are_refused_like_grey(tmp_path: Path, kind: str):
+    content = b"P6 4 4 65535\n" + bytes(96)
+    if kind != "ppm":
+        content = png_of_16_bits(np.full((4, 4, int(kind)), 65535, np.uint16))
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(DataError, match="a: more than 8 bits a channel"):
+        images.read(tmp_path / "a", 4, 3)
+
+
+def test_a_bitmap_of_16_bits_a_pixel_has_fewer_a_channel(tmp_path: Path):
+    header = struct.pack("<2sIHHI", b"BM", 14 + 40 + 32, 0, 0, 54)
+    header += struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 16, 0, 32, 0, 0, 0, 0)
+    (tmp_path / "a.bmp").write_bytes(header + b"\xff\x7f" * 16)
+    assert images.read(tmp_path / "a.bmp", 4, 1).min() == 255
+
+
+def test_links_to_what_is_not_there_are_counted_and_named(tmp_path: Path):
+    folder_of(tmp_path, a=Image.new("L", (8, 8)), b=Image.new("L", (8, 8)))
+    (tmp_path / "c.png").symlink_to("a.png")
+    assert len(images._files(tmp_path)) == 3
+    for name in ("x.png", "y.png"):
+        (tmp_path / name).symlink_to(tmp_path / "gone")
+    with pytest.raises(DataError, match=r"has 2 links to what is not there \(first: x\.png\)"):
+        load("images", path=str(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tif", "png", "webp"])
+def test_that_only_first_frames_are_used_is_said(tmp_path: Path, suffix: str):
+    frames = [Image.new("L", (8, 8), shade) for shade in (0, 100, 200)]
+    for n in range(8):
+        frames[n % 3].save(tmp_path / f"{n}.{suffix}")
+    assert load("images", path=str(tmp_path), size=8).remarks == ()
+    for n in (8, 9):
+        frames[0].save(tmp_path / f"{n}.{suffix}", save_all=True, append_images=frames[1:])
+    (line,) = load("images", path=str(tmp_path), size=8).remarks
+    assert line == f"{tmp_path}: 2 of 10 files have several frames; only the first of each is used"
 
 
 @pytest.mark.parametrize("side", [10_000, 60_000])

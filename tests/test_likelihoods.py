@@ -241,6 +241,15 @@ def test_data_inside_the_contract_passes(name):
         module.check(values, np.full((2, 3, 3, 1), -1e6, np.float32), "train")
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"), [(1.0000001, "from 0 to 1.0000001, but"), (-1e-9, "from -1e-09 to 0, but")]
+)
+def test_a_roundings_worth_beyond_is_shown_with_its_own_fix(value: float, shown: str):
+    module, values = option("bernoulli", binarize="none")
+    with pytest.raises(DataError, match=rf"{shown} .*np\.clip"):
+        module.check(values, np.float32([[[[0.0], [value]]]]), "train")
+
+
 def test_the_contract_looks_at_raw_data_not_at_its_binarization():
     module, values = option("bernoulli", binarize="threshold")
     with pytest.raises(DataError, match="divide by 255"):

@@ -1,5 +1,7 @@
 """Which runs are pairs, and what one seed says: known answers."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -83,3 +85,21 @@ def test_a_setting_with_four_seeds_is_left_out(sixteen):
 
 def test_pairs_are_of_one_type(sixteen):
     assert all(isinstance(pair, Pair) and pair.variant.variant == "sigma" for pair in sixteen)
+
+
+def test_the_recorded_digest_says_what_data_are_not_the_path(tmp_path):
+    """One file under two names is one dataset; two contents under one name are two."""
+    data = {"name": "arrays", "path": "a.npy", "limit": 7}
+    runs = (
+        ("0", "gamma", "a.npy", "aa"),
+        ("1", "sigma", "moved/b.npy", "aa"),
+        ("2", "gamma", "c.npy", "cc"),
+        ("3", "sigma", "c.npy", "dd"),
+    )
+    for name, loss, path, digest in runs:
+        directory = write_run(tmp_path / name, [-1.0], f"loss={loss}", values={"dataset": data | {"path": path}})
+        manifest = json.loads((directory / "manifest.json").read_text())
+        (directory / "manifest.json").write_text(json.dumps(manifest | {"dataset_sha256": digest * 32}))
+    found = study.read([tmp_path])
+    assert named(pairing.pairs(found)[0]["sigma"]) == {("job 1", "job 0")}
+    assert found.varied == {"dataset.path": ["a.npy", "c.npy", "c.npy (SHA-256 dddddddd…)"]}

@@ -21,7 +21,9 @@ from tests.processes import (
     server,
     until,
 )
+from vaex import config as configuration
 from vaex import files, resume
+from vaex.alterations import refuse_altered
 from vaex.errors import ConfigError, InputError
 
 LONG = "training.epochs=40"
@@ -228,6 +230,68 @@ def test_other_data_than_the_run_was_trained_on(copy: Path):
     assert code == 2
     assert text == f"vaex: dataset=digits is not what {copy} was trained on (SHA-256 differs)\n"
     assert (copy / "metrics.jsonl").read_bytes() == before
+
+
+def edit(directory: Path, old: str, new: str) -> None:
+    path = directory / "config.yaml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(("old", "new"), [("seed: 0", "seed: 7"), ("learning_rate: 0.001", "learning_rate: 0.01")])
+@pytest.mark.parametrize("status", ["killed", "finished"])
+def test_a_configuration_edited_since_is_not_gone_on_with(copy: Path, tmp_path: Path, status: str, old: str, new: str):
+    """Of a killed run the manifest knows it, of one that has ended its summary, too."""
+    if status == "finished":
+        copy = Path(shutil.copytree(finished("training.epochs=6"), tmp_path / "finished"))
+        manifest = files.read_json(copy / "manifest.json")
+        files.write_json(copy / "manifest.json", manifest | {"segments": [], "seed": 7})  # an older one
+    edit(copy, old, new)
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+    with pytest.raises(
+        InputError, match=r"config\.yaml was altered after the run, so it cannot go on: .* reproduce RUN"
+    ):
+        resume.main([str(copy), "training.epochs=50"])
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+
+
+def test_a_run_of_an_older_version_goes_on(copy: Path):
+    """Its manifest has neither identity nor place of its segments."""
+    manifest = files.read_json(copy / "manifest.json")
+    for segment in manifest["segments"]:
+        del segment["identity"], segment["cwd"]
+    files.write_json(copy / "manifest.json", manifest)
+    code, text = resumed(copy)
+    assert code == 0, text
+    assert results(copy) == results(finished(LONG))
+
+
+@pytest.mark.parametrize("moment", ["before config.yaml is written", "after"])
+def test_a_kill_while_the_configuration_changes_leaves_a_run_that_goes_on(copy: Path, moment: str):
+    config = files.read_yaml(copy / "config.yaml")
+    config["training"]["epochs"] = 41
+    longer = configuration.identity(configuration.parse(config))
+    manifest = files.read_json(copy / "manifest.json")
+    manifest["segments"].append(manifest["segments"][0] | {"identity": longer})
+    files.write_json(copy / "manifest.json", manifest)
+    if moment == "after":
+        files.write_yaml(copy / "config.yaml", config)
+    refuse_altered(copy, manifest, {}, configuration.parse(files.read_yaml(copy / "config.yaml")))
+
+
+@pytest.mark.parametrize("what", ["metrics.jsonl", "steps.npz", "the dataset"])
+def test_altered_results_are_not_gone_on_with(tmp_path: Path, what: str):
+    directory = Path(shutil.copytree(finished("training.epochs=6"), tmp_path / "run"))
+    if what == "metrics.jsonl":
+        path = directory / what
+        path.write_text(path.read_text().replace('"epoch": 3,', '"epoch": 3, "valid/kl": 0.0,', 1))
+    elif what == "steps.npz":
+        shutil.copy(finished("training.epochs=9") / what, directory / what)
+    else:
+        manifest = files.read_json(directory / "manifest.json")
+        files.write_json(directory / "manifest.json", manifest | {"dataset_sha256": "0" * 64})
+    with pytest.raises(InputError, match=f"{what}.*(altered|not the one in summary)"):
+        resume.main([str(directory), "training.epochs=9"])
 
 
 def test_plugins_run_code_so_the_user_names_them_again(copy: Path):

@@ -1,4 +1,7 @@
-"""Whether a run's files are as the run left them, by the digests in its summary.json: nothing is run or loaded."""
+"""Whether a run's files are as the run left them, by the digests in its summary.json and manifest.json.
+
+Nothing is run or loaded.
+"""
 
 import contextlib
 import os
@@ -11,17 +14,41 @@ from vaex import files, metrics
 from vaex.config import Config
 from vaex.errors import InputError
 
+CONFIG_ALTERED = "config.yaml was altered after the run"
+
 
 def find_altered(directory: Path, manifest: dict[str, Any], config: Config) -> tuple[str, ...]:
     """What does not have the digest that summary.json recorded for it, told without running or parsing anything."""
     path = directory / "summary.json"
     summary = files.read_json(path) if path.exists() else {}
-    return tuple(_altered(directory, manifest, summary, config)) if "identity" in summary else ()
+    if "identity" not in summary:
+        return ()
+    model = directory / "model.safetensors"
+    altered = model.exists() and files.sha256_of_file(model) != summary.get("parameters_sha256")
+    return (*_altered(directory, manifest, summary, config), *(("model.safetensors was altered",) if altered else ()))
+
+
+def refuse_altered(directory: Path, manifest: dict[str, Any], summary: dict[str, Any], config: Config) -> None:
+    """Raise `InputError` where what a run goes on from is not as it left it.
+
+    A run that was killed has no summary; its manifest has the identities of the configurations that it trained by.
+    """
+    found = list(_altered(directory, manifest, summary, config)) if "identity" in summary else []
+    segments = manifest.get("segments")
+    known = [each.get("identity") for each in segments if isinstance(each, dict)] if isinstance(segments, list) else []
+    unknown = any(known) and configuration.identity(config) not in known
+    if unknown or manifest.get("seed", config.seed) != config.seed:
+        found.insert(0, CONFIG_ALTERED)
+    if found:
+        raise InputError(
+            f"{directory}: {found[0]}, so it cannot go on: put the file back as it was; to train longer is "
+            "`vaex resume RUN training.epochs=...`, with other values `vaex reproduce RUN KEY=...`"
+        )
 
 
 def _altered(directory: Path, manifest: dict[str, Any], summary: dict[str, Any], config: Config) -> Iterator[str]:
     if configuration.identity(config) != summary["identity"]:
-        yield "config.yaml was altered after the run"
+        yield CONFIG_ALTERED
     if manifest and manifest.get("dataset_sha256") != summary.get("dataset_sha256"):
         yield "the dataset's digest in manifest.json is not the one in summary.json"
     path = directory / "metrics.jsonl"
@@ -31,10 +58,9 @@ def _altered(directory: Path, manifest: dict[str, Any], summary: dict[str, Any],
         epoch = first_altered_epoch(metrics.each_row(path), digests)
         if epoch or _unfinished(path):
             yield f"metrics.jsonl was altered, first at epoch {epoch or len(digests) + 1}"
-    for name, key in (("steps.npz", "steps_sha256"), ("model.safetensors", "parameters_sha256")):
-        path = directory / name
-        if path.exists() and files.sha256_of_file(path) != summary.get(key):
-            yield f"{name} was altered"
+    path = directory / "steps.npz"
+    if path.exists() and files.sha256_of_file(path) != summary.get("steps_sha256"):
+        yield "steps.npz was altered"
 
 
 def _unfinished(path: Path) -> bool:

@@ -22,6 +22,16 @@ from vaex.errors import DataError
 type_of_images = UInt8[np.ndarray, "N H W C"] | Float32[np.ndarray, "N H W C"]
 type_of_labels = Shaped[np.ndarray, "N L"]
 
+FIRST_ROWS = 64
+
+
+class Values(NamedTuple):
+    """Smallest and largest value of all images, as stored; `few`: every value is one of the two."""
+
+    low: float
+    high: float
+    few: bool
+
 
 class Split(NamedTuple):
     """Images, and for each image a row of labels (one column a name in `Dataset.labels_named`) or none at all."""
@@ -36,12 +46,13 @@ class Split(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training, validation and test rows."""
+    """Training, validation and test rows; `remarks` has what a person should know of how they were read."""
 
     train: Split
     valid: Split
     test: Split
     labels_named: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -61,6 +72,15 @@ class Dataset:
                 sha256.update(np.ascontiguousarray(array).data)
         return sha256.hexdigest()
 
+    @cached_property
+    def values(self) -> Values:
+        """Which values the images of all splits take."""
+        splits = [split.images for split in (self.train, self.valid, self.test)]
+        low, high = min(images.min() for images in splits), max(images.max() for images in splits)
+        # Few rows tell it of nearly every dataset; only what is still of two values is looked at as a whole.
+        few = all(_only(images[:FIRST_ROWS], low, high) for images in splits)
+        return Values(float(low), float(high), few and all(_only(images, low, high) for images in splits))
+
     def limited(self, rows: int | None) -> "Dataset":
         """The first `rows` training rows; of valid and test the same share, at least one row each."""
         if rows is None or rows >= len(self.train.images):
@@ -69,7 +89,18 @@ class Dataset:
         def share(split: Split) -> Split:
             return split.take(slice(max(1, round(len(split.images) * rows / len(self.train.images)))))
 
-        return Dataset(self.train.take(slice(rows)), share(self.valid), share(self.test), self.labels_named)
+        train, valid, test = self.train.take(slice(rows)), share(self.valid), share(self.test)
+        return dataclasses.replace(self, train=train, valid=valid, test=test)
+
+
+def _only(images: type_of_images, low: np.generic, high: np.generic) -> bool:
+    return bool(((images == low) | (images == high)).all())
+
+
+def beyond(value: float, bound: float) -> str:
+    """A number in so many digits that it does not look like `bound`: 1.0000001 is not 1."""
+    texts = (f"{value:.{digits}g}" for digits in range(6, 18))
+    return next((text for text in texts if value == bound or float(text) != bound), repr(value))
 
 
 type_of_limit = Annotated[int, Field(ge=1)] | None
@@ -94,7 +125,9 @@ class Fractions:
     split_seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
-def split_by_fractions(config: Fractions, rows: Split, labels_named: tuple[str, ...] = ()) -> Dataset:
+def split_by_fractions(
+    config: Fractions, rows: Split, labels_named: tuple[str, ...] = (), remarks: tuple[str, ...] = ()
+) -> Dataset:
     """Shuffle with `split_seed`, cut into train, valid and test by `fractions`, keep `limit` of it.
 
     Raises `DataError` when a split would be empty.
@@ -111,4 +144,4 @@ def split_by_fractions(config: Fractions, rows: Split, labels_named: tuple[str, 
     order = np.random.RandomState(config.split_seed).permutation(n)
     parts = np.split(order, [n_train, n_train + n_valid])
     train, valid, test = (rows.take(part) for part in parts)
-    return Dataset(train, valid, test, labels_named).limited(config.limit)
+    return Dataset(train, valid, test, labels_named, remarks).limited(config.limit)

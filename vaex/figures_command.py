@@ -9,14 +9,14 @@ import safetensors.numpy
 from jaxtyping import PyTree
 from safetensors import SafetensorError
 
-from vaex import checkpoint, compilation_cache, files, metrics, provenance
+from vaex import checkpoint, compilation_cache, files, metrics, provenance, saved
 from vaex.errors import InputError, printable
 from vaex.saved import named_path, read_manifest, read_saved
 
 
 def main(arguments: Sequence[str]) -> int:
     """The verb; returns its exit code."""
-    overrides = [item for item in arguments if item.startswith("plugins=")]
+    overrides = [item for item in arguments if item.startswith(("plugins=", f"{saved.PLACE}="))]
     named = [Path(item) for item in arguments if item not in overrides]
     directories = [path for path in named if not path.is_file()]  # SWEEP/* also gives sweep.csv and the like
     if not directories:
@@ -44,7 +44,11 @@ def _draw(directory: Path, overrides: Sequence[str]) -> dict[str, Path]:
     rows = metrics.read_rows(directory / "metrics.jsonl")
     if not rows:
         raise InputError(f"{directory}: has no epoch to draw")
-    dataset = load(config.dataset)
+    with saved.telling_where_data_were_sought(config, directory):
+        dataset = load(config.dataset)
+    recorded = read_manifest(directory).get("dataset_sha256")
+    if recorded is not None:
+        saved.refuse_other_data(directory, config.dataset, dataset.digest, recorded)
     program, hyper = objective.program(config, dataset.shape), objective.hyper(config)
     parameters = _parameters(directory / "model.safetensors", program)
     return pictures.draw(directory, program, hyper, parameters, dataset, rows, f"{directory}")

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jaxtyping import Num, PyTree
 
-from vaex import checkpoint, files, journal, metrics, objective, progress, stability, step, tracking
+from vaex import checkpoint, files, journal, metrics, objective, progress, remarks, stability, step, tracking
 from vaex import config as configuration
 from vaex.dataset import Dataset
 from vaex.errors import InputError, VaexError, printable
@@ -98,6 +98,8 @@ class Member:
     def say_start(self) -> None:
         """What its log begins with."""
         log.info("run %s starts after epoch %d", self.progress.run_id, len(self.progress.rows))
+        for line in remarks.of(self.config.dataset, self._dataset, self.config.likelihood):
+            log.info("%s", line)  # on the screen it has been said before
         posterior = self.config.precision.posterior
         if posterior != "float32":
             log.warning("precision.posterior=%s is there to be studied, not to be used", posterior)

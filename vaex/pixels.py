@@ -5,7 +5,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from vaex.dataset import beyond
 from vaex.errors import DataError
+
+ROUNDING = 1e-5
+"""How far beyond [0, 1] a computation in float32 may end that meant to stay inside."""
 
 
 def check_unit_interval(images: np.ndarray, name: str, likelihood: str) -> None:
@@ -18,7 +22,10 @@ def check_unit_interval(images: np.ndarray, name: str, likelihood: str) -> None:
     check_finite(images, name, likelihood)
     looks_8_bit = low >= 0 and 127 < high <= 255
     fix = "divide by 255 or store uint8" if looks_8_bit else "rescale to [0, 1], or choose likelihood=gaussian"
-    raise DataError(f"{name}: values from {low:g} to {high:g}, but likelihood={likelihood} models [0, 1]: {fix}")
+    if low >= -ROUNDING and high <= 1 + ROUNDING:
+        fix = "a rounding's worth beyond: cut it off with np.clip(array, 0, 1)"
+    values = f"values from {beyond(low, 0.0)} to {beyond(high, 1.0)}"
+    raise DataError(f"{name}: {values}, but likelihood={likelihood} models [0, 1]: {fix}")
 
 
 def check_finite(images: np.ndarray, name: str, likelihood: str) -> None:

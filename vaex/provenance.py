@@ -61,7 +61,12 @@ def restore(manifest: dict[str, Any]) -> None:
 
 
 def manifest(
-    dataset_sha256: str, directory: Path, run_id: str, seed: int, members: dict[str, Any] | None = None
+    dataset_sha256: str,
+    directory: Path,
+    run_id: str,
+    seed: int,
+    identity: str,
+    members: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of manifest.json; the source's uncommitted changes are saved in `directory` as code.diff.
 
@@ -76,7 +81,7 @@ def manifest(
         "seed": seed,
         "dataset_sha256": dataset_sha256,
         **surroundings(),
-        "segments": [segment()],
+        "segments": [segment(identity)],
         "pack": members,
     }
 
@@ -86,12 +91,14 @@ def surroundings() -> dict[str, Any]:
     return {"environment": environment(), "code": _code()}
 
 
-def segment() -> dict[str, Any]:
-    """One process that worked on a run: when, where, from which command line."""
+def segment(identity: str) -> dict[str, Any]:
+    """One process that worked on a run: when, where, from which command line, by a configuration of this identity."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["vaex", *sys.argv[1:]]),
         "host": platform.node(),
+        "cwd": str(Path.cwd()),
+        "identity": identity,
     }
 
 

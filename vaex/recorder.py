@@ -48,7 +48,8 @@ class Recorder:
         """
         run_id = provenance.new_id()
         with self._disk():
-            manifest = provenance.manifest(dataset_sha256, self.directory, run_id, self._config.seed, members)
+            identity = configuration.identity(self._config)
+            manifest = provenance.manifest(dataset_sha256, self.directory, run_id, self._config.seed, identity, members)
             (self.directory / "summary.json").unlink(missing_ok=True)  # of an attempt that failed
             files.write_json(self.directory / "manifest.json", manifest)
             files.write_yaml(self.directory / "config.yaml", configuration.dump(self._config))
@@ -61,13 +62,16 @@ class Recorder:
         one goes into config_history.json.
         """
         manifest = files.read_json(self.directory / "manifest.json")
-        manifest["segments"] = [*manifest.get("segments", []), provenance.segment()]
+        segment = provenance.segment(configuration.identity(self._config))
+        manifest["segments"] = [*manifest.get("segments", []), segment]
         with self._disk():
             for unfinished in (*self.directory.glob(".*.tmp"), *self.directory.glob("checkpoints/.*.tmp")):
                 unfinished.unlink(missing_ok=True)
             (self.directory / "summary.json").unlink(missing_ok=True)
+            files.write_json(
+                self.directory / "manifest.json", manifest
+            )  # first: it vouches for what config.yaml becomes
             self._keep_history()
-            files.write_json(self.directory / "manifest.json", manifest)
         for line in provenance.changes(manifest):
             log.warning("not as when the run began, so bits may differ: %s", line)
         return str(manifest.get("run_id") or provenance.new_id())

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from vaex import compilation_cache, compose, files, provenance, tracking
+from vaex import compilation_cache, compose, files, provenance, saved, tracking
 from vaex import config as configuration
 from vaex.alterations import find_altered
 from vaex.config import Config
@@ -16,7 +16,7 @@ from vaex.errors import printable
 from vaex.saved import named_path, parse_saved, read_manifest
 from vaex.verdict import Recorded, Verdict, compare, read_recorded
 
-NO_VARIATION = (*configuration.NOT_IDENTITY, "hydra.run.dir")
+NO_VARIATION = (*configuration.NOT_IDENTITY, saved.PLACE, "hydra.run.dir")
 SHOWN = ("status", "epoch", "train/elbo", "valid/elbo", "valid/reconstruction", "valid/kl", "test/elbo")
 """Values of a variation that stand beside the original's."""
 
@@ -25,11 +25,12 @@ def main(arguments: Sequence[str]) -> int:
     """The verb; returns its exit code."""
     path, overrides = named_path("reproduce", arguments), list(arguments[1:])
     file = path / "config.yaml" if path.is_dir() else path
-    saved = files.read_yaml(file)
-    values, keys = compose.override(saved, overrides)
+    written = files.read_yaml(file)
+    values, keys = compose.override(written, overrides)
+    values = saved.with_data_found(values, keys, file.parent)
     if isinstance(values.get("tracking"), dict) and "tracking.mode" not in keys:
         values["tracking"]["mode"] = None  # a run that somebody sent does not decide that something goes online
-    original = parse_saved(file, saved | {"plugins": values.get("plugins")}, keys)
+    original = parse_saved(file, written | {"plugins": values.get("plugins")}, keys)
     config = tracking.resolved(parse_saved(file, values, keys))
     manifest = read_manifest(file.parent)
     if any(not key.startswith(NO_VARIATION) for key in keys):
@@ -47,10 +48,11 @@ def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides:
     compilation_cache.start()
     from vaex import run  # late: with it comes jax, after the thread count is set
 
-    run.check(config)
+    with saved.telling_where_data_were_sought(config, original):
+        run.check(config)
     expected = manifest.get("dataset_sha256")
     if expected and run.load(config.dataset).digest != expected:
-        return _tell(Verdict("different", ("the dataset here is not the one of the run (SHA-256 differs)",)))
+        return _tell(Verdict("different", (_other_data(config),)))
     changes = provenance.changes(manifest)
     for line in changes:
         print(f"not as then: {line}")
@@ -63,6 +65,16 @@ def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides:
     return _tell(compare(then, read_recorded(directory), changes), directory, original, changes)
 
 
+def _other_data(config: Config) -> str:
+    path = getattr(config.dataset, "path", None)
+    if path is None:
+        return "the dataset here is not the one of the run (SHA-256 differs)"
+    variation = f"dataset={config.dataset.name} {saved.PLACE}=..."
+    return printable(
+        f"{saved.named_data(config.dataset)} is not the run's (SHA-256 differs); {variation} is a variation"
+    )
+
+
 def _vary(original: Path, manifest: dict[str, Any], before: Config, config: Config, overrides: list[str]) -> int:
     """Run it otherwise and show both results side by side."""
     then = read_recorded(original)
@@ -70,7 +82,8 @@ def _vary(original: Path, manifest: dict[str, Any], before: Config, config: Conf
     compilation_cache.start()
     from vaex import run
 
-    run.check(config)
+    with saved.telling_where_data_were_sought(config, original):
+        run.check(config)
     changed = provenance.differences(configuration.dump(before), configuration.dump(config))
     print("\n".join(["a variation:", *(f"  {line}" for line in changed)]))
     directory, code = _run(original, {}, config, overrides)

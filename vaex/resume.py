@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vaex import compilation_cache, compose, files, provenance, resume_sweep, sweep, tracking
+from vaex import compilation_cache, compose, files, provenance, resume_sweep, saved, sweep, tracking
+from vaex.alterations import refuse_altered
 from vaex.config import Config, nearest
-from vaex.errors import ConfigError, InputError, printable
+from vaex.errors import ConfigError, printable
 from vaex.hydra_errors import flat_keys
 from vaex.job import Job
 from vaex.saved import named_path, parse_saved, refuse_links
 
-MAY_CHANGE = ("training.epochs", "tracking", "checkpoint", "sweep", "plugins")
+MAY_CHANGE = ("training.epochs", saved.PLACE, "tracking", "checkpoint", "sweep", "plugins")
 """Keys, or sections, that do not change what the epochs so far have computed."""
 
 
@@ -25,16 +26,18 @@ def main(arguments: Sequence[str]) -> int:
 def resume(directory: Path, overrides: Sequence[str]) -> int:
     """Train `directory`'s run to its end; raises `InputError` when there is nothing to go on with."""
     refuse_links(directory)
-    saved = files.read_yaml(directory / "config.yaml")
-    changed, keys = compose.override(saved, overrides)
-    _refuse_changes(keys, list(flat_keys(saved)))
+    written = files.read_yaml(directory / "config.yaml")
+    changed, keys = compose.override(written, overrides)
+    _refuse_changes(keys, list(flat_keys(written)))
+    changed = saved.with_data_found(changed, keys, directory)
     config = tracking.resolved(parse_saved(directory / "config.yaml", changed, keys))
-    before = parse_saved(directory / "config.yaml", saved | {"plugins": changed.get("plugins")}, keys)
+    before = parse_saved(directory / "config.yaml", written | {"plugins": changed.get("plugins")}, keys)
     manifest = files.read_json(directory / "manifest.json")
     summary = files.read_json(directory / "summary.json") if (directory / "summary.json").exists() else {}
     status, done = summary.get("status"), summary.get("epoch")
     if config.training.epochs != before.training.epochs:
         _refuse_schedule(config)
+    refuse_altered(directory, manifest, summary, before)
     if status == "diverged" or (status == "finished" and config.training.epochs == done):
         print(printable(f"{directory}: {status} after epoch {done}; nothing to do"))
         return 1 if status == "diverged" else 0
@@ -65,10 +68,9 @@ def _refuse_schedule(config: Config) -> None:
 def _go_on(directory: Path, config: Config, manifest: dict[str, Any]) -> int:
     from vaex import checkpoint, ending, progress, run, step  # late: with them comes jax, after the thread count is set
 
-    run.check(config)
-    digest = run.load(config.dataset).digest
-    if digest != manifest.get("dataset_sha256"):
-        raise InputError(f"dataset={config.dataset.name} is not what {directory} was trained on (SHA-256 differs)")
+    with saved.telling_where_data_were_sought(config, directory):
+        run.check(config)
+    saved.refuse_other_data(directory, config.dataset, run.load(config.dataset).digest, manifest.get("dataset_sha256"))
     done = checkpoint.latest(directory)
     if config.training.epochs < done:
         raise ConfigError(f"training.epochs: the run has {done} epochs already, got {config.training.epochs}")

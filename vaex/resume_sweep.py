@@ -4,12 +4,12 @@ A job that has ended stays as it is, a failed one is tried again, the others go 
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from vaex import compilation_cache, compose, files, provenance, sweep, tracking
+from vaex import compilation_cache, compose, files, provenance, saved, sweep, tracking
 from vaex import config as configuration
+from vaex.alterations import refuse_altered
 from vaex.config import Config
 from vaex.errors import ConfigError, InputError
 from vaex.job import Job
@@ -19,8 +19,8 @@ from vaex.terminal import Screen, log_to
 
 log = logging.getLogger("vaex")
 
-MAY_CHANGE = ("tracking", "checkpoint", "sweep", "plugins")
-"""Sections that do not change what the jobs compute, nor how they are packed."""
+MAY_CHANGE = (saved.PLACE, "tracking", "checkpoint", "sweep", "plugins")
+"""Keys, or sections, that do not change what the jobs compute, nor how they are packed."""
 
 
 def resume(directory: Path, overrides: Sequence[str]) -> int:
@@ -29,9 +29,10 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
     jobs = []
     for job in noted:
         changed, keys = compose.override(job.config, overrides)
-        refuse = next((key for key in keys if key.partition(".")[0] not in MAY_CHANGE), None)
+        refuse = next((key for key in keys if not {key, key.partition(".")[0]} & set(MAY_CHANGE)), None)
         if refuse:
             raise ConfigError(f"{refuse}: cannot change in a sweep that goes on (may change: {', '.join(MAY_CHANGE)})")
+        changed = saved.with_data_found(changed, keys, directory)
         jobs.append((job, tracking.resolved(parse_saved(directory / sweep.NAME, changed, keys))))
     return go_on(directory, jobs, threads)
 
@@ -56,7 +57,8 @@ def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int) -
 
     log_to(Screen())
     for config in dict.fromkeys(config for _, config in jobs):
-        run.check(config)
+        with saved.telling_where_data_were_sought(config, directory):
+            run.check(config)
     with files.locked(directory):
         packs = packs_of(directory, jobs)
         left = [job for members in packs for job in members if not job.ghost]
@@ -101,26 +103,35 @@ def _job(directory: Path, job: Noted, config: Config, figures: bool) -> Job:
     if begun and not _is_of(place, job):
         log.warning("%s: holds another run than job %d of %s; left as it is", place, job.number, directory / sweep.NAME)
         ended = True
-    elif begun and not ended:
-        _refuse_other_data(place, config, read_manifest(place))
+    elif begun:
+        _refuse_to_go_on(place, config, ended)
     return Job(config, place, job.label, sweep.group_of(directory), resumed=begun, figures=figures, ghost=ended)
 
 
 def _is_of(place: Path, job: Noted) -> bool:
     """Whether the configuration in a directory is the job's."""
     try:
-        saved = files.read_yaml(place / "config.yaml")
         known = {key: job.config.get(key) for key in configuration.NOT_IDENTITY}
-        return configuration.identity(parse_saved(place / "config.yaml", saved | known, ["plugins"])) == job.identity
+        written = files.read_yaml(place / "config.yaml") | known
+        path = saved.path_of_data(job.config)
+        if path is not None and saved.path_of_data(written) is not None:  # wherever the data are by now
+            written = saved.with_path(written, path)
+        return configuration.identity(parse_saved(place / "config.yaml", written, ["plugins"])) == job.identity
     except InputError:
         return False
 
 
-def _refuse_other_data(place: Path, config: Config, manifest: Mapping[str, Any]) -> None:
+def _refuse_to_go_on(place: Path, config: Config, ended: bool) -> None:
+    """Raise `InputError` where the data are not those of a job that has begun, or what it goes on from was altered."""
     from vaex.run import load
 
-    if load(config.dataset).digest != manifest.get("dataset_sha256"):
-        raise InputError(f"dataset={config.dataset.name} is not what {place} was trained on (SHA-256 differs)")
+    manifest, path = read_manifest(place), place / "summary.json"
+    if not ended or "dataset_sha256" in manifest:
+        saved.refuse_other_data(place, config.dataset, load(config.dataset).digest, manifest.get("dataset_sha256"))
+    if not ended:
+        written = files.read_yaml(place / "config.yaml") | {"plugins": list(config.plugins)}
+        before = parse_saved(place / "config.yaml", written, ["plugins"])
+        refuse_altered(place, manifest, files.read_json(path) if path.exists() else {}, before)
 
 
 def _recorded_pack(directory: Path, job: Noted, config: Config, jobs: Sequence[tuple[Noted, Config]]) -> list[int]:
@@ -130,7 +141,7 @@ def _recorded_pack(directory: Path, job: Noted, config: Config, jobs: Sequence[t
     record = read_manifest(directory / job.directory).get("pack")
     if not record:
         return []
-    plain = described(record, configuration.dump(config))
+    plain = described(record, job.config | {"plugins": list(config.plugins)})  # as noted, wherever the data are by now
     left = {other.number: other.identity for other, _ in jobs}
     numbers = []
     for identity in (configuration.identity(configuration.parse(each)) for each in plain):

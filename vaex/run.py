@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from vaex import loop, objective, pack, provenance, step, sweep
+from vaex import loop, objective, pack, provenance, remarks, step, sweep
 from vaex.config import Config, dump, identity, implementation, parse
 from vaex.errors import ConfigError, DataError, InputError
 from vaex.files import first_line
@@ -88,6 +88,7 @@ def _check_data(dataset: object, likelihood: object) -> None:
         raise DataError(f"{here}: its splits must have images of one shape and dtype, at least one each: {kinds}")
     for name, images in splits.items():
         implementation(likelihood).check(likelihood, images, f"{here} ({name})")
+    remarks.say(remarks.of(dataset, load(dataset), likelihood))
 
 
 def run(

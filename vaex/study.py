@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vaex import files, metrics, stability
+from vaex import contents, files, metrics, stability
 from vaex.config import GROUPS, NOT_IDENTITY, nearest
 from vaex.errors import InputError, printable
 
@@ -88,6 +88,8 @@ def read(directories: Sequence[Path], by: str | None = None, against: str | None
             left_out.append(f"{name}: left out: {_without(path, error)}")
     if not runs:
         raise InputError(left_out[0] if left_out else f"{_shown(directories)}: holds no run (config.yaml)")
+    flats = contents.named_by_digest([(run.flat, run.manifest) for run in runs])
+    runs = [replace(run, flat=flat) for run, flat in zip(runs, flats, strict=True)]
     by = _key(by, runs)
     runs = _with_variants(runs, by)
     varied = _differing(runs, by)

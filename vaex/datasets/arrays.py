@@ -14,7 +14,7 @@ from numpy.lib import format as npy
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT, nearest
-from vaex.dataset import Dataset, Fractions, Split, split_by_fractions, type_of_images
+from vaex.dataset import Dataset, Fractions, Split, beyond, split_by_fractions, type_of_images
 from vaex.errors import DataError
 
 UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -42,6 +42,8 @@ class Config(Fractions):
 def load(config: Config) -> Dataset:
     """N x H x W [x C] or N x D images, uint8 or float; N x D becomes (N, 1, D, 1). Raises `DataError`."""
     images = _as_images(read(Path(config.path).expanduser(), config.key))
+    if config.range == (0, 1) and images.dtype == np.uint8 and images.max() <= 1:
+        images = images * np.uint8(255)  # a mask: 1 is white; a byte a pixel still
     _check_values(images, config.range, config.path)
     return split_by_fractions(config, Split(images, None))
 
@@ -116,7 +118,8 @@ def _check_values(images: type_of_images, declared: tuple[float, float] | None, 
     scale = 255 if images.dtype == np.uint8 else 1
     low, high = float(images.min()) / scale, float(images.max()) / scale
     if low < declared[0] or high > declared[1]:
-        raise DataError(f"{name}: values from {low:g} to {high:g}, outside dataset.range={list(declared)}")
+        values = f"values from {beyond(low, declared[0])} to {beyond(high, declared[1])}"
+        raise DataError(f"{name}: {values}, outside dataset.range={list(declared)}")
 
 
 def _some(names: dict[str, zipfile.ZipInfo]) -> str:

@@ -1,5 +1,7 @@
 """A folder of image files, resized, as uint8."""
 
+import contextlib
+import re
 import struct
 import warnings
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -18,6 +20,8 @@ from vaex.errors import DataError
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Of Pillow's formats the common ones; among the others are some that start a program to be read."""
 MODES = {1: "L", 3: "RGB"}
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
+"""What damaged files raise in Pillow."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -36,14 +40,16 @@ def load(config: Config) -> Dataset:
     images = np.empty((len(paths), config.size, config.size, config.channels), np.uint8)
     for row, path in zip(images, paths, strict=True):
         row[:] = read(path, config.size, config.channels)
-    return split_by_fractions(config, Split(images, None))
+    animated = sum(map(_has_several_frames, paths))
+    only_first = f"{config.path}: {animated} of {len(paths)} files have several frames; only the first of each is used"
+    return split_by_fractions(config, Split(images, None), remarks=(only_first,) if animated else ())
 
 
 def read(path: Path, size: int, channels: int) -> UInt8[np.ndarray, "size size channels"]:
-    """One picture, upright by its EXIF orientation, without transparency, resized with Lanczos' filter."""
+    """The first frame of a picture, upright by its EXIF orientation, resized with Lanczos' filter."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of metadata and transparency: only the pixels count
+            warnings.simplefilter("ignore")  # of metadata: only the pixels count
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as picture:
                 return _pixels(picture, path, size, channels)
@@ -51,23 +57,58 @@ def read(path: Path, size: int, channels: int) -> UInt8[np.ndarray, "size size c
         raise DataError(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller first") from error
     except Image.UnidentifiedImageError as error:
         raise DataError(f"{path}: not an image; expected {', '.join(FORMATS)}") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as an image: {error}") from error
 
 
-def _pixels(picture: Image.Image, path: Path, size: int, channels: int) -> UInt8[np.ndarray, "size size channels"]:
-    if picture.mode == "F" or picture.mode.startswith("I"):
+def _pixels(
+    picture: ImageFile.ImageFile, path: Path, size: int, channels: int
+) -> UInt8[np.ndarray, "size size channels"]:
+    if _is_deep(picture):
         raise DataError(f"{path}: more than 8 bits a channel, which would be cut off; use dataset=arrays")
     upright = ImageOps.exif_transpose(picture)
+    if upright.has_transparency_data and upright.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        raise DataError(
+            f"{path}: has transparent pixels, and nothing says what is behind them; lay the pictures on a ground "
+            "first, as with ImageMagick's `mogrify -path NEW -background white -alpha remove *`"
+        )
     resized = upright.convert(MODES[channels]).resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(resized).reshape(size, size, channels)
 
 
+def _is_deep(picture: ImageFile.ImageFile) -> bool:
+    """Whether the file has more than 8 bits a channel, which Pillow keeps of a grey picture but not of colours."""
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        return True
+    described = [tile.args if isinstance(tile.args, tuple) else (tile.args,) for tile in picture.tile]
+    words = [word for arguments in described for word in arguments]
+    if picture.format == "PPM":  # the largest value is the last word
+        return any(isinstance(word, int) and word > 255 for word in words)
+    # In a bitmap "BGR;16" means 16 bits a pixel.
+    return picture.format != "BMP" and any(re.search(r";(16|32)", word) for word in words if isinstance(word, str))
+
+
+def _has_several_frames(path: Path) -> bool:
+    """Whether more follows the first frame of a picture that can be read."""
+    with warnings.catch_warnings(), contextlib.suppress(*UNREADABLE):  # a damaged frame is one, too
+        warnings.simplefilter("ignore")
+        with Image.open(path, formats=FORMATS) as picture:
+            return getattr(picture, "is_animated", False)
+    return True
+
+
 def _files(folder: Path) -> list[Path]:
     try:
-        paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        lost = [path for path in entries if not path.exists()]
+        paths = [path for path in entries if path.is_file()]
     except OSError as error:
         raise DataError(f"dataset.path: {folder} is not a folder that can be read: {error.strerror}") from error
+    if lost:
+        raise DataError(
+            f"dataset.path: {folder} has {len(lost)} links to what is not there (first: {lost[0].name}); "
+            "bring the files there, or remove the links"
+        )
     if not paths:
         raise DataError(f"dataset.path: {folder} has no files (its sub-folders are not read)")
     return paths

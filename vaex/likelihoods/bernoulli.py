@@ -33,6 +33,11 @@ def check(config: Config, images: np.ndarray, name: str) -> None:
     check_unit_interval(images, name, config.name)
 
 
+def treats_as_grey(config: Config, low: float, high: float) -> bool:
+    """Whether data of two values only are modelled as shades in between."""
+    return config.binarize != "threshold" and (low, high) != (0, 1)
+
+
 def initial_parameters(config: Config) -> dict[str, Array]:
     """Nothing is learned besides the decoder."""
     return {}

@@ -44,6 +44,11 @@ def check(config: Config, images: np.ndarray, name: str) -> None:
     check_finite(images, name, config.name)
 
 
+def treats_as_grey(config: Config, low: float, high: float) -> bool:
+    """Whether data of two values only are modelled as shades in between: those of a density always are."""
+    return True
+
+
 def initial_parameters(config: Config) -> dict[str, Array]:
     """s = log(σ − floor), if it is learned."""
     if not config.learned:
