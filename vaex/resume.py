@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from vaex import compilation_cache, compose, files, provenance, resume_sweep, sweep, tracking
-from vaex.config import Config, nearest
+from vaex.config import Config
 from vaex.errors import ConfigError, InputError, printable
 from vaex.hydra_errors import flat_keys
 from vaex.job import Job
 from vaex.saved import named_path, parse_saved, refuse_links
+from vaex.validation import nearest
 
 MAY_CHANGE = ("training.epochs", "tracking", "checkpoint", "sweep", "plugins")
 """Keys, or sections, that do not change what the epochs so far have computed."""
