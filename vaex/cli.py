@@ -93,7 +93,8 @@ def _train(arguments: list[str]) -> int:
     """Compose and check everything, then let Hydra run it: one job, or a sweep."""
     parsed = _parse(arguments)
     overrides = set(parsed.overrides)
-    arguments = [*(item for item in arguments if item not in overrides), *parsed.overrides]  # as Hydra wants them
+    flags = [item for item in arguments if item not in overrides]
+    arguments = [*flags, *parsed.overrides]  # as Hydra wants them
     if parsed.experimental_rerun:
         raise InputError("--experimental-rerun would unpickle a file, which runs code; use `vaex reproduce RUN`")
     if parsed.hydra_help or parsed.shell_completion or parsed.info:
@@ -105,7 +106,7 @@ def _train(arguments: list[str]) -> int:
         return _print_by_hydra(arguments)
     from vaex import train
 
-    return train.train(command, lambda task, extra: _hydra([*arguments, *extra], task))
+    return train.train(command, lambda task, extra: _hydra([*flags, *command.asked, *extra], task))
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
