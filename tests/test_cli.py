@@ -163,6 +163,15 @@ def test_wrong_input_is_one_line_and_leaves_nothing(inside, tmp_path, arguments,
     assert [path.name for path in tmp_path.iterdir()] == ["twos.npy"]
 
 
+def test_a_working_directory_that_was_deleted_is_named(inside, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    for line in (QUICK, ("-m", *QUICK, "seed=0,1"), ("--cfg", "job"), ("resume", "run"), ("compare", "run")):
+        assert one_line(inside(*line), "the working directory was deleted; cd to one that exists") == 2
+    assert inside("--help").code == inside("data", "list").code == 0
+
+
 def test_wrong_input_to_the_real_program(vaex, tmp_path):
     for arguments, key in {
         ("-m", "seed=1,2", "loss=gama"): "loss: no option",

@@ -4,6 +4,8 @@ import copy
 import itertools
 import json
 import re
+import string
+import subprocess
 import sys
 from pathlib import Path
 
@@ -78,6 +80,18 @@ MISTAKES = {
     "training.epochs=${oc.env:NOPE}": "training.epochs: ",
     "training.epochs": "malformed override 'training.epochs'",
     "model.latent_dim=[2": "malformed override 'model.latent_dim=[2'",
+    "tracking.name=ü": "'ü' can only stand in quotes; as text it is written \"tracking.name='",
+    "ü=3": "malformed override 'ü=3': 'ü' can only stand in quotes",
+    "tracking.name=a\nü": "can only stand in quotes",
+    "tracking.name=2024": "tracking.name: expected text, got 2024; in quotes it is text: \"tracking.name='2024'\"",
+    "tracking.name=1e-4": "expected text, got 0.0001; in quotes it is text: \"tracking.name='1e-4'\"",
+    "++tracking.name=true": "expected text, got true; in quotes it is text: \"++tracking.name='true'\"",
+    "tracking.name=[a]": 'expected text, got ["a"]; in quotes it is text: "tracking.name=\'[a]\'"',
+    "tracking.tags=[1e-4,a b, 3]": "tracking.tags[0]: expected text, got 0.0001; in quotes it is text: "
+    "\"tracking.tags=['1e-4',a b,'3']\"",
+    "tracking.tags=['a,b',1]": "tracking.tags[1]: expected text, got 1; in quotes it is text, "
+    "as in \"tracking.tags=['1']\"",
+    "+model.latent_dim=3": "model.latent_dim: is there already, and + only adds; write ++model.latent_dim=3",
 }
 
 
@@ -137,7 +151,16 @@ GRIDS = {
     ("loss=gamma,gama",): "loss: no option 'gama'; did you mean 'gamma'?",
     ("loss=1,2",): "loss: expected the name of one option, got loss=1",
     ("loss=glob(x*)",): "loss=glob(x*) matches nothing",
-    ("loss=gamma,sigma", "loss.epsilon=0.1"): "loss.epsilon: unknown key",
+    ("loss=gamma,sigma", "loss.epsilon=0.1"): "loss.epsilon: unknown key of loss=gamma (keys: loss.name)",
+    ("loss=gamma,sigma", "model.latent_dmi=3"): "model.latent_dmi: unknown key; did you mean",
+    ("optimizer=adam,adamw", "optimizer.beta1=0.8"): "(optimizer=adam, optimizer=adamw): write ++optimizer.beta1=0.8",
+    ("optimizer=adam,adamw", "optimizer.beat1=0.8"): "optimizer.beat1: unknown key of optimizer=adam; did you mean",
+    ("optimizer=adam,adamw", "+optimizer.beta1=0.8"): "write ++optimizer.beta1=0.8",
+    ("tracking.name=1e-4,1e-3",): "in quotes it is text: \"tracking.name='1e-4','1e-3'\"",
+    ("tracking.name=choice(1e-4,a)",): "in quotes it is text, as in \"tracking.name='0.0001'\"",
+    ("optimizer.learning_rate=interval(1e-4,1e-2)",): "optimizer.learning_rate: a grid takes values that can be listed",
+    ("experiment=latent_sweep,book", "seed=1"): "experiment=latent_sweep: is a sweep itself and cannot be a job of one",
+    ("experiment=book,stress", "seed=1,2"): "run each alone: `vaex -m experiment=stress`",
     ("experiment=latent_sweep", "++model.latent_dim=3"): "++model.latent_dim=3: the experiment sweeps model.latent_dim",
 }
 
@@ -145,6 +168,67 @@ GRIDS = {
 @pytest.mark.parametrize(("overrides", "message"), GRIDS.items(), ids=map(" ".join, GRIDS))
 def test_a_mistake_in_one_job_of_a_grid_is_found(overrides, message):
     assert message in refused("-m", *overrides)
+
+
+def test_what_is_said_to_write_for_a_file_of_any_name_works_in_a_shell():
+    names = [f"{before}{c}b.npy" for c in f"{string.punctuation}ü" for before in ("", "a ")]
+    written = {}
+    for name in {*names, 'it\'s "1".npy', "~/ü.npy", "a\\'.npy"}:
+        line = f"dataset.path={name}"
+        try:
+            (config,) = command("dataset=arrays", line).jobs
+            assert "\\" in name or config.dataset.path == name  # Hydra's escape, where no quotes are
+        except ConfigError as error:
+            start, found, written[name] = str(error).partition("as text it is written ")
+            assert found or ("sweep" in start and "," in name), start
+            written[name] = written[name] or composing.overrides.as_text(line)
+    assert len(written) > 25
+    script = "\n".join(f"printf '%s\\0' {word}" for word in written.values())
+    typed = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout.decode().split("\0")
+    for name, line in zip(written, typed, strict=False):
+        (config,) = command("dataset=arrays", line).jobs
+        assert config.dataset.path == name
+
+
+def test_a_name_with_a_comma_is_no_sweep(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "name" not in refused("dataset=arrays", "dataset.path=a,b.npy")
+    (tmp_path / "a,b.npy").touch()
+    hint = "if that is one name, write \"dataset.path='a,b.npy'\""
+    assert hint in refused("dataset=arrays", "dataset.path=a,b.npy")
+
+
+def test_an_override_of_a_saved_run_that_cannot_be_read():
+    with pytest.raises(ConfigError, match=r"as text it is written \"tracking\.name='a=b'\""):
+        composing.override(PLAIN, ["tracking.name=a=b"])
+
+
+def test_a_file_of_ones_own_without_its_package_line(tmp_path):
+    for group in ("experiment", "mine"):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "short.yaml").write_text("training:\n  epochs: 1\nhydra:\n  job:\n    name: x\n")
+    for override in ("experiment=short", "+mine=short"):
+        group = override.lstrip("+").partition("=")[0]
+        line = f"{group}=short: {group}/short.yaml needs the line `# @package _global_` at its top"
+        assert line in refused("--config-dir", str(tmp_path), override)
+
+
+def test_an_experiment_whose_sweep_is_a_shuffle_or_an_interval(tmp_path):
+    """A shuffle is drawn as if it had been typed; an interval is refused, unless a sweeper of the user's takes it."""
+    text = "# @package _global_\nhydra:\n  sweeper:\n    params:\n      seed: {}\n"
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "shuffled.yaml").write_text(text.format("shuffle(range(0,9))"))
+    (tmp_path / "experiment" / "searched.yaml").write_text(text.format("interval(0,9)"))
+    (tmp_path / "hydra" / "sweeper").mkdir(parents=True)
+    (tmp_path / "hydra" / "sweeper" / "mine.yaml").write_text("_target_: my_lab.Sweeper\n")
+    mine = ("-m", "--config-dir", str(tmp_path))
+    found = command(*mine, "experiment=shuffled")
+    seeds = [job.seed for job in found.jobs]
+    assert sorted(seeds) == [*range(9)] != seeds
+    assert found.asked[-1] == f"seed=choice({','.join(map(str, seeds))})"
+    assert [job.seed for job in command(*mine, "experiment=shuffled", "seed=5,4").jobs] == [5, 4]
+    assert "seed: a grid takes values that can be listed" in refused(*mine, "experiment=searched")
+    assert command(*mine, "hydra/sweeper=mine", "seed=interval(0,9)").sweeper_decides
 
 
 def test_two_mistakes_are_one_line():
@@ -217,7 +301,7 @@ def test_a_grid_is_composed_as_hydra_composes_it():
     arguments = get_args_parser().parse_args(line)
     with composing._hydra(arguments) as hydra:
         master = hydra.compose_config("config", arguments.overrides, RunMode.MULTIRUN)
-        split = composing._grid(hydra, master)
+        split = grid.split(hydra, master)
         assert len(split) == 32
         for ours, overrides in zip(grid.jobs(hydra, master, split), split, strict=True):
             theirs = hydra.config_loader.load_sweep_config(master, overrides)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from scipy import integrate, special, stats
 
-from vaex import config, pixels
+from vaex import config, pixels, validation
 from vaex.errors import ConfigError, DataError
 
 CONF = Path(__file__).parent.parent / "conf" / "likelihood"
@@ -266,4 +266,4 @@ def test_sum_pixels_is_a_float32_sum_over_three_axes():
 def test_a_learned_sigma_below_its_floor_is_refused_by_name():
     plain = {"name": "gaussian", "sigma": 0.1, "learned": True, "floor": 0.2}
     with pytest.raises(ConfigError, match=r"likelihood: .*sigma must be above floor"):
-        config._validate("likelihood", option("gaussian")[0].Config, {"likelihood": plain})
+        validation.validate("likelihood", option("gaussian")[0].Config, {"likelihood": plain})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from vaex import config, posterior
+from vaex import config, posterior, validation
 from vaex.errors import ConfigError
 
 CONF = Path(__file__).parent.parent / "conf" / "loss"
@@ -339,4 +339,4 @@ def test_bounds_in_the_wrong_order_are_refused_by_name():
     plain = {"name": "gamma_clamped", "lo": 1.0, "hi": -1.0}
     module = config.find("loss", "gamma_clamped")
     with pytest.raises(ConfigError, match=r"loss: .*lo must be below hi"):
-        config._validate("loss", module.Config, {"loss": plain})
+        validation.validate("loss", module.Config, {"loss": plain})

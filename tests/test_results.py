@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
 import vaex
-from vaex import results
+from vaex import results, sweep
 from vaex.errors import InputError
 
 
@@ -56,6 +57,28 @@ def test_load_sweep_in_job_order_with_typed_columns(tmp_path):
     assert "list" not in table
     columns = ["model.latent_dim", "loss", "optimizer.learning_rate", "x.flag"]
     assert results.override_columns(table) == columns
+
+
+@pytest.mark.parametrize("source", ["sweep.json", "config.yaml"])
+def test_columns_hold_what_came_of_interpolations_and_quotes(tmp_path, source):
+    overrides = [
+        "seed=$\\{hydra\\:job.num\\}",
+        "tracking.name='a b'",
+        "loss=gamma",
+        "++kl_weight.beta=2",
+        "dataset.key=null",
+    ]
+    config = {"seed": 3, "tracking": {"name": "a b"}, "loss": {"name": "gamma"}, "kl_weight": {"beta": 2.0}}
+    make_job(tmp_path / "0", overrides, {"status": "finished"})
+    if source == "sweep.json":
+        sweep.write(tmp_path, [sweep.Noted(0, Path("0"), tuple(overrides), "", config)])
+    else:
+        (tmp_path / "0" / "config.yaml").write_text(yaml.safe_dump(config))
+    row = vaex.load_sweep(tmp_path).iloc[0].to_dict()
+    assert row == {
+        **{"job": 0, "seed": 3, "tracking.name": "a b", "loss": "gamma", "++kl_weight.beta": 2, "dataset.key": "null"},
+        "status": "finished",
+    }
 
 
 def test_jobs_in_directories_of_another_name(tmp_path):

@@ -441,6 +441,38 @@ def test_a_time_in_the_names_of_directories_is_one_for_the_whole_command(tmp_pat
     assert sorted(path.name for path in folder.iterdir()) == ["0", "1"]
 
 
+def seeds_of(folder: Path) -> set[str]:
+    """The seeds that a job's folder tells of: by its name, what it ran, and what Hydra noted."""
+    noted = files.read_yaml_value(folder / ".hydra" / "overrides.yaml")
+    configs = (files.read_yaml(folder / name)["seed"] for name in ("config.yaml", ".hydra/config.yaml"))
+    return {folder.name, *(text for text in noted if text.startswith("seed=")), *(f"seed={seed}" for seed in configs)}
+
+
+@pytest.mark.parametrize("launcher", ["packed", "basic", "Processes"])
+def test_a_shuffle_is_drawn_once_in_a_command(tmp_path: Path, launcher: str):
+    """Folder, screen, Hydra's records, sweep.json, sweep.csv and the run itself are of one draw."""
+    left_out = ",".join(item.partition("=")[0] for item in (*SMALL, SHORT, "sweep.figures_up_to="))
+    named = "hydra.sweep.subdir='${hydra.job.override_dirname}'"
+    line = (f"hydra.job.config.override_dirname.exclude_keys=[{left_out}]", named, "seed=shuffle(range(0,5))")
+    line = (*line, "sweep.figures_up_to=0", f"hydra/launcher={launcher}")
+    if launcher == "Processes":
+        with_hydras_plugins(tmp_path, *line)
+    else:
+        code, text = server().run("-m", *SMALL, SHORT, *line, "hydra.sweep.dir=sweep", cwd=tmp_path)
+        assert code == 0, text
+    noted, found = sweep.read(tmp_path / "sweep")[1], vaex.load_sweep(tmp_path / "sweep")
+    for job, seed, elbo in zip(noted, found["seed"], found["valid/elbo"], strict=True):
+        folder = tmp_path / "sweep" / f"seed={seed}"
+        assert seeds_of(folder) == {f"seed={seed}"}
+        assert (job.directory.name, job.config["seed"]) == (folder.name, seed)
+        assert files.read_json(folder / "summary.json")["valid/elbo"] == elbo
+        assert launcher == "Processes" or f"job {job.number}: seed={seed}  " in text
+    assert sorted(found["seed"]) == [*range(5)]
+    if launcher == "packed":
+        code, text = server().run("-m", *SMALL, SHORT, *line, "hydra.sweep.dir=sweep", cwd=tmp_path)
+        assert "all 5 jobs have ended; nothing to do" in text
+
+
 def test_a_lone_run_in_a_directory_named_by_time_and_quotes(tmp_path: Path):
     code, text = server().run(*SMALL, SHORT, 'hydra.run.dir="runs/it\'s ${now:%S-%f}"', cwd=tmp_path)
     assert code == 0, text

@@ -57,8 +57,22 @@ def _guarded(arguments: list[str]) -> int:
     except Exception as error:
         if full:
             traceback.print_exc()
+        error = _without_place(error)
         print(f"vaex: {_line(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, VaexError) else 3
+
+
+def _without_place(error: Exception) -> Exception:
+    """An error, which also says where it may come from when the working directory has been deleted."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        gone = "the working directory was deleted; cd to one that exists"
+        if isinstance(error, FileNotFoundError):
+            return InputError(gone)
+        if isinstance(error, InputError):
+            return InputError(f"{error} ({gone})")
+    return error
 
 
 def _line(error: Exception) -> str:
@@ -81,7 +95,7 @@ def _dispatch(arguments: list[str]) -> int:
     if first.startswith(("-", "+", "~")) or "=" in first or not first:
         return _train(arguments)
     if first not in VERBS:
-        from vaex.config import nearest
+        from vaex.validation import nearest
 
         raise InputError(
             f"{first!r} is neither a command nor key=value{nearest(first, VERBS)} (commands: {', '.join(VERBS)})"
@@ -93,7 +107,8 @@ def _train(arguments: list[str]) -> int:
     """Compose and check everything, then let Hydra run it: one job, or a sweep."""
     parsed = _parse(arguments)
     overrides = set(parsed.overrides)
-    arguments = [*(item for item in arguments if item not in overrides), *parsed.overrides]  # as Hydra wants them
+    flags = [item for item in arguments if item not in overrides]
+    arguments = [*flags, *parsed.overrides]  # as Hydra wants them
     if parsed.experimental_rerun:
         raise InputError("--experimental-rerun would unpickle a file, which runs code; use `vaex reproduce RUN`")
     if parsed.hydra_help or parsed.shell_completion or parsed.info:
@@ -105,7 +120,7 @@ def _train(arguments: list[str]) -> int:
         return _print_by_hydra(arguments)
     from vaex import train
 
-    return train.train(command, lambda task, extra: _hydra([*arguments, *extra], task))
+    return train.train(command, lambda task, extra: _hydra([*flags, *command.asked, *extra], task))
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

@@ -14,24 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from hydra import version
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_automatic_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from vaex import config as configuration
-from vaex import files, grid, hydra_errors
-from vaex.config import Config, nearest
+from vaex import files, grid, hydra_errors, overrides
+from vaex.config import Config
 from vaex.errors import ConfigError
 from vaex.hydra_errors import flat_keys
+from vaex.validation import NotTextError, nearest
 
 PACKAGE = Path(__file__).parent
 
@@ -63,8 +62,8 @@ class Command:
     directory: Path
     subdirectories: tuple[str, ...]
     directory_is_default: bool
-    added: tuple[str, ...]
-    """Overrides that a sweep has besides those that were typed."""
+    asked: tuple[str, ...]
+    """The overrides that Hydra is given: those that were typed, settled where it would decide anew."""
     sweeper_decides: bool
     """Whether a sweeper of the user's makes up the jobs as it goes; `jobs` is then only what they have in common."""
 
@@ -76,68 +75,57 @@ def compose(arguments: argparse.Namespace) -> Command:
         try:
             return _compose(hydra, name, arguments)
         except (HydraException, OmegaConfBaseException, ValueError) as error:  # Hydra raises bare ValueErrors too
-            line = hydra_errors.one_line(error, arguments, lambda others: _known_keys(hydra, name, others))
-            raise ConfigError(line) from error
+            raise ConfigError(hydra_errors.one_line(error, hydra, name, arguments.overrides)) from error
 
 
 def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace) -> Command:
     mode = RunMode.MULTIRUN if arguments.multirun else hydra.get_mode(name, arguments.overrides) or RunMode.RUN
-    _check_overrides(hydra, arguments.overrides, mode)
-    master, added = _master(hydra, name, arguments.overrides, mode)
+    overrides.check(hydra, arguments.overrides, mode)
+    master, asked = _master(hydra, name, arguments.overrides, mode)
     composed = {}
     if mode is RunMode.MULTIRUN:
-        split = _grid(hydra, master)
+        split = grid.split(hydra, master)
         jobs = list(grid.jobs(hydra, master, split))
-        composed = dict(zip(map(tuple, split), jobs, strict=True)) if _is_grid(master) else {}
+        grid.refuse_sweeps_in(hydra, master, jobs)
+        composed = dict(zip(map(tuple, split), jobs, strict=True)) if grid.is_grid(master) else {}
     else:
         _refuse_unasked_sweep(master, arguments)
         jobs = [master]
-    parsed = [_parse(job, number) for number, job in enumerate(jobs)]
+    parsed = [_parse(job, number, arguments.overrides) for number, job in enumerate(jobs)]
     section = master.hydra.sweep if mode is RunMode.MULTIRUN else master.hydra.run
     own = "hydra.sweep.dir" if mode is RunMode.MULTIRUN else "hydra.run.dir"
     return Command(
         jobs=tuple(config for config, _ in parsed),
-        overrides=tuple(tuple(written(job.hydra.overrides.task)) for job in jobs),
+        overrides=tuple(tuple(overrides.written(job.hydra.overrides.task)) for job in jobs),
         composed=composed,
         multirun=mode is RunMode.MULTIRUN,
         directory=Path(section.dir),
         subdirectories=tuple(subdirectory for _, subdirectory in parsed),
         directory_is_default=not any(item.lstrip("+").startswith(own) for item in arguments.overrides),
-        added=tuple(added),
-        sweeper_decides=mode is RunMode.MULTIRUN and not _is_grid(master),
+        asked=tuple(asked),
+        sweeper_decides=mode is RunMode.MULTIRUN and not grid.is_grid(master),
     )
 
 
-def _master(hydra: Hydra, name: str, overrides: list[str], mode: RunMode) -> tuple[DictConfig, list[str]]:
-    """Hydra's configuration of the whole command, and what a sweep's has besides the overrides that were typed.
+def _master(hydra: Hydra, name: str, typed: list[str], mode: RunMode) -> tuple[DictConfig, list[str]]:
+    """Hydra's configuration of the whole command, and the overrides that give it.
 
-    That is our launcher where none is chosen, and the time in a `hydra.sweep.subdir` that has one: most launchers
-    compose each job when its turn comes, and would put it elsewhere than sweep.json says.
+    A sweep's are more than those that were typed: our launcher where none is chosen; what its shuffles have drawn, for
+    Hydra draws again; the time in a `hydra.sweep.subdir` that has one: most launchers compose each job when its turn
+    comes, and would put it elsewhere than sweep.json says.
     """
     if mode is not RunMode.MULTIRUN:
-        return hydra.compose_config(name, overrides, mode), []
-    added = [] if _chooses_launcher(hydra, name, overrides) else [OUR_LAUNCHER]
-    master = hydra.compose_config(name, [*overrides, *added], mode)
+        return hydra.compose_config(name, typed, mode), typed
+    asked = typed if _chooses_launcher(hydra, name, typed) else [*typed, OUR_LAUNCHER]
+    master = hydra.compose_config(name, asked, mode)
+    settled = grid.with_draws(hydra, master, asked) if grid.is_grid(master) else [*asked]
     sweep = OmegaConf.to_container(master.hydra.sweep, resolve=False)
     assert isinstance(sweep, dict)
     subdirectory = str(sweep["subdir"])
     if NOW.search(subdirectory):
         now = NOW.sub(lambda found: str(OmegaConf.create([found[0]])[0]), subdirectory)
-        added.append(pinned("hydra.sweep.subdir", now))
-        master = hydra.compose_config(name, [*overrides, *added], mode)
-    return master, added
-
-
-def pinned(key: str, text: object) -> str:
-    """The override that gives Hydra this text, whatever characters are in it."""
-    return f"{key}={QuotedString(str(text), Quote.single).with_quotes()}"
-
-
-def written(overrides: Any) -> list[str]:
-    """Overrides as they were written: an interpolation in one is not resolved."""
-    items = OmegaConf.to_container(overrides, resolve=False)
-    assert isinstance(items, list)
-    return items
+        settled.append(overrides.pinned("hydra.sweep.subdir", now))
+    return (master if settled == asked else hydra.compose_config(name, settled, mode)), settled
 
 
 def plain(job: DictConfig) -> dict[str, Any]:
@@ -157,9 +145,9 @@ def override(values: Mapping[str, Any], items: Sequence[str]) -> tuple[dict[str,
     keys = []
     for item in items:
         try:
-            parsed = OverridesParser.create().parse_override(item)
-        except HydraException as error:
-            raise ConfigError(f"malformed override {item!r}: expected key=value") from error
+            (parsed,) = OverridesParser.create().parse_overrides([item])
+        except OverrideParseException as error:
+            raise ConfigError(hydra_errors.malformed(error)) from error
         key = parsed.key_or_group
         if parsed.is_sweep_override() or parsed.is_delete():
             raise ConfigError(f"{item!r}: a saved run takes key=value only")
@@ -206,49 +194,10 @@ def _hydra(arguments: argparse.Namespace) -> Iterator[Hydra]:
         HydraConfig.instance().cfg = None
 
 
-def _check_overrides(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:
-    """What Hydra would report without the key, or with advice for other programs."""
-    groups = hydra.config_loader.list_groups("")
-    for item in OverridesParser.create(config_loader=hydra.config_loader).parse_overrides(list(items)):
-        line = item.input_line or ""
-        if item.is_sweep_override():
-            if mode is RunMode.RUN:
-                raise ConfigError(f"{line} is a sweep: run it with `vaex -m {' '.join(items)}`")
-            if not list(item.sweep_string_iterator()):
-                raise ConfigError(f"{item.key_or_group}: {line} matches nothing")
-        elif item.key_or_group in groups and not item.is_delete() and not isinstance(item.value(), str):
-            options = hydra.config_loader.get_group_options(item.key_or_group)
-            listed = f"(options: {', '.join(options)})"
-            raise ConfigError(f"{item.key_or_group}: expected the name of one option, got {line} {listed}")
-
-
-def _grid(hydra: Hydra, master: DictConfig) -> list[list[str]]:
-    """The overrides of every job, as the basic sweeper splits them. Another sweeper decides as it goes: one job."""
-    parser, asked = OverridesParser.create(config_loader=hydra.config_loader), written(master.hydra.overrides.task)
-    if not _is_grid(master):
-        overrides = [item for item in asked if not parser.parse_override(item).is_sweep_override()]
-        return [overrides]
-    swept = dict(master.hydra.sweeper.params or {})
-    for item in parser.parse_overrides(asked):
-        key = item.key_or_group
-        if key in swept and item.get_key_element() != key:  # ++key: to Hydra another one, so all combinations of both
-            raise ConfigError(f"{item.input_line}: the experiment sweeps {key} already; write {key}=... to narrow it")
-    params = [f"{key}={value}" for key, value in swept.items()]
-    overrides = parser.parse_overrides([*params, *asked])
-    jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
-    for job in jobs:
-        _check_overrides(hydra, job, None)
-    return jobs
-
-
 def _chooses_launcher(hydra: Hydra, name: str, overrides: list[str]) -> bool:
     """Whether the command line, an experiment or a configuration of the user's names one, be it Hydra's default."""
     chosen = hydra.config_loader.compute_defaults_list(name, overrides, RunMode.MULTIRUN).overrides.override_choices
     return "hydra/launcher" in chosen
-
-
-def _is_grid(master: DictConfig) -> bool:
-    return str(master.hydra.sweeper._target_).endswith(".BasicSweeper")
 
 
 def _refuse_unasked_sweep(master: DictConfig, arguments: argparse.Namespace) -> None:
@@ -257,19 +206,24 @@ def _refuse_unasked_sweep(master: DictConfig, arguments: argparse.Namespace) -> 
         raise ConfigError(f"{line or 'this configuration'} is a sweep: run it with `vaex -m {line}`")
 
 
-def _parse(job: DictConfig, number: int) -> tuple[Config, str]:
+def _parse(job: DictConfig, number: int, typed: Sequence[str]) -> tuple[Config, str]:
     with read_write(job.hydra), open_dict(job.hydra):
         job.hydra.job.id = job.hydra.job.num = number
     HydraConfig.instance().set_config(job)
-    return configuration.parse(plain(job)), str(job.hydra.sweep.subdir)
-
-
-def _known_keys(hydra: Hydra, name: str, overrides: list[str]) -> list[str]:
-    """The keys that these overrides leave to choose from; none when they hold a mistake as well."""
+    values = plain(job)
+    _refuse_misplaced(job, values)
     try:
-        config = hydra.compose_config(name, overrides, RunMode.MULTIRUN)
-    except (HydraException, OmegaConfBaseException, ValueError):
-        return []
-    values = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(values, dict)
-    return list(flat_keys(values))
+        return configuration.parse(values), str(job.hydra.sweep.subdir)
+    except NotTextError as error:
+        raise ConfigError(overrides.as_typed(error, typed)) from error
+
+
+def _refuse_misplaced(job: DictConfig, values: Mapping[str, Any]) -> None:
+    """Refuse a file of a group of the user's, an experiment mostly, whose keys went below the group's own name."""
+    for group, option in job.hydra.runtime.choices.items():
+        section = str(group).partition("/")[0]
+        if section in values and section not in configuration.KEYS:
+            raise ConfigError(
+                f"{group}={option}: {group}/{option}.yaml needs the line `# @package _global_` at its top; without it "
+                f"its keys are {section}.*, not those of a run"
+            )

@@ -5,23 +5,21 @@ Values live in YAML (`conf/`), types here and in the option modules (`vaex/losse
 """
 
 import dataclasses
-import difflib
-import functools
 import hashlib
 import importlib
 import json
-import re
 import sys
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from vaex import plugins
 from vaex.errors import ConfigError
+from vaex.validation import nearest, refuse_unknown, validate
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -128,6 +126,9 @@ class Config:
     plugins: tuple[str, ...]
 
 
+KEYS = frozenset(field.name for field in dataclasses.fields(Config))
+"""The keys and sections of a run."""
+
 NOT_IDENTITY = ("tracking", "checkpoint", "sweep", "pack", "plugins")
 """Sections that do not change what a run computes."""
 
@@ -135,15 +136,15 @@ NOT_IDENTITY = ("tracking", "checkpoint", "sweep", "pack", "plugins")
 def parse(plain: Mapping[str, Any]) -> Config:
     """The typed configuration of plain, resolved YAML values; raises `ConfigError` naming the first mistake."""
     types = get_type_hints(Config, include_extras=True)
-    _refuse_unknown(plain, types, "")
-    named = _validate("plugins", types["plugins"], plain)
+    refuse_unknown(plain, types, "")
+    named = validate("plugins", types["plugins"], plain)
     for plugin in named:
         plugins.load(plugin)
     values = {}
     for key, expected in types.items():
         if key in GROUPS:
             expected = find(key, _option_name(key, plain), named).Config
-        values[key] = _validate(key, expected, plain)
+        values[key] = validate(key, expected, plain)
     return Config(**values)
 
 
@@ -189,12 +190,6 @@ def identifying(config: Config) -> dict[str, Any]:
     return {key: value for key, value in dump(config).items() if key not in NOT_IDENTITY}
 
 
-def nearest(word: str, choices: Iterable[str], prefix: str = "") -> str:
-    """`; did you mean 'gamma'?` for the closest choice (shown behind `prefix`), or nothing when none is close."""
-    close = difflib.get_close_matches(word, list(choices), n=1)
-    return f"; did you mean {prefix + close[0]!r}?" if close else ""
-
-
 def _lacking(group: str, module: ModuleType) -> list[str]:
     """What the module of an option does not define."""
     lacking = [name for name in FUNCTIONS[group] if not callable(getattr(module, name, None))]
@@ -209,71 +204,3 @@ def _option_name(group: str, plain: Mapping[str, Any]) -> str:
     if not isinstance(name, str) or not name.isidentifier():
         raise ConfigError(f"{group}.name: expected the name of an option, got {name!r}")
     return name
-
-
-def _validate(key: str, expected: Any, plain: Mapping[str, Any]) -> Any:
-    if key not in plain:
-        raise ConfigError(f"{key}: missing")
-    value = plain[key]
-    fields = {field.name for field in dataclasses.fields(expected)} if isinstance(expected, type) else set()
-    if fields and isinstance(value, Mapping):
-        _refuse_unknown(value, fields, f"{key}.")
-    try:
-        # Through JSON: strict validation of Python values refuses dict -> dataclass and list -> tuple.
-        parsed = _adapter(expected).validate_json(json.dumps(value), strict=True)
-    except ValidationError as error:
-        raise ConfigError(_one_line(key, error)) from error
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{key}: holds something that is no plain value ({error})") from error
-    if not _hashable(parsed):
-        raise ConfigError(f"{key}: its Config must be frozen, with tuples in place of lists and no dicts")
-    return parsed
-
-
-@functools.cache
-def _adapter(expected: Any) -> Any:
-    """Making one takes milliseconds, and a sweep of a thousand jobs parses twelve thousand sections."""
-    return TypeAdapter(expected)
-
-
-def _hashable(value: Hashable) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
-
-
-def _refuse_unknown(section: Mapping[str, Any], known: Iterable[str], prefix: str) -> None:
-    for key in section:
-        if key not in known:
-            choices = [f"{prefix}{name}" for name in sorted(known)]
-            hint = nearest(str(key), known, prefix)
-            raise ConfigError(f"{prefix}{key}: unknown key{hint} (keys: {', '.join(choices)})")
-
-
-EXPECTED = {
-    "int_type": "an integer",
-    "int_parsing": "an integer",
-    "int_from_float": "an integer",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "tuple_type": "a list, like [a, b]",
-    "finite_number": "a finite number",
-    "dataclass_type": "a section of keys",
-    "dict_type": "a section of keys",
-}
-"""pydantic's kinds of error in the words of a configuration; its own words serve for the others."""
-
-
-def _one_line(key: str, error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    path = key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"][:2])
-    if first["type"] == "missing":
-        return f"{path}: missing"
-    message = first["msg"].removeprefix("Input should be ")
-    message = EXPECTED.get(first["type"], message.removeprefix("expected "))
-    choices = re.findall(r"'([^']*)'", message) if first["type"] == "literal_error" else []
-    return f"{path}: expected {message}, got {json.dumps(first['input'])}{nearest(str(first['input']), choices)}"

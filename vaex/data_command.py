@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vaex import datasets, fetch
-from vaex.config import nearest
 from vaex.errors import InputError
+from vaex.validation import nearest
 
 VERBS = ("list", "fetch", "verify")
 

@@ -19,7 +19,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
-from vaex.compose import written
+from vaex.overrides import written
 from vaex.task import Task
 
 

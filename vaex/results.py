@@ -4,7 +4,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,14 +55,17 @@ class _Job(NamedTuple):
     number: int
     directory: Path
     overrides: Sequence[str]
+    config: dict[str, Any]
 
 
 def _jobs(directory: Path) -> list[_Job]:
     """The jobs of a sweep in order: of its sweep.json, or as Hydra has noted those that other launchers opened."""
     if (directory / sweep.NAME).exists():
-        return [_Job(job.number, directory / job.directory, job.overrides) for job in sweep.read(directory)[1]]
+        noted = sweep.read(directory)[1]
+        return [_Job(job.number, directory / job.directory, job.overrides, job.config) for job in noted]
     opened = sorted(path.parent for path in directory.glob("**/.hydra") if path.parent != directory)
-    return sorted(_Job(_job_number(path), path, _overrides(path)) for path in opened)
+    jobs = [_Job(_job_number(path), path, _overrides(path), _config(path)) for path in opened]
+    return sorted(jobs, key=lambda job: (job.number, job.directory))
 
 
 def write_sweep_csv(directory: Path, only_ended: bool = False) -> pd.DataFrame:
@@ -109,7 +112,7 @@ def _row(job: _Job) -> dict[str, Any]:
         summary = {"status": "interrupted"}  # killed before it could say so, or not begun
     values = {key: value for key, value in summary.items() if not isinstance(value, list)}
     row: dict[str, Any] = {"job": job.number}
-    row |= {key: _typed(value) for key, _, value in (item.partition("=") for item in job.overrides)}
+    row |= {key: _value(key, text, job.config) for key, _, text in (item.partition("=") for item in job.overrides)}
     return row | {"status": values.pop("status", "interrupted")} | values
 
 
@@ -119,6 +122,25 @@ def _overrides(directory: Path) -> list[str]:
     if not isinstance(lines, list):
         raise InputError(f"{path}: expected a list of overrides")
     return list(map(str, lines))
+
+
+def _config(directory: Path) -> dict[str, Any]:
+    """A job's configuration; empty where it has none, or a damaged one."""
+    try:
+        return files.read_yaml(directory / "config.yaml")
+    except InputError:
+        return {}
+
+
+def _value(key: str, text: str, config: Mapping[str, Any]) -> Any:
+    """What an override gave a job: a number as it was written, of quoted and interpolated text what came of it."""
+    value = _typed(text)
+    if not isinstance(value, str):
+        return value
+    held: Any = config
+    for name in key.lstrip("+").split("."):
+        held = held.get(name) if isinstance(held, Mapping) else None
+    return held if isinstance(held, (int, float, str)) else value
 
 
 def _typed(text: str) -> Any:

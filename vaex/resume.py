@@ -6,11 +6,12 @@ from typing import Any
 
 from vaex import compilation_cache, compose, files, provenance, resume_sweep, saved, sweep, tracking
 from vaex.alterations import refuse_altered
-from vaex.config import Config, nearest
+from vaex.config import Config
 from vaex.errors import ConfigError, printable
 from vaex.hydra_errors import flat_keys
 from vaex.job import Job
 from vaex.saved import named_path, parse_saved, refuse_links
+from vaex.validation import nearest
 
 MAY_CHANGE = ("training.epochs", saved.PLACE, "tracking", "checkpoint", "sweep", "plugins")
 """Keys, or sections, that do not change what the epochs so far have computed."""

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from vaex import contents, files, metrics, stability
-from vaex.config import GROUPS, NOT_IDENTITY, nearest
+from vaex.config import GROUPS, NOT_IDENTITY
 from vaex.errors import InputError, printable
+from vaex.validation import nearest
 
 STATUSES = ("finished", "diverged", "interrupted", "failed")
 

@@ -11,8 +11,9 @@ from omegaconf import DictConfig
 
 from vaex import compilation_cache, provenance, run, sweep, tracking
 from vaex import config as configuration
-from vaex.compose import Command, plain, written
+from vaex.compose import Command, plain
 from vaex.job import Job
+from vaex.overrides import written
 from vaex.run import Outcome
 from vaex.sweep import group_of
 from vaex.terminal import SweepDisplay

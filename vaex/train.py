@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vaex import compilation_cache, ending, files, launcher, provenance, resume_sweep, run, sweep, tracking
-from vaex.compose import Command, pinned
+from vaex.compose import Command
 from vaex.errors import InputError
+from vaex.overrides import pinned
 from vaex.recorder import refuse_existing
 from vaex.run import Outcome
 from vaex.task import EndOfCommand, Task
@@ -48,7 +49,7 @@ def _train_sweep(command: Command, directory: Path, jobs: list[sweep.Noted], hyd
         if not command.sweeper_decides:
             sweep.write(directory, jobs)
         try:
-            hydra(task, [pinned("hydra.sweep.dir", directory), *command.added])
+            hydra(task, [pinned("hydra.sweep.dir", directory)])
         except EndOfCommand:
             pass
         except KeyboardInterrupt:  # while no run trains: jobs are opened, or one batch follows another

@@ -13,9 +13,10 @@ from jaxtyping import Shaped
 from numpy.lib import format as npy
 from pydantic.dataclasses import dataclass
 
-from vaex.config import STRICT, nearest
+from vaex.config import STRICT
 from vaex.dataset import Dataset, Fractions, Split, beyond, split_by_fractions, type_of_images
 from vaex.errors import DataError
+from vaex.validation import nearest
 
 UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What damaged files raise in NumPy and zipfile."""
