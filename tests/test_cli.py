@@ -1,6 +1,7 @@
 """The command line as people and programs use it: exit codes, one-line errors, what a run and a sweep leave behind."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -17,7 +18,7 @@ import yaml
 
 from tests.configurations import make
 from tests.processes import PATIENCE, pseudo_terminal, read_terminal, results
-from vaex import cli, config, ending, metrics, terminal, train
+from vaex import cli, config, ending, metrics, tables, terminal, train
 from vaex import run as runs
 from vaex.job import Job
 
@@ -434,17 +435,44 @@ def test_the_terminal_shows_what_differs_between_the_jobs(digits_sweep):
 
 def test_markup_in_values_is_shown_as_text(capsys):
     rows = [{"job": number, "[b]k[/]": f"[red]{number}[/]", "status": "[bold]" * number} for number in range(2)]
-    terminal.Screen().print(terminal.sweep_table(rows, ["[b]k[/]"]))
+    terminal.Screen().print(tables.sweep_table(rows, ["[b]k[/]"]))
     text = capsys.readouterr().out
     for part in ("[b]k[/]", "[red]0[/]", "[red]1[/]", "[bold]"):
         assert part in text
+
+
+def test_a_table_says_first_that_a_run_diverged_and_writes_no_thirty_digits(capsys):
+    last = {f"train/{term}": -32860203843095139205244780544.0 for term in (*tables.TERMS, "elbo_per_pixel")}
+    ended = {"status": "diverged", "first_nonfinite_step": 5, "culprit": "gradient"}
+    terminal.Screen().print(tables.terms_table(ended | last))
+    title, rest = capsys.readouterr().out.split("\n", 1)
+    assert title == "diverged at step 5 (gradient); nats per image"
+    assert rest.count("-3.29e+28") == 4
+    assert "5139205" not in rest
+    row = {"job": 0, **ended, "first_nonfinite_step": 5.0, "valid/elbo": -1480000000000.0, "wall_seconds": 1.0}
+    other = {"job": 1, "status": "finished", "first_nonfinite_step": math.nan, "valid/elbo": -999999999.0}
+    terminal.Screen().print(tables.sweep_table([row, other], []))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "diverged at step 5 (gradient) │ -1.48e+12" in shown
+    assert "finished │ -999999999.00" in shown
+
+
+def test_jobs_of_other_quantities_have_no_best_elbo():
+    """Ranked on the progress line are only jobs whose ELBOs are the same quantity."""
+    for overrides, ranked in ((("likelihood.sigma=0.2",), True), (("likelihood=laplace",), True), ((), False)):
+        kinds = [["likelihood=gaussian"], ["likelihood=gaussian", *overrides] if overrides else []]
+        jobs = [Job(make("dataset=digits", *some), Path(str(number)), "") for number, some in enumerate(kinds)]
+        display = terminal.SweepDisplay(jobs, 0)
+        for job in jobs:
+            display.epoch(job, {"epoch": 1, "valid/elbo": -1e12})
+        assert ("best elbo -1e+12 (job 0)" in display._progress.tasks[0].description) == ranked
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (200.0, "3 min 20 s"), (3900.0, "1 h 05 min")]
 )
 def test_times_for_people(seconds, text):
-    assert terminal.clock(seconds) == text
+    assert tables.clock(seconds) == text
 
 
 def test_a_lone_run_and_a_job_of_a_sweep_are_the_same_run(digits_run, digits_sweep):

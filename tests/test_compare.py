@@ -1,6 +1,7 @@
 """`vaex compare`: planted effects, planted nulls, planted divergences, damage; in process and from the command line."""
 
 import dataclasses
+import itertools
 import json
 import logging
 import shutil
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.made_runs import two_variants, write_run
+from tests.made_runs import MANIFEST, two_variants, write_run
 from vaex import answers, compare, evidence, questions, study
 
 HEADLINE = ("divergence", "loss_spikes", "steps_to_target", "valid/elbo")
@@ -352,3 +353,135 @@ def test_by_another_axis(tmp_path):
     told = asked(comparison, "valid/elbo", "0.001")
     assert (told["pairs"], told["answer"]) == (16, answers.NOT_SHOWN)
     assert {place["setting"]["loss.name"] for place in told["by_setting"]} == {"sigma", "gamma"}
+
+
+def of_five_seeds(folder: Path, *variants: dict[str, Any]) -> Path:
+    """A sweep of these values, seeds 0 to 4, each variant some 100 nats below the one before; `data` is the digest."""
+    for number, (place, seed) in enumerate(itertools.product(range(len(variants)), range(5))):
+        values = dict(variants[place])
+        digest = values.pop("data", "ab" * 32)
+        likelihood = values.pop("likelihood", "bernoulli")
+        curve = [last - (100 + seed) * place - seed**0.5 for last in (-200.0, -150.0)]
+        run = write_run(folder / str(number), curve, f"likelihood={likelihood}", f"seed={seed}", values=values)
+        (run / "manifest.json").write_text(json.dumps(MANIFEST | {"run_id": run.name, "dataset_sha256": digest}))
+    return folder
+
+
+OTHERS = (
+    ({}, {"likelihood": "gaussian"}, "bernoulli with binarize=none (cross-entropy of the pixels' values"),
+    ({}, {"likelihood": "continuous_bernoulli"}, "continuous_bernoulli (log density of the pixels' values)"),
+    ({"likelihood.binarize": "none"}, {"likelihood.binarize": "threshold"}, "(log probability of pixels cut at ½)"),
+    ({"likelihood.binarize": "threshold"}, {"likelihood.binarize": "stochastic"}, "pixels drawn anew"),
+    ({}, {"dataset.limit": 200, "data": "cd" * 32}, "dataset.limit=null and dataset.limit=200"),
+    ({"likelihood.name": "mine", "likelihood.binarize": "a"}, {"likelihood.name": "mine"}, "log p by"),
+)
+
+
+@pytest.mark.parametrize(("first", "second", "why"), OTHERS)
+def test_what_is_not_the_same_quantity_is_not_compared(tmp_path, first, second, why):
+    """100 nats apart in every pair: no verdict on ELBO and steps, one line that says why; counts are told."""
+    comparison = questions.compare(study.read([of_five_seeds(tmp_path, first, second)]), target=-260.0)
+    variant = comparison["variants"][1]
+    for key in ("valid/elbo", "test/elbo", "steps_to_target", "seconds_to_target", "stability/grad_norm_max"):
+        told = asked(comparison, key, variant)
+        assert told["answer"] == answers.NOT_COMPARABLE, key
+        assert {told[name] for name in ("estimate", "low", "high", "p", "p_holm", "mean_variant")} == {None}, key
+        assert told["by_setting"] == []
+    for key in ("divergence", "loss_spikes", "active_latents", "stability/sigma_max", "stability/valid_jumps"):
+        assert asked(comparison, key, variant)["answer"] == answers.NOT_SHOWN, key
+    *verdicts, line = comparison["verdicts"]
+    assert line.startswith(
+        "not compared: ELBO, reconstruction and steps to an ELBO, which are not the same quantity in "
+    )
+    assert line.endswith("; comparable: divergence, loss spikes, active latents")
+    assert why in line
+    assert [any(word in verdict for verdict in verdicts) for word in ("diverged", "spikes", "active")] == [True] * 3
+    assert not any(word in verdict for verdict in verdicts for word in ("ELBO", "target"))
+
+
+SAME = (
+    ({"likelihood": "gaussian"}, {"likelihood": "gaussian", "likelihood.sigma": 0.2}),
+    ({"likelihood": "gaussian"}, {"likelihood": "gaussian", "likelihood.learned": True}),
+    ({"likelihood": "gaussian"}, {"likelihood": "laplace"}),
+    ({}, {"kl_weight.beta": 4.0}),
+    ({}, {"kl_weight.free_bits": 0.5}),
+    ({}, {"training.batch_size": 32}),
+    ({}, {"dataset.limit": 5000}),  # more than there are: the same digest
+)
+
+
+@pytest.mark.parametrize(("first", "second"), SAME)
+def test_what_is_the_same_quantity_is_compared_whatever_else_differs(tmp_path, first, second):
+    comparison = questions.compare(study.read([of_five_seeds(tmp_path, first, second)]))
+    assert comparison["apart"] == []
+    elbo = asked(comparison, "valid/elbo", comparison["variants"][1])
+    assert (elbo["answer"], elbo["estimate"], elbo["not_comparable"]) == ("fewer", -102, None)
+    assert all(question["key"] != "active_latents" for question in comparison["questions"] if question["headline"])
+    minimised = asked(comparison, "stability/valid_change_mean", comparison["variants"][1])
+    other = any(key.startswith("kl_weight") for key in second)
+    assert (minimised["answer"] == answers.NOT_COMPARABLE) == other
+
+
+def test_spikes_counted_by_another_rule_are_not_compared(tmp_path):
+    folder = of_five_seeds(tmp_path, {"training.spike_nats": 50.0}, {"training.spike_nats": 10.0})
+    comparison = questions.compare(study.read([folder]))
+    assert asked(comparison, "loss_spikes", "10.0")["answer"] == answers.NOT_COMPARABLE
+    assert asked(comparison, "valid/elbo", "10.0")["answer"] == "fewer"
+    assert comparison["verdicts"][-1] == (
+        "not compared: loss spikes, which are counted by another rule in "
+        "training.spike_nats=50.0 and training.spike_nats=10.0"
+    )
+
+
+def test_one_configuration_whose_file_has_changed_is_two_quantities(tmp_path):
+    """The recorded digest decides; a run that has lost its own has that of the others of its dataset."""
+    folder = of_five_seeds(tmp_path, {}, {"training.batch_size": 32, "data": "cd" * 32})
+    (line,) = questions.compare(study.read([folder]))["apart"]
+    assert "data abababababab and data cdcdcdcdcdcd" in line
+    alike = of_five_seeds(tmp_path / "alike", {}, {"training.batch_size": 32})
+    (alike / "7" / "manifest.json").unlink()
+    assert questions.compare(study.read([alike]))["apart"] == []
+
+
+@pytest.fixture
+def two_likelihoods(tmp_path: Path) -> Path:
+    """sigma 6 nats below gamma under one likelihood, 600 under another, by five seeds."""
+    grid = itertools.product(("bernoulli", "gaussian"), ("sigma", "gamma"), range(5))
+    for number, (likelihood, loss, seed) in enumerate(grid):
+        effect = (6 if likelihood == "bernoulli" else 600) * (loss == "sigma")
+        curve = [-300.0 - effect - seed**0.5, -100.0 - effect - seed**0.5]
+        write_run(tmp_path / str(number), curve, f"likelihood={likelihood}", f"loss={loss}", f"seed={seed}")
+    return tmp_path
+
+
+def test_settings_of_other_quantities_have_no_mean_but_each_its_own(two_likelihoods):
+    comparison = questions.compare(study.read([two_likelihoods]))
+    elbo = asked(comparison, "valid/elbo")
+    assert (elbo["answer"], elbo["estimate"]) == (answers.NOT_COMPARABLE, None)
+    assert [setting["estimate"] for setting in elbo["by_setting"]] == [-6, -600]
+    assert elbo["sentence"].endswith("by_setting has each setting on its own")
+    steps = asked(comparison, "steps_to_target")  # a ratio, each setting with a target of its own
+    assert steps["answer"] == "more"
+    given = questions.compare(study.read([two_likelihoods]), target=-200.0)
+    assert asked(given, "steps_to_target")["answer"] == answers.NOT_COMPARABLE
+    assert "valid/elbo" not in comparison["by_variant"]["sigma"]["means"]
+    assert comparison["by_variant"]["sigma"]["means"]["active_latents"]["runs"] == 10
+
+
+def test_the_table_and_the_closing_lines_say_it(two_likelihoods, capsys):
+    compare.sweep(two_likelihoods)
+    out = capsys.readouterr().out
+    assert "final valid ELBO" not in out
+    assert out.count("not compared: ELBO") == 1
+    assert compare.main([str(two_likelihoods), "--by", "likelihood", "--against", "gaussian"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("not comparable") == 2  # cells: steps to target, final valid ELBO
+    assert out.count("not compared: ELBO") == 1
+
+
+def test_one_seed_of_two_likelihoods_is_one_line_for_want_of_seeds_and_one_for_the_rest(tmp_path):
+    for number, likelihood in enumerate(("bernoulli", "gaussian")):
+        write_run(tmp_path / str(number), [-2.0, -1.0], f"likelihood={likelihood}")
+    few, apart = questions.compare(study.read([tmp_path]))["verdicts"]
+    assert few.startswith(answers.TOO_FEW)
+    assert apart.startswith("not compared: ELBO")

@@ -16,8 +16,9 @@ from tests import browser as browsing
 from tests.made_runs import MANIFEST, STEPS, lively_run, picture
 from tests.processes import until
 from vaex import bands, page, questions, report, study
-from vaex.charts import Plotter
-from vaex.outcome_charts import divergence, intervals, latents, rate_distortion
+from vaex.charts import Panel, Plotter
+from vaex.divergence_charts import divergence
+from vaex.outcome_charts import intervals, latents, rate_distortion
 from vaex.training_charts import curves, gradients, sigma
 
 SECTIONS = ["numbers", "curves", "divergence", "gradients", "sigma", "rate", "pictures", "differences", "runs"]
@@ -367,7 +368,7 @@ def test_latents_and_rate(reports):
     elbo, active = latents(plotter)
     assert elbo.data[0]["x"] == active.data[0]["x"] == [2, 5, 10]
     assert sum(len(trace["x"]) for trace in elbo.data[1:]) == 6
-    chart = rate_distortion(plotter)
+    chart = rate_distortion(plotter, Panel("", plotter.study.runs))
     lines = [trace for trace in chart.data if "customdata" not in trace]
     assert all(np.ptp(np.add(line["x"], line["y"])) < 0.01 for line in lines)
 
@@ -380,3 +381,29 @@ def test_intervals_are_those_of_the_comparison(reports):
     item = asked["valid/elbo"]["comparisons"][0]
     assert chart.data[0]["x"] == [item["estimate"]]
     assert chart.data[0]["marker"]["symbol"].endswith("-open") == (item["low"] is None)
+
+
+def test_numbers_of_other_quantities_share_no_axis(tmp_path):
+    """Two likelihoods at two latent sizes: ELBO, reconstruction and gradients apart, KL and active latents together."""
+    for number, (size, kind) in enumerate(itertools.product((2, 5), ("bernoulli", "gaussian"))):
+        directory = lively_run(tmp_path / str(number), latent_dim=size)
+        config = yaml.safe_load((directory / "config.yaml").read_text())
+        config["likelihood"] = {"name": kind}
+        (directory / "config.yaml").write_text(yaml.safe_dump(config))
+    html = write(tmp_path).read_text()
+    found = study.read([tmp_path])
+    plotter = Plotter(found)
+    density, entropy = (": gaussian (log density of the pixels' values)", ": bernoulli with binarize=null (")
+    titles = [chart.title for chart in latents(plotter)]
+    assert [density in titles[1], entropy in titles[0], titles[2]] == [True, True, "How many of the latents are used"]
+    parts = plotter.alike(Panel("", found.runs), "bound")
+    assert [[run.flat["likelihood.name"] for run in part.runs] for part in parts] == [
+        ["bernoulli"] * 2,
+        ["gaussian"] * 2,
+    ]
+    assert len(plotter.alike(Panel("", found.runs), "objective")) == 2
+    assert len(plotter.alike(Panel("", found.runs), "anything")) == 1
+    of_rate = html[html.index('id="rate"') : html.index('id="differences"')]
+    assert of_rate.count("<figcaption>") == 2
+    (line,) = questions.compare(found)["apart"]
+    assert page.text(line, 1000) in html[: html.index("<nav")]

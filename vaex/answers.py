@@ -1,6 +1,6 @@
 """The words of a comparison: what each question's numbers say, and one sentence with them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vaex import evidence
@@ -8,6 +8,7 @@ from vaex.pairing import FEWEST
 
 NOT_SHOWN = "no difference shown"
 TOO_FEW = "not enough runs to tell"
+NOT_COMPARABLE = "not comparable"
 
 Comparison = dict[str, Any]
 
@@ -25,7 +26,8 @@ def answered(
         comparison["p_holm"] = p
         higher = (comparison["estimate"] or 0.0) > (1.0 if scale == "ratio" else 0.0)
         shown = "more" if higher else "fewer"
-        comparison["answer"] = TOO_FEW if p is None else shown if p <= evidence.LEVEL else NOT_SHOWN
+        told = TOO_FEW if p is None else shown if p <= evidence.LEVEL else NOT_SHOWN
+        comparison["answer"] = NOT_COMPARABLE if comparison.get("not_comparable") else told
         comparison["sentence"] = sentence(comparison)
     verdict = _verdict(title, comparisons)
     return {
@@ -39,14 +41,23 @@ def answered(
 
 
 def verdicts(questions: Sequence[dict[str, Any]]) -> list[str]:
-    """The headline questions' verdicts; one line where nothing can be said about any of them for want of seeds."""
-    headline = [question for question in questions if question["headline"]]
+    """The headline questions' verdicts; one line where nothing can be said about any of them for want of seeds.
+
+    A question whose number no two of the runs have in common has none.
+    """
+    headline = [question for question in questions if question["headline"] and not unanswerable(question)]
     comparisons = [item for question in headline for item in question["comparisons"]]
     if not comparisons or any(item["answer"] != TOO_FEW or item["seeds"] >= FEWEST for item in comparisons):
         return [question["verdict"] for question in headline]
     names = list(dict.fromkeys([comparisons[0]["against"], *(item["variant"] for item in comparisons)]))
     seeds = max(item["seeds"] for item in comparisons)
     return [f"{TOO_FEW} {', '.join(names)} apart: at most {seeds} seeds in common at one setting, {FEWEST} needed"]
+
+
+def unanswerable(question: Mapping[str, Any]) -> bool:
+    """Whether a question's number is not the same quantity in any comparison."""
+    comparisons = question["comparisons"]
+    return bool(comparisons) and all(item["answer"] == NOT_COMPARABLE for item in comparisons)
 
 
 def divergence(comparison: Comparison) -> str:
@@ -74,6 +85,8 @@ def difference(title: str, scale: str, fewer: str, more: str) -> Callable[[Compa
 
     def sentence(comparison: Comparison) -> str:
         variant, against = comparison["variant"], comparison["against"]
+        if comparison["answer"] == NOT_COMPARABLE:
+            return not_comparable(comparison, title)
         if comparison["answer"] == TOO_FEW:
             return too_few(comparison, title)
         bounds = (
@@ -107,12 +120,20 @@ def too_few(comparison: Comparison, title: str) -> str:
     )
 
 
+def not_comparable(comparison: Comparison, title: str) -> str:
+    """Why there is no number: the two have none in common, or their settings have not."""
+    between = f"{NOT_COMPARABLE} in {title}: {comparison['against']} and {comparison['variant']}"
+    if not comparison["by_setting"]:
+        return f"{between} have another quantity each, {comparison['not_comparable']}"
+    return f"{between} over all settings, {comparison['not_comparable']}; by_setting has each setting on its own"
+
+
 def _verdict(title: str, comparisons: Sequence[Comparison]) -> str:
     """One sentence: that of the one comparison, or what was shown, and for whom nothing was."""
     if len(comparisons) < 2:
         return comparisons[0]["sentence"] if comparisons else f"{title}: only one variant, nothing to compare"
-    parts = [item["sentence"] for item in comparisons if item["answer"] not in (NOT_SHOWN, TOO_FEW)]
-    for answer in (NOT_SHOWN, TOO_FEW):
+    parts = [item["sentence"] for item in comparisons if item["answer"] in ("more", "fewer")]
+    for answer in (NOT_SHOWN, TOO_FEW, NOT_COMPARABLE):
         names = [item["variant"] for item in comparisons if item["answer"] == answer]
         if names:
             parts.append(f"{answer} from {comparisons[0]['against']} in {title}: {', '.join(names)}")

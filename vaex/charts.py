@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vaex import quantities
 from vaex.page import label
 from vaex.study import Study, StudyRun, text, within
 
@@ -84,6 +85,15 @@ class Plotter:
         last = [key.rpartition(".")[2] for key in order]
         names = last if len(set(last)) == len(last) else list(order)
         return [Panel(", ".join(map(" = ".join, zip(names, values, strict=True))), found[values]) for values in keys]
+
+    def alike(self, panel: Panel, kind: quantities.Kind) -> list[Panel]:
+        """The panel in parts, each of runs whose numbers of a kind are the same quantity: what may share an axis."""
+        sources = [quantities.Source(run.config, run.data) for run in panel.runs]
+        parts: dict[str, list[StudyRun]] = {}
+        named = quantities.names(sources, kind)
+        for run, source in zip(panel.runs, sources, strict=True):
+            parts.setdefault(named[quantities.quantity(source, kind)], []).append(run)
+        return [Panel(": ".join(filter(None, (panel.title, name))), runs) for name, runs in parts.items()]
 
     def by_variant(self, runs: Iterable[StudyRun]) -> list[tuple[str, list[StudyRun]]]:
         """The runs of each variant that has any, in the variants' order."""

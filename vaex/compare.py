@@ -17,7 +17,7 @@ from rich.text import Text
 from typing_extensions import override
 
 from vaex import files, questions, study
-from vaex.answers import percent, show
+from vaex.answers import NOT_COMPARABLE, percent, show
 from vaex.errors import InputError, printable
 from vaex.stability import number
 from vaex.study import Study
@@ -54,9 +54,8 @@ def sweep(directory: Path) -> None:
         comparison = questions.compare(found)
         write(found, comparison, directory)
         screen = Screen()
-        if len(found.variants) > 1:
-            for verdict in comparison["verdicts"]:
-                screen.print(verdict, markup=False)
+        for verdict in comparison["verdicts"] if len(found.variants) > 1 else comparison["apart"]:
+            screen.print(verdict, markup=False)
         screen.print(f"report: {directory / 'report.html'}", markup=False)
     except Exception as error:  # the runs are on disk: their report must not turn a sweep into a failure
         log.warning("%s: no report (%s: %s)", directory, type(error).__name__, files.first_line(error))
@@ -138,6 +137,8 @@ def _rows(comparison: Mapping[str, Any]) -> Table:
 def _effect(question: Mapping[str, Any], variant: str) -> str:
     for item in question["comparisons"]:
         if item["variant"] == variant:
+            if item["answer"] == NOT_COMPARABLE:
+                return NOT_COMPARABLE
             bounds = "too few" if item["p"] is None else f"{show(item['low'])} to {show(item['high'])}"
             return f"{show(item['estimate'])} ({bounds})"
     return ""

@@ -1,4 +1,4 @@
-"""Charts of how runs ended: intervals, divergence, rate and distortion, latent size."""
+"""Charts of how runs ended: intervals, rate and distortion, latent size."""
 
 import math
 from collections import defaultdict
@@ -8,15 +8,27 @@ from typing import Any
 import numpy as np
 
 from vaex import bands
-from vaex.charts import GREY, MOST_VARIANTS, Chart, Plotter, Trace, axis, capital, decades, layout, reference, short
+from vaex.charts import (
+    GREY,
+    MOST_VARIANTS,
+    Chart,
+    Panel,
+    Plotter,
+    Trace,
+    axis,
+    capital,
+    decades,
+    layout,
+    reference,
+    short,
+)
 from vaex.page import label, shown
 from vaex.stability import number
-from vaex.study import StudyRun, text, within
+from vaex.study import StudyRun, within
 
 Point = tuple[StudyRun, float, float]
 """A run and where it lies in a chart."""
 
-RATE = "optimizer.learning_rate"
 LATENTS = "model.latent_dim"
 BEYOND = " Outside the axes: {}; double-click shows all."
 
@@ -41,45 +53,9 @@ def intervals(plotter: Plotter, question: Mapping[str, Any]) -> Chart | None:
     return Chart(capital(question["title"]), note, data, frame, 110 + 34 * len(items))
 
 
-def rates(plotter: Plotter, by_variant: Mapping[str, Any]) -> Chart | None:
-    """Each variant's share of runs that diverged, with Wilson's interval."""
-    found = {name: rate for name in plotter.variants[:MOST_VARIANTS] if (rate := by_variant[name]["divergence"])}
-    if not any(rate["count"] for rate in found.values()):
-        return None
-    data = []
-    for name in reversed(found):
-        rate, color = found[name], plotter.color(name)
-        share, low, high = (100 * rate[key] for key in ("share", "low", "high"))
-        hover = f"<b>{label(name)}</b>: {rate['count']} of {rate['total']} diverged<br>{low:.0f} % to {high:.0f} %"
-        bars = {
-            "type": "data",
-            "symmetric": False,
-            "array": [high - share],
-            "arrayminus": [share - low],
-            "color": color,
-        }
-        marker = {"color": color, "size": 9, "symbol": plotter.symbol(name)}
-        more = {"x": [share], "y": [label(name, 24)], "text": [hover], "error_x": bars, "mode": "markers"}
-        data.append(plotter.trace(name, marker=marker, **more))
-    frame = layout(axis("% of runs", range=[-3, 103]), axis("", type="category"))
-    return Chart(
-        "Diverged runs", "Share of each variant's runs, Wilson's 95 % interval.", data, frame, 110 + 34 * len(found)
-    )
-
-
-def divergence(plotter: Plotter) -> list[Chart]:
-    """Variant × learning rate, one chart for each pair of precisions: the share of runs that diverged."""
-    found: dict[str, list[StudyRun]] = defaultdict(list)
-    for run in plotter.study.runs:
-        if run.status in ("finished", "diverged"):
-            network, posterior = (text(run.flat.get(f"precision.{part}")) for part in ("network", "posterior"))
-            found[f"network {network}, posterior {posterior}"].append(run)
-    return [_map(plotter, title, found[title]) for title in sorted(found)]
-
-
-def rate_distortion(plotter: Plotter) -> Chart | None:
+def rate_distortion(plotter: Plotter, panel: Panel) -> Chart | None:
     """Where runs ended: KL against reconstruction, with lines of equal ELBO."""
-    points = _finals(plotter.study.runs, "valid/kl", "valid/reconstruction")
+    points = _finals(panel.runs, "valid/kl", "valid/reconstruction")
     if not points:
         return None
     frame = layout(axis("rate: KL, nats per image"), axis("distortion: reconstruction, nats per image"))
@@ -91,33 +67,42 @@ def rate_distortion(plotter: Plotter) -> Chart | None:
         outside |= set(np.flatnonzero(values > limits[1]).tolist())
     data = _equal_elbo(frame["xaxis"]["range"], frame["yaxis"]["range"]) + _points(plotter, points)
     note = "Validation set, last epoch, runs that finished. Dotted lines join equal ELBOs; lower left is better."
-    return Chart("", note + (BEYOND.format(len(outside)) if outside else ""), data, frame, 420)
+    return Chart(panel.title, note + (BEYOND.format(len(outside)) if outside else ""), data, frame, 420)
 
 
 def latents(plotter: Plotter) -> list[Chart]:
-    """ELBO and active latents against the number of latents: every run, and the medians."""
-    charts = []
-    for key, title, unit in (
-        ("valid/elbo", "Validation ELBO against the number of latents, higher is better", "ELBO, nats per image"),
-        ("active_latents", "How many of the latents are used", "latents with a KL above 0.01 nats"),
-    ):
-        points = [(run, size, y) for run, size, y in _finals(plotter.study.runs, LATENTS, key) if size > 0]
-        if not points:
-            continue
-        sizes = sorted({size for _, size, _ in points})
-        ticks = {"type": "log", "tickvals": sizes, "ticktext": [f"{size:g}" for size in sizes]}
-        frame = layout(axis("latent_dim", **ticks), axis(unit))
-        data = _medians(plotter, points) + _points(plotter, points)
-        note = "Last epoch of the runs that finished; the line joins the medians."
-        values = np.array([y for *_, y in points])
-        if key == "active_latents":
-            data.insert(0, reference(sizes, sizes))
-            note += " Dotted: all of them."
-        elif limits := bands.axis_range(values, "high"):
-            frame["yaxis"]["range"] = list(limits)
-            note += BEYOND.format(int((values < limits[0]).sum()))
-        charts.append(Chart(title, note, data, frame))
-    return charts
+    """ELBO (a chart for each that is a quantity of its own) and active latents against the number of latents."""
+    everything = Panel("", plotter.study.runs)
+    title = "Validation ELBO against the number of latents, higher is better"
+    charts = [
+        _over_latents(
+            plotter, part.runs, "valid/elbo", ": ".join(filter(None, (title, part.title))), "ELBO, nats per image"
+        )
+        for part in plotter.alike(everything, "bound")
+    ]
+    title, unit = "How many of the latents are used", "latents with a KL above 0.01 nats"
+    charts.append(_over_latents(plotter, everything.runs, "active_latents", title, unit))
+    return [chart for chart in charts if chart is not None]
+
+
+def _over_latents(plotter: Plotter, runs: Sequence[StudyRun], key: str, title: str, unit: str) -> Chart | None:
+    """A final value against the number of latents: every run, and the medians."""
+    points = [(run, size, y) for run, size, y in _finals(runs, LATENTS, key) if size > 0]
+    if not points:
+        return None
+    sizes = sorted({size for _, size, _ in points})
+    ticks = {"type": "log", "tickvals": sizes, "ticktext": [f"{size:g}" for size in sizes]}
+    frame = layout(axis("latent_dim", **ticks), axis(unit))
+    data = _medians(plotter, points) + _points(plotter, points)
+    note = "Last epoch of the runs that finished; the line joins the medians."
+    values = np.array([y for *_, y in points])
+    if key == "active_latents":
+        data.insert(0, reference(sizes, sizes))
+        note += " Dotted: all of them."
+    elif limits := bands.axis_range(values, "high"):
+        frame["yaxis"]["range"] = list(limits)
+        note += BEYOND.format(int((values < limits[0]).sum()))
+    return Chart(title, note, data, frame)
 
 
 def _estimate(plotter: Plotter, item: Mapping[str, Any]) -> Trace:
@@ -137,42 +122,6 @@ def _estimate(plotter: Plotter, item: Mapping[str, Any]) -> Trace:
     hover = f"<b>{label(variant)}</b>: {shown(estimate)}<br>{bounds}<br>{item['pairs']} pairs, {item['seeds']} seeds"
     place = {"x": [estimate], "y": [label(variant, 24)], "text": [hover], "mode": "markers"}
     return plotter.trace(variant, marker=marker, **place, **more)
-
-
-def _map(plotter: Plotter, title: str, runs: list[StudyRun]) -> Chart:
-    """One heat map; a cell's text is `diverged/runs`, its click leads to its first diverged run."""
-    cells: dict[tuple[str, str], list[StudyRun]] = defaultdict(list)
-    for run in runs:
-        cells[run.variant, text(run.flat.get(RATE))].append(run)
-    rates = list(dict.fromkeys(text(rate) for rate in plotter.study.varied.get(RATE, [runs[0].flat.get(RATE)])))
-    rates = [rate for rate in rates if any(rate == other for _, other in cells)]
-    names = [name for name in plotter.variants[:MOST_VARIANTS] if any(name == other for other, _ in cells)][::-1]
-    rows = [[cells.get((name, rate), []) for rate in rates] for name in names]
-    bad = [[[run for run in cell if run.status == "diverged"] for cell in row] for row in rows]
-    both = [list(zip(*rows_of_both, strict=True)) for rows_of_both in zip(rows, bad, strict=True)]
-    trace = {
-        "type": "heatmap",
-        "x": [label(rate) for rate in rates],
-        "y": [label(name, 24) for name in names],
-        "z": [[len(worse) / len(cell) if cell else None for cell, worse in row] for row in both],
-        "text": [[f"{len(worse)}/{len(cell)}" if cell else "" for cell, worse in row] for row in both],
-        "hovertext": [[_cell(plotter, cell, worse) for cell, worse in row] for row in both],
-        "customdata": [[plotter.number[id((w or c)[0])] if c else None for c, w in row] for row in both],
-        "texttemplate": "%{text}",
-        "hoverinfo": "text",
-        "colorscale": [[0, "rgba(213,94,0,0.05)"], [1, "rgba(213,94,0,0.85)"]],
-        **{"zmin": 0, "zmax": 1, "showscale": False, "xgap": 3, "ygap": 3},
-    }
-    frame = layout(axis("learning rate", type="category", showgrid=False), axis("", type="category", showgrid=False))
-    note = f"Diverged of {len(runs)} runs that finished or diverged."
-    return Chart(title, note, [trace], frame, 110 + 38 * len(names))
-
-
-def _cell(plotter: Plotter, runs: Sequence[StudyRun], diverged: Sequence[StudyRun]) -> str:
-    if not runs:
-        return "no run"
-    head = f"<b>{label(runs[0].variant)}</b>: {len(diverged)} of {len(runs)} diverged"
-    return f"{head}<br>{plotter.culprits(diverged)}" if diverged else head
 
 
 def _points(plotter: Plotter, points: Sequence[Point]) -> list[Trace]:

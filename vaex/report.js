@@ -32,7 +32,11 @@
     if (maps.length) Plotly.restyle(plot, { "textfont.color": layout["font.color"], "textfont.size": 14 }, maps);
   }
 
-  const shown = (value) => String(Number(value.toPrecision(4))).replace("-", "\u2212");
+  const shown = (value) => { // String alone writes numbers out up to 1e21
+    const short = Number(value.toPrecision(4));
+    const text = Math.abs(short) >= 1e9 ? short.toExponential().replace("e+", "e") : String(short);
+    return text.replace(/-/g, "\u2212");
+  };
 
   function describe(trace) { // the hovers, whose parts are in the file once
     const { hover, run, n } = trace.meta ?? {};

@@ -5,18 +5,18 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vaex import files, outcome_charts, page, report_tables, training_charts
+from vaex import divergence_charts, files, outcome_charts, page, report_pictures, report_tables, training_charts
+from vaex.answers import unanswerable
 from vaex.charts import MOST_VARIANTS, Chart, Panel, Plotter, capital
-from vaex.outcome_charts import LATENTS, RATE
+from vaex.divergence_charts import RATE
+from vaex.outcome_charts import LATENTS
+from vaex.quantities import Kind
+from vaex.report_pictures import swatch
 from vaex.report_tables import listed
-from vaex.stability import number
-from vaex.study import Study, StudyRun
+from vaex.study import Study
 
 MOST_PANELS = 8
 """Settings that get charts of their own."""
-
-MOST_PICTURED = 8
-"""Variants whose pictures are shown."""
 
 MOST_PROBLEMS = 100
 """Problems that are written out."""
@@ -52,7 +52,7 @@ class Report:
             ("gradients", "Gradient norms", self._gradients()),
             ("sigma", "Range of σ", self._sigma()),
             ("rate", "Rate and distortion", self._rate_distortion()),
-            ("pictures", "Samples and reconstructions", self._pictures()),
+            ("pictures", "Samples and reconstructions", report_pictures.section(self.plotter, self.links)),
             ("differences", "Differences in configuration", self._differences()),
             ("runs", "Runs", self._runs()),
             ("problems", "Problems", self._problems()),
@@ -95,11 +95,14 @@ class Report:
 
     def _verdict(self) -> str:
         """The headline questions: each difference that was shown in a sentence, then those for which none was."""
-        if len(self.comparison["verdicts"]) == 1:  # one for all of them: too few seeds
-            return f'<div class="verdict"><p>{page.text(self.comparison["verdicts"][0], 1000)}</p></div>'
-        blocks = []
+        apart = self.comparison["apart"]
+        lines = "".join(f"<p>{page.text(line, 1000)}</p>" for line in apart)
+        verdicts = self.comparison["verdicts"]
+        if len(verdicts) - len(apart) == 1:  # one for all of them: too few seeds
+            return f'<div class="verdict"><p>{page.text(verdicts[0], 1000)}</p>{lines}</div>'
+        blocks = [lines]
         for question in self.comparison["questions"]:
-            if question["headline"]:
+            if question["headline"] and not unanswerable(question):
                 items = question["comparisons"]
                 lines = [item["sentence"] for item in items if len(items) == 1 or item["answer"] in SETTLED]
                 for answer in dict.fromkeys(item["answer"] for item in items if item["answer"] not in SETTLED):
@@ -117,7 +120,7 @@ class Report:
             return ""
         buttons = "".join(
             f'<button aria-pressed="true" data-variant="{self.plotter.group(name)}">'
-            f"{self._swatch(name)}{page.text(name, 40)}</button>"
+            f"{swatch(self.plotter, name)}{page.text(name, 40)}</button>"
             for name in self.study.variants[:MOST_VARIANTS]
         )
         head = f"<span>{page.text(self.study.by, 40)}</span>"
@@ -133,7 +136,7 @@ class Report:
         if len(self.study.variants) < 2:
             return ""
         asked = [question for question in self.comparison["questions"] if question["headline"]]
-        charts = [outcome_charts.rates(self.plotter, self.comparison["by_variant"])]
+        charts = [divergence_charts.rates(self.plotter, self.comparison["by_variant"])]
         charts += [outcome_charts.intervals(self.plotter, question) for question in asked]
         about = f"Paired with the run of {self.study.against} that has the same seed and everything else."
         tables = "<h3>Paired comparisons</h3>" + report_tables.comparisons(self.comparison)
@@ -155,11 +158,17 @@ class Report:
                 ("reconstruction", "Reconstruction, lower is better", "low"),
                 ("kl", "KL", "low"),
             )
-            charts = [training_charts.curves(self.plotter, panels[0], f"valid/{key}", *rest) for key, *rest in kinds]
+            charts = [
+                training_charts.curves(
+                    self.plotter, part, f"valid/{key}", ": ".join(filter(None, (title, part.title))), better
+                )
+                for key, title, better in kinds
+                for part in self.plotter.alike(panels[0], "anything" if key == "kl" else "bound")
+            ]
             return self._charts(charts, "On the validation set. " + about)
         about = "ELBO on the validation set, higher is better; each panel has its own axis. " + about
         return self._of_panels(
-            lambda p, panel: training_charts.curves(p, panel, "valid/elbo", panel.title, "high"), about
+            lambda p, panel: training_charts.curves(p, panel, "valid/elbo", panel.title, "high"), "bound", about
         )
 
     def _divergence(self) -> str:
@@ -167,44 +176,23 @@ class Report:
         if not varied and not any(run.status == "diverged" for run in self.study.runs):
             return ""
         about = "Diverged of all runs in the cell, over seeds and whatever else was varied. Hover says where it began."
-        return self._charts(outcome_charts.divergence(self.plotter), about)
+        return self._charts(divergence_charts.divergence(self.plotter), about)
 
     def _gradients(self) -> str:
         about = (
             "All steps of all runs, log scale. Box: the middle half; whiskers: 1 % to 99 %; bar: the largest of all. "
         )
         about += "A long way from box to bar is an explosion that a mean would hide."
-        return self._of_panels(training_charts.gradients, about)
+        return self._of_panels(training_charts.gradients, "objective", about)
 
     def _sigma(self) -> str:
         about = "From the smallest to the largest |σ| of any run, example and latent, log scale."
-        return self._of_panels(training_charts.sigma, about)
+        return self._of_panels(training_charts.sigma, "anything", about)
 
     def _rate_distortion(self) -> str:
         about = "How an ELBO is made up: rate is KL(q(z|x) ‖ p(z)), distortion is −E log p(x|z)."
-        return self._charts([outcome_charts.rate_distortion(self.plotter)], about)
-
-    def _pictures(self) -> str:
-        chosen = [_representative(self.study, variant) for variant in self.study.variants[:MOST_PICTURED]]
-        if not any(run is not None and (run.directory / "figures").is_dir() for run in chosen):
-            return ""
-        shown = "".join(self._pictured(run) for run in chosen if run is not None)
-        about = "One run a variant: of those that finished, the one with the median validation ELBO."
-        left = len(self.study.variants) - MOST_PICTURED
-        about += f" {left} more variants are not shown." if left > 0 else ""
-        return f'<p class="about">{about}</p><div class="pictures">{shown}</div>'
-
-    def _pictured(self, run: StudyRun) -> str:
-        parts = []
-        for name in ("reconstructions", "samples"):
-            address, problem = page.picture(run.directory, name)
-            image = f'<img src="{address}" alt="{page.text(f"{name} of {run.name}")}">'
-            parts.append(f'<p class="note warn">figures/{name}.png {problem}</p>' if problem else image)
-        href = page.text(self.links[self.plotter.number[id(run)]], 10_000)
-        ended = "" if run.status == "finished" else f", {run.status}"
-        head = f"<h3>{self._swatch(run.variant)} {page.text(run.variant)}</h3>"
-        caption = f'<figcaption>{head}<p><a href="{href}">{page.text(run.name)}</a>{ended}</p></figcaption>'
-        return f"<figure>{caption}{''.join(parts)}</figure>"
+        parts = self.plotter.alike(Panel("", self.study.runs), "bound")
+        return self._charts([outcome_charts.rate_distortion(self.plotter, part) for part in parts], about)
 
     def _differences(self) -> str:
         found = report_tables.differences(self.study)
@@ -216,7 +204,8 @@ class Report:
 
     def _runs(self) -> str:
         about = "Final values in nats per image, of the last epoch. A click on a heading sorts."
-        return f'<p class="about">{about}</p>{report_tables.runs(self.study, self.links)}'
+        about += "".join(f" {capital(line)}." for line in self.comparison["apart"])
+        return f'<p class="about">{page.text(about, 2000)}</p>{report_tables.runs(self.study, self.links)}'
 
     def _problems(self) -> str:
         problems = self.comparison["problems"]
@@ -234,11 +223,12 @@ class Report:
         lines = "".join(f"<p>{page.text(line, 5000)}</p>" for line in self.comparison["method"])
         return lines + f'<p class="muted">Written by vaex {page.text(self.comparison["vaex"])}.</p>'
 
-    def _of_panels(self, draw: Callable[[Plotter, Panel], Chart | None], about: str) -> str:
-        """A chart for each of the first settings."""
-        left = len(self.panels) - MOST_PANELS
-        about += f" The first {MOST_PANELS} of {len(self.panels)} settings." if left > 0 else ""
-        return self._charts([draw(self.plotter, panel) for panel in self.panels[:MOST_PANELS]], about)
+    def _of_panels(self, draw: Callable[[Plotter, Panel], Chart | None], kind: Kind, about: str) -> str:
+        """A chart for each of the first settings, in parts where its runs have no quantity of this kind in common."""
+        panels = [part for panel in self.panels for part in self.plotter.alike(panel, kind)]
+        left = len(panels) - MOST_PANELS
+        about += f" The first {MOST_PANELS} of {len(panels)} settings." if left > 0 else ""
+        return self._charts([draw(self.plotter, panel) for panel in panels[:MOST_PANELS]], about)
 
     def _charts(self, charts: Iterable[Chart | None], about: str) -> str:
         """Charts side by side where there is room."""
@@ -255,18 +245,3 @@ class Report:
         plot += f' role="img" aria-label="{page.text(chart.title or chart.note)}"></div>'
         note = f"<p>{page.text(chart.note)}</p>" if chart.note else ""
         return f"<figure><figcaption>{title}{note}</figcaption>{plot}</figure>"
-
-    def _swatch(self, variant: str) -> str:
-        return f'<span class="swatch" style="background:{self.plotter.color(variant)}"></span>'
-
-
-def _representative(study: Study, variant: str) -> StudyRun | None:
-    """The finished run with the median valid/elbo; where none finished, the first that left pictures."""
-    runs = [run for run in study.runs if run.variant == variant]
-    finals = [
-        (number(run.summary.get("valid/elbo")), place) for place, run in enumerate(runs) if run.status == "finished"
-    ]
-    known = sorted((elbo, place) for elbo, place in finals if elbo is not None)
-    if known:
-        return runs[known[(len(known) - 1) // 2][1]]
-    return next((run for run in runs if (run.directory / "figures").is_dir()), None)

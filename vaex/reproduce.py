@@ -8,12 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from vaex import compilation_cache, compose, files, provenance, saved, tracking
+from vaex import compilation_cache, compose, files, provenance, quantities, saved, tracking
 from vaex import config as configuration
 from vaex.alterations import find_altered
 from vaex.config import Config
 from vaex.errors import printable
 from vaex.saved import named_path, parse_saved, read_manifest
+from vaex.tables import show
 from vaex.verdict import Recorded, Verdict, compare, read_recorded
 
 NO_VARIATION = (*configuration.NOT_IDENTITY, saved.PLACE, "hydra.run.dir")
@@ -90,6 +91,8 @@ def _vary(original: Path, manifest: dict[str, Any], before: Config, config: Conf
     if code > 1:
         return code
     _side_by_side(then, read_recorded(directory))
+    for line in quantities.apart(quantities.of_configuration(configuration.dump(each)) for each in (before, config)):
+        print(line)
     content = {"original": str(original), "verdict": None, "overrides": overrides, "changed": changed}
     files.write_json(directory / "reproduce.json", content)
     return code
@@ -126,5 +129,10 @@ def _side_by_side(then: Recorded, now: Recorded) -> None:
     print(f"  {'':<22}{'original':>24}{'variation':>24}")
     for key in SHOWN:
         before, after = ((side.summary or {}).get(key, "–") for side in (then, now))
-        print(printable(f"  {key:<22}{before!s:>24}{after!s:>24}"))
+        print(printable(f"  {key:<22}{_cell(before):>24}{_cell(after):>24}"))
     print("no verdict")
+
+
+def _cell(value: Any) -> str:
+    """A value as it is recorded; a number that nobody would read to its end is short."""
+    return show(value) if isinstance(value, float) and abs(value) >= 1e9 else str(value)

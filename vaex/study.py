@@ -7,43 +7,18 @@ config.yaml cannot be read is left out, since nobody can say what it would be co
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from vaex import contents, files, metrics, stability
-from vaex.config import GROUPS, NOT_IDENTITY
+from vaex import contents, study_run
+from vaex.config import GROUPS
 from vaex.errors import InputError, printable
+from vaex.study_run import StudyRun, without
 from vaex.validation import nearest
-
-STATUSES = ("finished", "diverged", "interrupted", "failed")
-
-
-@dataclass(frozen=True)
-class StudyRun:
-    """One run: `flat` has its configuration by full key (`model.latent_dim`), less the ignored sections."""
-
-    directory: Path
-    name: str
-    variant: str
-    config: dict[str, Any]
-    flat: dict[str, Any]
-    summary: dict[str, Any]
-    manifest: dict[str, Any]
-    rows: list[dict[str, Any]]
-    steps: dict[str, np.ndarray] | None
-    measures: dict[str, Any]
-    problems: tuple[str, ...]
-
-    @property
-    def status(self) -> str:
-        """finished, diverged, interrupted or failed; a run that could not say so itself was interrupted."""
-        status = self.summary.get("status")
-        return status if status in STATUSES else "interrupted"
 
 
 @dataclass(frozen=True)
@@ -84,15 +59,15 @@ def read(directories: Sequence[Path], by: str | None = None, against: str | None
     for path in found:
         name = _name(path, directories)
         try:
-            runs.append(_read_run(path, name))
+            runs.append(study_run.read(path, name))
         except InputError as error:
-            left_out.append(f"{name}: left out: {_without(path, error)}")
+            left_out.append(f"{name}: left out: {without(path, error)}")
     if not runs:
         raise InputError(left_out[0] if left_out else f"{_shown(directories)}: holds no run (config.yaml)")
     flats = contents.named_by_digest([(run.flat, run.manifest) for run in runs])
     runs = [replace(run, flat=flat) for run, flat in zip(runs, flats, strict=True)]
     by = _key(by, runs)
-    runs = _with_variants(runs, by)
+    runs = _with_variants(_with_data(runs), by)
     varied = _differing(runs, by)
     return Study(runs, by, _against(against, runs), varied, tuple(left_out), tuple(directories))
 
@@ -132,86 +107,16 @@ def _name(path: Path, directories: Sequence[Path]) -> str:
     return printable(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _read_run(path: Path, name: str) -> StudyRun:
-    """One directory; raises `InputError` only when its configuration cannot be read."""
-    config = _plain(files.read_yaml(path / "config.yaml"))
-    problems: list[str] = []
-
-    def attempt(function: Any, file: str, missing: Any) -> Any:
-        try:
-            return function(path / file)
-        except InputError as error:
-            problems.append(_without(path, error))
-            return missing
-
-    summary = attempt(files.read_json, "summary.json", {})
-    rows, cut = _read_rows(path / "metrics.jsonl")
-    problems.extend(cut)
-    steps = attempt(metrics.read_steps, "steps.npz", None)
-    manifest = attempt(files.read_json, "manifest.json", {})
-    problems.extend(_contradictions(summary, rows, cut))
-    kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
-    return StudyRun(
-        directory=path,
-        name=name,
-        variant="",
-        config=config,
-        flat=dict(_flat(kept)),
-        summary=summary,
-        manifest=manifest,
-        rows=rows,
-        steps=steps,
-        measures=_measures(config, summary, rows, steps),
-        problems=tuple(problems),
-    )
-
-
-def _read_rows(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows up to the first that is damaged, and what was wrong with that."""
-    rows: list[dict[str, Any]] = []
-    try:
-        with files.open_regular(path) as file:
-            whole = file.seek(0, os.SEEK_END) == 0 or (file.seek(-1, os.SEEK_END), file.read(1))[1] == b"\n"
-        for row in metrics.each_row(path):
-            rows.append(row)  # one by one: those before the damage are kept
-    except OSError as error:
-        return rows, [f"{path.name}: {files.first_line(error)}"]
-    except InputError:
-        return rows, [f"{path.name}: damaged, cut after epoch {len(rows)}"]
-    return rows, [] if whole else [f"{path.name}: ends within a line, cut after epoch {len(rows)}"]
-
-
-def _contradictions(summary: Mapping[str, Any], rows: Sequence[Any], cut: Sequence[str]) -> Iterator[str]:
-    if summary and summary.get("status") not in STATUSES:
-        yield "summary.json: does not say how the run ended: counts as interrupted"
-    epochs = stability.number(summary.get("epoch")) or 0
-    if not cut and epochs > len(rows):
-        yield f"metrics.jsonl: {len(rows)} of {epochs:.0f} epochs"
-
-
-def _measures(
-    config: Mapping[str, Any], summary: Mapping[str, Any], rows: list[dict[str, Any]], steps: Any
-) -> dict[str, Any]:
-    """The stability of a run as numbers, computed here so that runs of every age have them."""
-    spikes = summary.get("loss_spikes")
-    if not isinstance(spikes, int) and steps is not None:
-        training = config.get("training")
-        nats = stability.number(training.get("spike_nats")) if isinstance(training, Mapping) else None
-        spikes = None if nats is None else metrics.loss_spikes(steps["loss"], nats)
-    return stability.measures(rows, steps) | {"loss_spikes": spikes}
-
-
-def _plain(value: Any) -> Any:
-    """The values as JSON has them: what only YAML knows (dates, sets, bytes) becomes text."""
-    return json.loads(json.dumps(value, default=str, skipkeys=True))
-
-
-def _flat(section: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+def _with_data(runs: Sequence[StudyRun]) -> list[StudyRun]:
+    """The runs, those without a recorded digest with that of the others of the same dataset keys, where it is one."""
+    keys = [json.dumps(run.config.get("dataset"), sort_keys=True) for run in runs]
+    known: dict[str, set[str]] = defaultdict(set)
+    for run, same in zip(runs, keys, strict=True):
+        known[same] |= {run.data} - {""}
+    return [
+        replace(run, data=run.data or (min(known[same]) if len(known[same]) == 1 else same))
+        for run, same in zip(runs, keys, strict=True)
+    ]
 
 
 def _key(by: str | None, runs: Sequence[StudyRun]) -> str:
@@ -268,11 +173,6 @@ def _differing(runs: Sequence[StudyRun], by: str) -> dict[str, list[Any]]:
 def _natural(name: str) -> tuple[int, float, str]:
     """Sorts numbers as numbers, before text."""
     return (0, float(name), "") if re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", name) else (1, 0.0, name)
-
-
-def _without(path: Path, error: InputError) -> str:
-    """The message, naming files from the run's directory on."""
-    return str(error).replace(f"{printable(path)}/", "")
 
 
 def _shown(directories: Iterable[Path]) -> str:

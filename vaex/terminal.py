@@ -14,17 +14,13 @@ from typing import Any, Protocol, runtime_checkable
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Table
 from rich.text import Text
 
+from vaex import config as configuration
+from vaex import quantities
 from vaex.job import Job
 from vaex.journal import LogFile
-
-TERMS = ("elbo", "reconstruction", "kl")
-SPLITS = ("train", "valid", "test")
-
-COLOR = {"finished": "green", "diverged": "magenta", "interrupted": "yellow", "failed": "red", "refused": "red"}
-
+from vaex.tables import clock, how_it_ended, show, terms_table
 
 WIDE = 200
 """Characters in a line of a table that goes to a file or a pipe."""
@@ -127,6 +123,8 @@ class SweepDisplay:
         self._all_epochs = sum(job.config.training.epochs for job in jobs)
         self._made, self._started = 0, time.monotonic()
         self._best: tuple[float, str] | None = None
+        sources = (quantities.of_configuration(configuration.dump(job.config)) for job in jobs)
+        self._ranked = quantities.one(sources, "bound")
         self._progress = Progress(
             BarColumn(max(3, min(24, self.console.width - 78))), TextColumn("{task.description}"),
             console=self.console, transient=True,
@@ -150,7 +148,7 @@ class SweepDisplay:
             if self._made == 1:
                 self._started = time.monotonic()  # compiling, which came before, says nothing of the rest
             elbo = row["valid/elbo"]
-            if math.isfinite(elbo) and (self._best is None or elbo > self._best[0]):
+            if self._ranked and math.isfinite(elbo) and (self._best is None or elbo > self._best[0]):
                 self._best = elbo, job.directory.name
             self._update()
 
@@ -177,7 +175,7 @@ class SweepDisplay:
 
     def _update(self) -> None:
         diverged = f", {self._diverged} diverged" if self._diverged else ""
-        best = f"  best elbo {self._best[0]:.2f} (job {self._best[1]})" if self._best else ""
+        best = f"  best elbo {show(self._best[0])} (job {self._best[1]})" if self._best else ""
         text = f"{self._ended}/{self._total} jobs, {len(self._running)} running{diverged}{best}  {self._left()}"
         self._progress.update(self._task, completed=sum(self._epochs.values()), description=text)
 
@@ -187,15 +185,6 @@ class SweepDisplay:
             return "compiling"
         remaining = self._all_epochs - sum(self._epochs.values())
         return f"{clock(remaining * (time.monotonic() - self._started) / (self._made - 1))} left"
-
-
-def how_it_ended(summary: Mapping[str, Any]) -> str:
-    """The end of a run in a few words, in rich's markup."""
-    status = summary["status"]
-    text = f"{status} at epoch {summary.get('epoch', 0)}, step {summary.get('step', 0)}"
-    if status == "diverged":
-        text += f": {summary['culprit']} first not finite at step {summary['first_nonfinite_step']}"
-    return f"[{COLOR[status]}]{text}[/]"
 
 
 def log_to(console: Console) -> None:
@@ -211,45 +200,3 @@ def log_to(console: Console) -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
-
-
-def terms_table(summary: Mapping[str, Any]) -> Table:
-    """ELBO and its terms for each split, nats per image."""
-    table = Table(title="nats per image", title_justify="left")
-    table.add_column("")
-    for name in (*TERMS, "elbo_per_pixel"):
-        table.add_column(name, justify="right")
-    for split in SPLITS:
-        if f"{split}/elbo" in summary:
-            values = [show(summary[f"{split}/{term}"]) for term in TERMS]
-            table.add_row(split, *values, show(summary[f"{split}/elbo_per_pixel"], 4))
-    return table
-
-
-def sweep_table(rows: Sequence[Mapping[Any, Any]], overrides: Sequence[str]) -> Table:
-    """One row a job: what differs between the jobs, how it ended, its final numbers in nats per image."""
-    varied = [name for name in overrides if len({str(row.get(name)) for row in rows}) > 1]
-    table = Table(title="nats per image", title_justify="left")
-    for name in ("job", *varied, "status", "valid/elbo", "test/elbo", "seconds"):
-        table.add_column(Text(name), justify="right", overflow="fold")
-    for row in rows:
-        values = [Text(str(row.get(name, ""))) for name in varied]
-        numbers = [show(row.get("valid/elbo")), show(row.get("test/elbo")), show(row.get("wall_seconds"), 1)]
-        status = str(row["status"])
-        table.add_row(str(row["job"]), *values, Text(status, style=COLOR.get(status, "red")), *numbers)
-    return table
-
-
-def show(value: float | None, digits: int = 2) -> str:
-    """A number for people; a dash where there is none."""
-    return "–" if value is None or value != value else f"{value:.{digits}f}"
-
-
-def clock(seconds: float) -> str:
-    """12 s, 3 min 20 s, 1 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    return (
-        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    )

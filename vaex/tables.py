@@ -1,0 +1,74 @@
+"""How a run ended, and its numbers, in lines and tables for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+TERMS = ("elbo", "reconstruction", "kl")
+SPLITS = ("train", "valid", "test")
+
+COLOR = {"finished": "green", "diverged": "magenta", "interrupted": "yellow", "failed": "red", "refused": "red"}
+
+
+def how_it_ended(summary: Mapping[str, Any]) -> str:
+    """The end of a run in a few words, in rich's markup."""
+    status = summary["status"]
+    text = f"{status} at epoch {summary.get('epoch', 0)}, step {summary.get('step', 0)}"
+    if status == "diverged":
+        text += f": {summary['culprit']} first not finite at step {summary['first_nonfinite_step']}"
+    return f"[{COLOR[status]}]{text}[/]"
+
+
+def terms_table(summary: Mapping[str, Any]) -> Table:
+    """ELBO and its terms for each split, nats per image; of a diverged run that it diverged comes first."""
+    diverged = [ended_as(summary)] if summary["status"] == "diverged" else []
+    table = Table(title="; ".join([*diverged, "nats per image"]), title_justify="left")
+    table.add_column("")
+    for name in (*TERMS, "elbo_per_pixel"):
+        table.add_column(name, justify="right")
+    for split in SPLITS:
+        if f"{split}/elbo" in summary:
+            values = [show(summary[f"{split}/{term}"]) for term in TERMS]
+            table.add_row(split, *values, show(summary[f"{split}/elbo_per_pixel"], 4))
+    return table
+
+
+def sweep_table(rows: Sequence[Mapping[Any, Any]], overrides: Sequence[str]) -> Table:
+    """One row a job: what differs between the jobs, how it ended, its final numbers in nats per image."""
+    varied = [name for name in overrides if len({str(row.get(name)) for row in rows}) > 1]
+    table = Table(title="nats per image", title_justify="left")
+    for name in ("job", *varied, "status", "valid/elbo", "test/elbo", "seconds"):
+        table.add_column(Text(name), justify="right", overflow="fold")
+    for row in rows:
+        values = [Text(str(row.get(name, ""))) for name in varied]
+        numbers = [show(row.get("valid/elbo")), show(row.get("test/elbo")), show(row.get("wall_seconds"), 1)]
+        status = str(row["status"])
+        table.add_row(str(row["job"]), *values, Text(ended_as(row), style=COLOR.get(status, "red")), *numbers)
+    return table
+
+
+def ended_as(row: Mapping[Any, Any]) -> str:
+    """`finished`, or `diverged at step 12 (kl)`, of a summary or a row of sweep.csv."""
+    step, culprit = row.get("first_nonfinite_step"), row.get("culprit")
+    if row["status"] != "diverged" or not isinstance(step, int | float) or step != step:
+        return str(row["status"])
+    return f"diverged at step {step:.0f} ({culprit})"
+
+
+def show(value: float | None, digits: int = 2) -> str:
+    """A number for people, short where nobody would read all its digits; a dash where there is none."""
+    if value is None or value != value:
+        return "–"
+    return f"{value:.3g}" if abs(value) >= 1e9 else f"{value:.{digits}f}"
+
+
+def clock(seconds: float) -> str:
+    """12 s, 3 min 20 s, 1 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return (
+        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    )
