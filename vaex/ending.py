@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaex.run import Outcome
+from vaex.screen import Screen
 from vaex.task import shown
-from vaex.terminal import Screen, sweep_table
+from vaex.terminal import sweep_table
 
 EXIT_CODES = {"finished": 0, "diverged": 1, "refused": 2, "failed": 3, "interrupted": 130}
 """Of a lone run, by its status."""

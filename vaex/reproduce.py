@@ -8,12 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from vaex import compilation_cache, compose, files, provenance, tracking
+from vaex import compose, device, files, provenance, tracking
 from vaex import config as configuration
 from vaex.alterations import find_altered
 from vaex.config import Config
 from vaex.errors import printable
 from vaex.saved import named_path, parse_saved, read_manifest
+from vaex.screen import say
 from vaex.verdict import Recorded, Verdict, compare, read_recorded
 
 NO_VARIATION = (*configuration.NOT_IDENTITY, "hydra.run.dir")
@@ -43,8 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides: list[str]) -> int:
     """Run it again and compare."""
     then = read_recorded(original)
-    provenance.restore(manifest)
-    compilation_cache.start()
+    device.start(manifest)
     from vaex import run  # late: with it comes jax, after the thread count is set
 
     run.check(config)
@@ -53,12 +53,12 @@ def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides:
         return _tell(Verdict("different", ("the dataset here is not the one of the run (SHA-256 differs)",)))
     changes = provenance.changes(manifest)
     for line in changes:
-        print(f"not as then: {line}")
+        say(f"not as then: {line}")
     directory, code = _run(original, manifest, config, overrides)
     if code > 1:
         return code
     if not then.rows and not then.summary:
-        print("nothing was recorded to compare with: this is a first run of the configuration")
+        say("nothing was recorded to compare with: this is a first run of the configuration")
         return code
     return _tell(compare(then, read_recorded(directory), changes), directory, original, changes)
 
@@ -66,13 +66,12 @@ def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides:
 def _vary(original: Path, manifest: dict[str, Any], before: Config, config: Config, overrides: list[str]) -> int:
     """Run it otherwise and show both results side by side."""
     then = read_recorded(original)
-    provenance.restore(manifest)
-    compilation_cache.start()
+    device.start(manifest)
     from vaex import run
 
     run.check(config)
     changed = provenance.differences(configuration.dump(before), configuration.dump(config))
-    print("\n".join(["a variation:", *(f"  {line}" for line in changed)]))
+    say("a variation:", *(f"  {line}" for line in changed))
     directory, code = _run(original, {}, config, overrides)
     if code > 1:
         return code
@@ -97,7 +96,7 @@ def _run(original: Path, manifest: dict[str, Any], config: Config, overrides: li
 
 def _tell(verdict: Verdict, directory: Path | None = None, original: Path = Path(), changes: Sequence[str] = ()) -> int:
     """Print the verdict and put it into the new directory, if there is one; returns the exit code."""
-    print("\n".join([f"reproduce: {verdict.name}", *(f"  {reason}" for reason in verdict.reasons)]))
+    say(f"reproduce: {verdict.name}", *(f"  {reason}" for reason in verdict.reasons))
     if directory is not None:
         content = {
             "original": str(original),
@@ -110,8 +109,8 @@ def _tell(verdict: Verdict, directory: Path | None = None, original: Path = Path
 
 
 def _side_by_side(then: Recorded, now: Recorded) -> None:
-    print(f"  {'':<22}{'original':>24}{'variation':>24}")
+    say(f"  {'':<22}{'original':>24}{'variation':>24}")
     for key in SHOWN:
         before, after = ((side.summary or {}).get(key, "–") for side in (then, now))
-        print(printable(f"  {key:<22}{before!s:>24}{after!s:>24}"))
-    print("no verdict")
+        say(printable(f"  {key:<22}{before!s:>24}{after!s:>24}"))
+    say("no verdict")

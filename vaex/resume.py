@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vaex import compilation_cache, compose, files, provenance, resume_sweep, sweep, tracking
+from vaex import compose, device, files, resume_sweep, sweep, tracking
 from vaex.config import Config, nearest
 from vaex.errors import ConfigError, InputError, printable
 from vaex.hydra_errors import flat_keys
 from vaex.job import Job
 from vaex.saved import named_path, parse_saved, refuse_links
+from vaex.screen import say
 
 MAY_CHANGE = ("training.epochs", "tracking", "checkpoint", "sweep", "plugins")
 """Keys, or sections, that do not change what the epochs so far have computed."""
@@ -36,10 +37,9 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
     if config.training.epochs != before.training.epochs:
         _refuse_schedule(config)
     if status == "diverged" or (status == "finished" and config.training.epochs == done):
-        print(printable(f"{directory}: {status} after epoch {done}; nothing to do"))
+        say(printable(f"{directory}: {status} after epoch {done}; nothing to do"))
         return 1 if status == "diverged" else 0
-    provenance.restore(manifest)
-    compilation_cache.start()
+    device.start(manifest)
     return _go_on(directory, config, manifest)
 
 

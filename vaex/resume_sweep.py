@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaex import compilation_cache, compose, files, provenance, sweep, tracking
+from vaex import compose, device, files, sweep, tracking
 from vaex import config as configuration
 from vaex.config import Config
 from vaex.errors import ConfigError, InputError
 from vaex.job import Job
 from vaex.saved import parse_saved, read_manifest, refuse_links
+from vaex.screen import say
 from vaex.sweep import Noted
-from vaex.terminal import Screen, log_to
 
 log = logging.getLogger("vaex")
 
@@ -50,18 +50,17 @@ def go_on_as_typed(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> int
 def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int) -> int:
     """Train what is left of a sweep, and finish its table."""
     refuse_links(directory)
-    provenance.restore({"environment": {"threads": threads}})
-    compilation_cache.start()
+    device.start({"environment": {"threads": threads}})
+    tracking.leave_agent(config for _, config in jobs)
     from vaex import ending, run, task  # late: with them comes jax, after the thread count is set
 
-    log_to(Screen())
     for config in dict.fromkeys(config for _, config in jobs):
         run.check(config)
     with files.locked(directory):
         packs = packs_of(directory, jobs)
         left = [job for members in packs for job in members if not job.ghost]
         if not left:
-            print(f"{task.shown(directory)}: all {len(jobs)} jobs have ended; nothing to do")
+            say(f"{task.shown(directory)}: all {len(jobs)} jobs have ended; nothing to do")
             return ending.of_sweep(directory, [])
         outcome = task.train_sweep(directory, packs, len(jobs) - len(left))
         return ending.of_sweep(directory, [outcome])
