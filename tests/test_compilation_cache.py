@@ -114,7 +114,17 @@ def test_a_place_where_others_can_put_code_is_not_used(tmp_path: Path, caplog: p
     assert not compilation_cache._ready(folder)
     assert "others can write" in caplog.text
     (tmp_path / "file").touch()
+    caplog.clear()
     assert not compilation_cache._ready(tmp_path / "file" / "inside")
+    assert caplog.messages == [
+        f"no compiled programs are kept: {tmp_path}/file/inside: Not a directory; VAEX_CACHE=DIR names another place"
+    ]
+
+
+def test_without_a_home_there_is_none(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setenv("VAEX_CACHE", "~nobody-of-this-name/x")
+    assert compilation_cache._directory() is None
+    assert "no such home directory" in caplog.text
 
 
 def test_only_what_is_as_it_was_sealed_stays(tmp_path: Path):

@@ -1,13 +1,14 @@
 """The figures of a run: whole files of a sensible size whose pixels are the images' own."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.configurations import make
-from vaex import compiled, figures, objective
+from vaex import cli, compiled, figures, files, objective
 
 GREY = np.linspace(0, 1, 30 * 8 * 8, dtype=np.float32).reshape(30, 8, 8, 1)
 
@@ -35,6 +36,28 @@ def test_draw_writes_three_pictures(tmp_path):
 def test_curves_of_any_run(value, epochs):
     picture = figures.curves_png([row(epoch, value) for epoch in range(1, epochs + 1)], "a [b] $c_d^ \\frac {$")
     assert picture.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("title", ["dataset.path=漢字/हिन्दी 😀", "tab\t, escape\x1b", "not UTF-8: \udcff"])
+def test_a_title_in_a_script_that_the_font_lacks(title):
+    """Warnings are errors here."""
+    assert figures.curves_png([row(1, 2.0)], title).startswith(b"\x89PNG")
+    assert figures._in_the_font("σ = 1, é 漢") == "σ = 1, é ?"
+
+
+def test_axes_that_overflow():
+    rows = [row(1, 3e-310), row(2, 1e300)]
+    assert figures.curves_png(rows, "title").startswith(b"\x89PNG")
+
+
+def test_pictures_that_cannot_be_imported_cost_one_warning(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "vaex.pictures", None)
+    quick = ("dataset=digits", "dataset.limit=200", "training.epochs=1", "hydra.run.dir=run")
+    assert cli._guarded(list(quick)) == 0
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("vaex: run: no figures (ModuleNotFoundError: ")
+    assert files.read_json(tmp_path / "run" / "summary.json")["status"] == "finished"
 
 
 def test_each_image_is_where_it_belongs():

@@ -1,5 +1,6 @@
 """W&B gets a copy, read back from its own file; none of its failures reaches training."""
 
+import io
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.configurations import make
-from tests.processes import PATIENCE, SMALL, server
+from tests.processes import PATIENCE, SMALL, pseudo_terminal, server
 from vaex import tracking
 from vaex.errors import ConfigError
 
@@ -111,6 +112,59 @@ def test_wandbs_own_variables_hold_where_a_key_is_unset(tmp_path, caplog, monkey
     ]
 
 
+def test_wandbs_own_place_holds(tmp_path, caplog, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "theirs"))
+    (tmp_path / "theirs").mkdir()
+    assert told(tmp_path / "run", caplog) == []
+    assert records(tmp_path / "theirs")["run"]
+    assert not (tmp_path / "run" / "wandb").exists()
+
+
+UNFIT = [
+    ("tracking.project", "WANDB_PROJECT", "a/b", "none of"),
+    ("tracking.project", "WANDB_PROJECT", "p" * 129, "at most 128 characters"),
+    ("tracking.tags", "WANDB_TAGS", "t" * 65, "1 to 64 characters"),
+]
+
+
+@pytest.mark.parametrize(("key", "variable", "value", "message"), UNFIT)
+def test_names_that_wandb_would_refuse_are_refused_before(monkeypatch, key, variable, value, message):
+    override = f"{key}=[{value}]" if key.endswith("tags") else f"{key}='{value}'"
+    with pytest.raises(ConfigError, match=f"{key}: W&B takes .*{message}"):
+        tracking.resolved(make(override))
+    assert tracking.resolved(make(override, "tracking.mode=disabled")).tracking.mode == "disabled"
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=f"{variable}: W&B takes .*{message}"):
+        tracking.resolved(make())
+    assert tracking.resolved(make("tracking.project=p", "tracking.tags=[t]")).tracking.project == "p"
+
+
+def test_an_empty_tag_is_refused():
+    with pytest.raises(ConfigError, match="W&B takes 1 to 64"):
+        tracking.resolved(make("tracking.tags=['']"))
+
+
+def test_the_jobs_of_a_sweep_do_not_share_the_run_of_an_agent(tmp_path, caplog, monkeypatch):
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
+    monkeypatch.setenv("WANDB_RUN_ID", "the_agents")
+    tracking.leave_agent([tracking.resolved(make())])
+    assert "an agent has one run" in caplog.text
+    caplog.clear()
+    assert told(tmp_path, caplog, group="sweep") == []
+    assert records(tmp_path)["run"][0]["run_id"] == "abcd1234"
+
+
+def test_without_a_home_wandb_is_as_silent_as_ever(tmp_path, caplog, monkeypatch, capfd):
+    tracking._leave_wandb()  # so that it starts its server in this environment
+    for name in ("WANDB_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/dev/null")
+    assert told(tmp_path, caplog) == []
+    tracking._leave_wandb()
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(
     ("key", "variable", "mode"),
     [
@@ -175,6 +229,21 @@ def test_online_without_a_key(tmp_path, caplog, monkeypatch):
     (warning,) = told(tmp_path, caplog, "tracking.mode=online")
     assert "No API key" in warning
     assert "training goes on" in warning
+
+
+def test_online_on_a_terminal_asks_nobody(tmp_path, caplog, monkeypatch):
+    """W&B's menu would wait in a thread that outlives the run."""
+    monkeypatch.setattr(tracking, "FINISH_SECONDS", 60.0)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    with pseudo_terminal() as (_, theirs), open(theirs, "r+b", buffering=0, closefd=False) as terminal:
+        stdin, stderr = (io.TextIOWrapper(terminal, write_through=True) for _ in range(2))
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys, "stderr", stderr)
+        (warning,) = told(tmp_path, caplog, "tracking.mode=online")
+    assert "No API key" in warning
 
 
 def test_a_directory_that_cannot_be_written(tmp_path, caplog):

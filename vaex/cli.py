@@ -1,6 +1,7 @@
 """The command line: a first bare word is a verb, anything else is a Hydra override and trains."""
 
 import argparse
+import contextlib
 import gc
 import io
 import os
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vaex import __version__
+from vaex import __version__, process
 from vaex.errors import InputError, VaexError, printable
 
 HELP = """\
@@ -35,6 +36,7 @@ Hydra's flags work as everywhere: --cfg, --config-dir, --config-name, --multirun
 
 def main() -> None:
     """Run the command line; every error is one line on stderr."""
+    process.prepare()
     gc.set_threshold(10_000)  # importing and tracing make many objects and little garbage: 0.6 s less of searching
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no σ or ─ must not stop a run
@@ -58,7 +60,8 @@ def _guarded(arguments: list[str]) -> int:
         if full:
             traceback.print_exc()
         error = _without_place(error)
-        print(f"vaex: {_line(error)}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # standard error may be as full as the disk
+            print(f"vaex: {_line(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, VaexError) else 3
 
 

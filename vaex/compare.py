@@ -19,9 +19,9 @@ from typing_extensions import override
 from vaex import files, questions, study
 from vaex.answers import NOT_COMPARABLE, percent, show
 from vaex.errors import InputError, printable
+from vaex.screen import Screen
 from vaex.stability import number
 from vaex.study import Study
-from vaex.terminal import Screen
 
 log = logging.getLogger("vaex")
 

@@ -15,9 +15,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import platformdirs
-
 from vaex import files
+from vaex.errors import InputError
 
 log = logging.getLogger("vaex")
 
@@ -89,10 +88,13 @@ def remove_unsealed(directory: Path) -> None:
 
 def _directory() -> Path | None:
     """Where the cache is for this kind of CPU (machine code made for one may not run on another); None if off."""
-    chosen = os.environ.get("VAEX_CACHE")
-    if chosen == "":
+    if os.environ.get("VAEX_CACHE") == "":
         return None
-    root = Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("vaex", False) / "programs"
+    try:
+        root = files.user_directory("VAEX_CACHE", "programs")
+    except InputError as error:
+        log.warning("no compiled programs are kept: %s", error)
+        return None
     return root.absolute() / _cpu_kind()
 
 
@@ -111,12 +113,15 @@ def _ready(directory: Path) -> bool:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         status = directory.stat()
     except OSError as error:
-        log.info("%s: no compiled programs are kept: %s", directory, files.first_line(error))
-        return False
-    mine = status.st_uid == os.getuid() and not status.st_mode & 0o022
-    if not mine:
-        log.warning("%s: not used, since others can write to it; VAEX_CACHE names another place", directory)
-    return mine and os.access(directory, os.W_OK)
+        return _refused(directory, files.first_line(error))
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+        return _refused(directory, "others can write to it")
+    return os.access(directory, os.W_OK) or _refused(directory, "cannot be written to")
+
+
+def _refused(directory: Path, why: str) -> bool:
+    log.warning("no compiled programs are kept: %s: %s; VAEX_CACHE=DIR names another place", directory, why)
+    return False
 
 
 def _entries(directory: Path) -> Iterator[tuple[Path, Path, Path]]:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaex.run import Outcome
+from vaex.screen import Screen
 from vaex.tables import sweep_table
 from vaex.task import shown
-from vaex.terminal import Screen
 
 EXIT_CODES = {"finished": 0, "diverged": 1, "refused": 2, "failed": 3, "interrupted": 130}
 """Of a lone run, by its status."""

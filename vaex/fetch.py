@@ -7,14 +7,12 @@ the published one, so every source of the same data is as good as any other, and
 import http.client
 import logging
 import mmap
-import os
 import sys
 import tempfile
 import urllib.error
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
@@ -29,9 +27,7 @@ type_of_payload = bytes | mmap.mmap
 
 def cache(source: Source) -> Path:
     """The folder of a dataset's files: in `$VAEX_DATA`, else in the user's cache directory."""
-    chosen = os.environ.get("VAEX_DATA")
-    root = Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("vaex", False) / "datasets"
-    return root / source.name
+    return files.user_directory("VAEX_DATA", "datasets") / source.name
 
 
 def payloads(source: Source) -> dict[str, type_of_payload]:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 from PIL import Image, ImageDraw, ImageFont
 
@@ -83,7 +84,8 @@ def grid(groups: Sequence[Sequence[Images]], heading: str, black: float = 0.0, w
 def curves_png(rows: Sequence[dict[str, Any]], title: str) -> bytes:
     """The curves as the content of a PNG file."""
     buffer = io.BytesIO()
-    curves(rows, title).savefig(buffer, format="png")
+    with np.errstate(all="ignore"):  # the ticks of an axis that ends at 1e38 overflow, of which nobody need hear
+        curves(rows, title).savefig(buffer, format="png")
     return buffer.getvalue()
 
 
@@ -106,8 +108,14 @@ def curves(rows: Sequence[dict[str, Any]], title: str) -> Figure:
     norms = {"grad_norm_max": ("largest", ORANGE), "grad_norm_mean": ("mean", BLUE)}
     _lines(axes[1, 2], rows, norms)
     _decorate(axes[1, 2], "Gradient norm, global, before clipping", log=True)
-    figure.suptitle(title[:140], x=0.01, ha="left", fontsize=11, color=GREY, parse_math=False)
+    figure.suptitle(_in_the_font(title[:140]), x=0.01, ha="left", fontsize=11, color=GREY, parse_math=False)
     return figure
+
+
+def _in_the_font(text: str) -> str:
+    """The text with ? for what matplotlib's font lacks: it would draw a box and warn of each."""
+    font = get_font(findfont(FontProperties()))
+    return "".join(character if font.get_char_index(ord(character)) else "?" for character in text)
 
 
 def _kl_per_latent(axis: Axes, row: dict[str, Any]) -> None:

@@ -9,9 +9,10 @@ import safetensors.numpy
 from jaxtyping import PyTree
 from safetensors import SafetensorError
 
-from vaex import checkpoint, compilation_cache, files, metrics, provenance, saved
+from vaex import checkpoint, device, files, metrics, saved
 from vaex.errors import InputError, printable
 from vaex.saved import named_path, read_manifest, read_saved
+from vaex.screen import say
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,13 +24,12 @@ def main(arguments: Sequence[str]) -> int:
         named_path("figures", [])
     for directory in directories:
         named_path("figures", [str(directory)])
-    provenance.restore(read_manifest(directories[0]))
-    compilation_cache.start()
+    device.start(read_manifest(directories[0]))
     code = 0
     for directory in directories:
         try:
             for path in _draw(directory, overrides).values():
-                print(printable(path))
+                say(printable(path))
         except InputError as error:  # one damaged run of many
             print(f"vaex: {error}", file=sys.stderr)
             code = error.exit_code

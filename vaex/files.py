@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import yaml
 
 from vaex.errors import InputError, VaexError
@@ -55,6 +56,16 @@ def write_json(path: Path, value: Any) -> None:
 def write_yaml(path: Path, value: Any) -> None:
     """`value` as YAML in the order of its keys."""
     write(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True).encode())
+
+
+def user_directory(variable: str, name: str) -> Path:
+    """The directory that a variable names, else `name` in the user's cache directory; `InputError` where none is."""
+    chosen = os.environ.get(variable)
+    try:
+        return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("vaex", False) / name
+    except RuntimeError as error:  # a user whom the system does not know, and no HOME
+        problem = f"{variable}={chosen}: there is no such home directory" if chosen else "there is no home directory"
+        raise InputError(f"{problem}; name a place for {name} by {variable}=DIR") from error
 
 
 def open_regular(path: Path) -> io.BufferedReader:

@@ -4,9 +4,9 @@ A run of a sweep is one of many: what goes wrong for it on the host (its directo
 """
 
 import contextlib
+import functools
 import importlib
 import logging
-import sys
 import threading
 import time
 import traceback
@@ -130,8 +130,8 @@ class Member:
             recorder.checkpoint(self.progress, checkpoint.flatten(state()))
         self._display.epoch(self.job, row)
         self._tracker.log(metrics.finite_or_null(row))
-        if self.job.figures and "vaex.pictures" not in sys.modules:
-            threading.Thread(target=importlib.import_module, args=("vaex.pictures",), name="pictures").start()
+        if self.job.figures:
+            _import_pictures()
 
     def settle(self) -> None:
         """Wait until the epochs so far are on disk."""
@@ -185,12 +185,12 @@ class Member:
         return self._recorder
 
     def _draw(self, parameters: PyTree) -> None:
-        from vaex import pictures  # late: matplotlib takes half a second; imported while the second epoch trains
-
         rows, title = self.progress.rows, self.job.label
         try:
+            from vaex.pictures import draw  # late: matplotlib takes half a second
+
             with _drawing:
-                drawn = pictures.draw(self.directory, self.program, self.hyper, parameters, self._dataset, rows, title)
+                drawn = draw(self.directory, self.program, self.hyper, parameters, self._dataset, rows, title)
             self._tracker.images(drawn)
         except Exception as error:  # the results are on disk by now: a picture must not cost them
             log.warning("%s: no figures (%s: %s)", self.directory, type(error).__name__, files.first_line(error))
@@ -217,6 +217,17 @@ class Member:
             "steps_sha256": files.sha256(metrics.steps_bytes(self.progress.steps)) if self.progress.steps else None,
             "epoch_sha256": [metrics.digest(row) for row in self.progress.rows],
         }
+
+
+@functools.cache
+def _import_pictures() -> None:
+    """Begin to import what draws them, while the second epoch trains. What goes wrong is said when they are drawn."""
+
+    def work() -> None:
+        with contextlib.suppress(Exception):
+            importlib.import_module("vaex.pictures")
+
+    threading.Thread(target=work, name="pictures").start()
 
 
 def model_arrays(state: TrainState) -> dict[str, Num[np.ndarray, "..."]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vaex import files
-from vaex.errors import printable
+from vaex.errors import InputError, printable
 
 DISTRIBUTIONS = (
     "vaex-experiments", "jax", "jaxlib", "jax-cuda13-plugin", "flax", "optax", "numpy", "scipy", "hydra-core",
@@ -30,7 +30,7 @@ NUMERIC_VARIABLES = (
 
 
 MOST_THREADS = 1024
-"""No manifest can ask for more threads or devices."""
+"""Neither NPROC nor a manifest can ask for more threads or devices: XLA starts them all, and 99999 take for ever."""
 
 
 def cores() -> int:
@@ -43,17 +43,30 @@ def set_thread_count(count: int | None = None) -> None:
 
     The cores that this process may use, unless NPROC already says otherwise or `count` is given.
     """
-    if count is not None:
-        os.environ["NPROC"] = str(count)
-    os.environ.setdefault("NPROC", str(cores()))
+    os.environ["NPROC"] = str(count or _named_threads() or cores())
 
 
-def restore(manifest: dict[str, Any]) -> None:
+def _named_threads() -> int | None:
+    """What NPROC says; raises `InputError` where it is no such number, for which XLA would take another."""
+    named = os.environ.get("NPROC", "").strip()
+    if not named:
+        return None
+    if not (named.isdecimal() and 1 <= int(named) <= MOST_THREADS):
+        raise InputError(f"NPROC: expected a number of threads from 1 to {MOST_THREADS}, got {named!r}")
+    return int(named)
+
+
+def threads() -> int:
+    """The size of XLA's CPU pool; 0 where nobody has set it."""
+    return int(os.environ.get("NPROC") or 0)
+
+
+def restore(manifest: Mapping[str, Any]) -> None:
     """Set the counts of threads and CPU devices that a manifest names, before JAX starts its backend."""
     environment = manifest.get("environment")
     then = environment if isinstance(environment, dict) else {}
-    threads, devices = then.get("threads"), then.get("devices")
-    set_thread_count(threads if isinstance(threads, int) and 1 <= threads <= MOST_THREADS else None)
+    count, devices = then.get("threads"), then.get("devices")
+    set_thread_count(count if isinstance(count, int) and 1 <= count <= MOST_THREADS else None)
     if isinstance(devices, list) and 1 < len(devices) <= MOST_THREADS and set(map(str, devices)) == {"cpu"}:
         import jax  # late, as below
 
@@ -112,7 +125,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu_model(),
         "devices": [str(getattr(device, "device_kind", device)) for device in jax.devices()],
-        "threads": int(os.environ.get("NPROC", "0")),
+        "threads": threads(),
         "variables": {
             key: value
             for key, value in sorted(os.environ.items())

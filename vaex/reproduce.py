@@ -8,12 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from vaex import compilation_cache, compose, files, provenance, quantities, saved, tracking
+from vaex import compose, device, files, provenance, quantities, saved, tracking
 from vaex import config as configuration
 from vaex.alterations import find_altered
 from vaex.config import Config
 from vaex.errors import printable
 from vaex.saved import named_path, parse_saved, read_manifest
+from vaex.screen import say
 from vaex.tables import show
 from vaex.verdict import Recorded, Verdict, compare, read_recorded
 
@@ -45,8 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides: list[str]) -> int:
     """Run it again and compare."""
     then = read_recorded(original)
-    provenance.restore(manifest)
-    compilation_cache.start()
+    device.start(manifest)
     from vaex import run  # late: with it comes jax, after the thread count is set
 
     with saved.telling_where_data_were_sought(config, original):
@@ -56,12 +56,12 @@ def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides:
         return _tell(Verdict("different", (_other_data(config),)))
     changes = provenance.changes(manifest)
     for line in changes:
-        print(f"not as then: {line}")
+        say(f"not as then: {line}")
     directory, code = _run(original, manifest, config, overrides)
     if code > 1:
         return code
     if not then.rows and not then.summary:
-        print("nothing was recorded to compare with: this is a first run of the configuration")
+        say("nothing was recorded to compare with: this is a first run of the configuration")
         return code
     return _tell(compare(then, read_recorded(directory), changes), directory, original, changes)
 
@@ -79,14 +79,13 @@ def _other_data(config: Config) -> str:
 def _vary(original: Path, manifest: dict[str, Any], before: Config, config: Config, overrides: list[str]) -> int:
     """Run it otherwise and show both results side by side."""
     then = read_recorded(original)
-    provenance.restore(manifest)
-    compilation_cache.start()
+    device.start(manifest)
     from vaex import run
 
     with saved.telling_where_data_were_sought(config, original):
         run.check(config)
     changed = provenance.differences(configuration.dump(before), configuration.dump(config))
-    print("\n".join(["a variation:", *(f"  {line}" for line in changed)]))
+    say("a variation:", *(f"  {line}" for line in changed))
     directory, code = _run(original, {}, config, overrides)
     if code > 1:
         return code
@@ -113,7 +112,7 @@ def _run(original: Path, manifest: dict[str, Any], config: Config, overrides: li
 
 def _tell(verdict: Verdict, directory: Path | None = None, original: Path = Path(), changes: Sequence[str] = ()) -> int:
     """Print the verdict and put it into the new directory, if there is one; returns the exit code."""
-    print("\n".join([f"reproduce: {verdict.name}", *(f"  {reason}" for reason in verdict.reasons)]))
+    say(f"reproduce: {verdict.name}", *(f"  {reason}" for reason in verdict.reasons))
     if directory is not None:
         content = {
             "original": str(original),
@@ -126,11 +125,11 @@ def _tell(verdict: Verdict, directory: Path | None = None, original: Path = Path
 
 
 def _side_by_side(then: Recorded, now: Recorded) -> None:
-    print(f"  {'':<22}{'original':>24}{'variation':>24}")
+    say(f"  {'':<22}{'original':>24}{'variation':>24}")
     for key in SHOWN:
         before, after = ((side.summary or {}).get(key, "–") for side in (then, now))
-        print(printable(f"  {key:<22}{_cell(before):>24}{_cell(after):>24}"))
-    print("no verdict")
+        say(printable(f"  {key:<22}{_cell(before):>24}{_cell(after):>24}"))
+    say("no verdict")
 
 
 def _cell(value: Any) -> str:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vaex import compilation_cache, compose, files, provenance, resume_sweep, saved, sweep, tracking
+from vaex import compose, device, files, resume_sweep, saved, sweep, tracking
 from vaex.alterations import refuse_altered
 from vaex.config import Config
 from vaex.errors import ConfigError, printable
 from vaex.hydra_errors import flat_keys
 from vaex.job import Job
 from vaex.saved import named_path, parse_saved, refuse_links
+from vaex.screen import say
 from vaex.validation import nearest
 
 MAY_CHANGE = ("training.epochs", saved.PLACE, "tracking", "checkpoint", "sweep", "plugins")
@@ -40,10 +41,9 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
         _refuse_schedule(config)
     refuse_altered(directory, manifest, summary, before)
     if status == "diverged" or (status == "finished" and config.training.epochs == done):
-        print(printable(f"{directory}: {status} after epoch {done}; nothing to do"))
+        say(printable(f"{directory}: {status} after epoch {done}; nothing to do"))
         return 1 if status == "diverged" else 0
-    provenance.restore(manifest)
-    compilation_cache.start()
+    device.start(manifest)
     return _go_on(directory, config, manifest)
 
 

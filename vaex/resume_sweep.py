@@ -7,15 +7,15 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaex import compilation_cache, compose, files, provenance, saved, sweep, tracking
+from vaex import compose, device, files, saved, sweep, tracking
 from vaex import config as configuration
 from vaex.alterations import refuse_altered
 from vaex.config import Config
 from vaex.errors import ConfigError, InputError
 from vaex.job import Job
 from vaex.saved import parse_saved, read_manifest, refuse_links
+from vaex.screen import say
 from vaex.sweep import Noted
-from vaex.terminal import Screen, log_to
 
 log = logging.getLogger("vaex")
 
@@ -51,11 +51,10 @@ def go_on_as_typed(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> int
 def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int) -> int:
     """Train what is left of a sweep, and finish its table."""
     refuse_links(directory)
-    provenance.restore({"environment": {"threads": threads}})
-    compilation_cache.start()
+    device.start({"environment": {"threads": threads}})
+    tracking.leave_agent(config for _, config in jobs)
     from vaex import ending, run, task  # late: with them comes jax, after the thread count is set
 
-    log_to(Screen())
     for config in dict.fromkeys(config for _, config in jobs):
         with saved.telling_where_data_were_sought(config, directory):
             run.check(config)
@@ -63,7 +62,7 @@ def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int) -
         packs = packs_of(directory, jobs)
         left = [job for members in packs for job in members if not job.ghost]
         if not left:
-            print(f"{task.shown(directory)}: all {len(jobs)} jobs have ended; nothing to do")
+            say(f"{task.shown(directory)}: all {len(jobs)} jobs have ended; nothing to do")
             return ending.of_sweep(directory, [])
         outcome = task.train_sweep(directory, packs, len(jobs) - len(left))
         return ending.of_sweep(directory, [outcome])

@@ -29,6 +29,7 @@ from vaex.files import first_line
 from vaex.job import Job, type_of_device
 from vaex.loop import Stop, load
 from vaex.objective import Program
+from vaex.screen import say
 from vaex.terminal import Display, LoneDisplay
 
 log = logging.getLogger("vaex")
@@ -157,7 +158,7 @@ def lanes(config: Config) -> list[type_of_device]:
     devices = jax.devices()
     if devices[0].platform != "cpu" or config.pack.strategy == "vmap":
         return devices
-    threads = int(os.environ.get("NPROC", "0")) or provenance.cores()
+    threads = provenance.threads() or provenance.cores()
     wanted = config.sweep.lanes or provenance.cores()
     if config.sweep.lanes and wanted > threads:
         log.warning("sweep.lanes=%d: XLA has %d threads, so %d runs train at once", wanted, threads, threads)
@@ -197,7 +198,7 @@ def _most_runs(jobs: Sequence[Job]) -> int:
     most = max(1, min(int(OF_MEMORY * memory / size), files))
     packs = -(-len(jobs) // most)
     room = f"{memory / 1e9:.0f} GB of memory, {files} files"
-    print(f"{most} runs of {size / 1e6:.1f} MB each fit in a program ({room}): {len(jobs)} jobs, {packs} packs")
+    say(f"{most} runs of {size / 1e6:.1f} MB each fit in a program ({room}): {len(jobs)} jobs, {packs} packs")
     return -(-len(jobs) // packs)
 
 

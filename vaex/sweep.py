@@ -5,14 +5,13 @@ tracking, checkpoint, sweep and pack keys).
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vaex import config as configuration
-from vaex import files
+from vaex import files, provenance
 from vaex.config import Config
 from vaex.errors import InputError, printable
 
@@ -76,7 +75,7 @@ def encoded(jobs: Sequence[Noted]) -> bytes:
         }
         for job in jobs
     ]
-    content = {"format": 1, "threads": int(os.environ.get("NPROC", "0")), "jobs": entries}
+    content = {"format": 1, "threads": provenance.threads(), "jobs": entries}
     text = json.dumps(content, allow_nan=False).encode()
     if len(text) > LARGEST:
         size = f"{len(text) / 1e6:.0f} MB, at most {LARGEST / 1e6:.0f} MB"

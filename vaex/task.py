@@ -9,8 +9,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from vaex import compilation_cache, provenance, run, sweep, tracking
 from vaex import config as configuration
+from vaex import device, run, sweep, tracking
 from vaex.compose import Command, plain
 from vaex.job import Job
 from vaex.overrides import written
@@ -43,8 +43,7 @@ class Task:
 
     def __call__(self, job: DictConfig) -> str:
         """Train one job now, as a launcher that knows nothing of us asks, perhaps in another process."""
-        provenance.set_thread_count()
-        compilation_cache.start()
+        device.start()
         with contextlib.chdir(self._here):
             opened = self.open(job)
             self._write_noted()

@@ -1,42 +1,21 @@
 """What a person sees: a progress bar on a terminal, plain lines elsewhere, a table at the end."""
 
-import logging
 import math
-import os
 import shlex
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from vaex import config as configuration
 from vaex import quantities
 from vaex.job import Job
-from vaex.journal import LogFile
+from vaex.screen import Screen, log_to
 from vaex.tables import clock, how_it_ended, show, terms_table
-
-WIDE = 200
-"""Characters in a line of a table that goes to a file or a pipe."""
-
-
-class Screen(Console):
-    """Standard output. When its reader goes away (`vaex | head`, a lost terminal), the run goes on in silence."""
-
-    def __init__(self) -> None:
-        wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
-        super().__init__(file=sys.stdout, width=wide, soft_wrap=True, highlight=False)
-
-    def on_broken_pipe(self) -> None:
-        """Write to nowhere from here on."""
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @runtime_checkable
@@ -185,18 +164,3 @@ class SweepDisplay:
             return "compiling"
         remaining = self._all_epochs - sum(self._epochs.values())
         return f"{clock(remaining * (time.monotonic() - self._started) / (self._made - 1))} left"
-
-
-def log_to(console: Console) -> None:
-    """Show warnings and errors of the program: above a progress bar on a terminal, else on stderr."""
-    handler: logging.Handler = logging.StreamHandler(sys.stderr)
-    if console.is_terminal:
-        handler = RichHandler(console=console, show_path=False, show_time=False)
-    handler.setLevel(logging.WARNING)
-    handler.setFormatter(logging.Formatter("vaex: %(message)s"))
-    logger = logging.getLogger("vaex")
-    for old in [old for old in logger.handlers if not isinstance(old, LogFile)]:
-        logger.removeHandler(old)
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False

@@ -11,11 +11,11 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from vaex import metrics
+from vaex import files, wandb_session
 from vaex.config import Config, Tracking
 from vaex.errors import ConfigError
 
@@ -61,15 +61,32 @@ def resolve_mode(mode: str | None) -> Any:
 
 
 def resolved(config: Config) -> Config:
-    """The configuration with its `tracking.mode` decided."""
+    """The configuration with its `tracking.mode` decided; raises `ConfigError` for what W&B would not take."""
     mode = resolve_mode(config.tracking.mode)
+    if mode != "disabled":
+        wandb_session.refuse_unfit_names(config.tracking)
     return dataclasses.replace(config, tracking=dataclasses.replace(config.tracking, mode=mode))
+
+
+def leave_agent(configs: Iterable[Config]) -> None:
+    """Make the jobs of a sweep runs of their own where a W&B agent started it: it has one run id, which all would take.
+
+    W&B prefers the variables of its agent to what it is told.
+    """
+    agent = os.environ.pop("WANDB_SWEEP_ID", None)
+    if agent is None:
+        return
+    os.environ.pop("WANDB_RUN_ID", None)
+    if any(config.tracking.mode != "disabled" for config in configs):
+        log.warning("WANDB_SWEEP_ID=%s: an agent has one run; the jobs of `vaex -m` are W&B runs of their own", agent)
 
 
 def open_tracker(tracking: Tracking, directory: Path, group: str | None, run_id: str) -> Tracker:
     """The tracker that a configuration asks for."""
-    if resolve_mode(tracking.mode) == "disabled":
+    mode = resolve_mode(tracking.mode)
+    if mode == "disabled":
         return Silent()
+    tracking = dataclasses.replace(tracking, mode=mode)
     return WeightsAndBiases(tracking, directory, group, run_id)
 
 
@@ -130,15 +147,16 @@ class WeightsAndBiases:
                 while True:
                     kind, content = self._messages.get()
                     if kind == "start":
-                        session = _open_session(self._tracking, self._directory, self._group, self._id, content)
-                        last = _catch_up(session, self._directory / "metrics.jsonl")
+                        session = wandb_session.start(self._tracking, self._directory, self._group, self._id, content)
+                        last = wandb_session.catch_up(session, self._directory / "metrics.jsonl")
                     elif session is not None and (kind != "log" or content["epoch"] > last):
-                        _SEND[kind](session, content)
+                        wandb_session.SEND[kind](session, content)
                     if kind == "finish":
                         return
         except BaseException as error:  # W&B raises what it likes, SystemExit included: none of it may reach training
             if not self._given_up:
-                log.warning("W&B failed (%s: %s); training goes on, all is on disk", type(error).__name__, error)
+                reason = f"{type(error).__name__}: {files.first_line(error)}"
+                log.warning("W&B failed (%s); training goes on, all is on disk", reason)
             _leave_wandb()
 
 
@@ -170,81 +188,3 @@ def _leave_wandb(own: int = 0) -> None:
         import wandb
 
         wandb.teardown()
-
-
-def _open_session(
-    tracking: Tracking, directory: Path, group: str | None, run_id: str, config: Mapping[str, Any]
-) -> Any:
-    os.environ.setdefault("WANDB_DISABLE_GIT", "true")  # the manifest has the commit; W&B would run git itself
-    import wandb
-
-    mode = resolve_mode(tracking.mode)
-    session = wandb.init(
-        dir=str(directory.absolute()),  # W&B's own process may have been started elsewhere
-        mode=mode,
-        project=tracking.project or os.environ.get("WANDB_PROJECT") or "vaex",
-        entity=tracking.entity or os.environ.get("WANDB_ENTITY"),
-        group=tracking.group or os.environ.get("WANDB_RUN_GROUP") or group,
-        name=tracking.name or os.environ.get("WANDB_NAME"),
-        tags=tracking.tags or [tag for tag in os.environ.get("WANDB_TAGS", "").split(",") if tag],
-        config=dict(config),
-        id=run_id,
-        resume="allow" if mode == "online" else None,
-        reinit="create_new",
-        settings=wandb.Settings(
-            silent=True,
-            console="off",
-            x_disable_stats=True,
-            x_save_requirements=False,
-            x_disable_machine_info=True,
-            init_timeout=60,
-            finish_timeout=10,  # it may wait for ever otherwise
-        ),
-    )
-    session.define_metric("epoch")
-    session.define_metric("*", step_metric="epoch")
-    return session
-
-
-def _catch_up(session: Any, path: Path) -> int:
-    """Send W&B's server the epochs on disk that it lacks; returns the last one that it has, so that none comes twice.
-
-    A killed run leaves it behind the disk, or ahead of the checkpoint from which the run goes on. An offline session
-    knows nothing of the segments before it: each holds its own epochs, and `wandb sync` puts them together.
-    """
-    if session.offline:
-        return 0
-    known = session.summary.get("epoch")
-    last = int(known) if isinstance(known, (int, float)) else 0
-    for row in metrics.read_rows(path) if path.exists() else []:
-        if row["epoch"] > last:
-            _send_row(session, row)
-            last = row["epoch"]
-    return last
-
-
-def _send_row(session: Any, row: Mapping[str, Any]) -> None:
-    import wandb
-
-    values = {key: value for key, value in row.items() if not isinstance(value, list)}
-    for key, value in row.items():
-        if isinstance(value, list) and None not in value:
-            values[key] = wandb.Histogram(value)
-    # Every second step, and the figures between two: the parts of a run that went on then count on as one.
-    session.log(values, step=2 * row["epoch"], commit=True)
-
-
-def _send_images(session: Any, paths: Mapping[str, Path]) -> None:
-    import wandb
-
-    session.log({name: wandb.Image(str(path)) for name, path in paths.items()})
-
-
-def _send_summary(session: Any, summary: Mapping[str, Any]) -> None:
-    """All single values but `epoch`: there W&B has that of the last row it was sent, and `_catch_up` relies on it."""
-    values = {key: value for key, value in summary.items() if not isinstance(value, list) and key != "epoch"}
-    session.summary.update(values)
-    session.finish(exit_code=0 if summary.get("status") == "finished" else 1)
-
-
-_SEND = {"log": _send_row, "images": _send_images, "finish": _send_summary}

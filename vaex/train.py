@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from vaex import compilation_cache, ending, files, launcher, provenance, resume_sweep, run, sweep, tracking
+from vaex import device, ending, files, launcher, resume_sweep, run, sweep, tracking
 from vaex.compose import Command
 from vaex.errors import InputError
 from vaex.overrides import pinned
@@ -28,8 +28,9 @@ def train(command: Command, hydra: Hydra) -> int:
     begun = command.multirun and not command.directory_is_default and (command.directory / sweep.NAME).exists()
     if begun and not command.sweeper_decides:
         return resume_sweep.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)))
-    provenance.set_thread_count()
-    compilation_cache.start()
+    device.start()
+    if command.multirun:
+        tracking.leave_agent(configs)
     sweep.encoded(jobs)  # refused now if they are too many
     for config in dict.fromkeys(configs):
         run.check(config)
