@@ -4,8 +4,8 @@ import functools
 
 from hydra._internal.utils import get_args_parser
 
-from vaex.compose import compose
 from vaex.config import Config
+from vaex.config.compose import compose
 
 
 @functools.cache

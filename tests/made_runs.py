@@ -10,7 +10,9 @@ import yaml
 from PIL import Image
 
 from tests.configurations import make
-from vaex import config, figures, metrics
+from vaex import config
+from vaex.disk import metrics
+from vaex.report import figures
 
 STEPS = 10
 """Optimizer steps of an epoch."""

@@ -252,16 +252,16 @@ def _child(request: dict[str, Any]) -> None:
 
 
 def _serve() -> None:
-    from vaex import tracking
+    from vaex.tracking import tracker as tracking
 
     tracking.FINISH_SECONDS = PATIENCE  # a test that demands silence must not hear that W&B took long
     for name in (
         "matplotlib.pyplot",
-        "vaex.compare",
-        "vaex.figures",
-        "vaex.report",
-        "vaex.reproduce",
-        "vaex.train",
+        "vaex.commands.compare",
+        "vaex.report.figures",
+        "vaex.report.report",
+        "vaex.commands.reproduce",
+        "vaex.commands.train",
         "wandb",
     ):
         importlib.import_module(name)

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.configurations import make
-from vaex import checkpoint, metrics, objective, progress, step
+from vaex.disk import checkpoint, metrics, progress
 from vaex.errors import InputError
+from vaex.vae import objective, step
 
 ARRAYS = {
     "kernel": np.arange(12, dtype=np.float32).reshape(3, 4),

@@ -18,9 +18,14 @@ import yaml
 
 from tests.configurations import make
 from tests.processes import PATIENCE, pseudo_terminal, read_terminal, results
-from vaex import cli, config, ending, metrics, tables, terminal, train
-from vaex import run as runs
-from vaex.job import Job
+from vaex import cli, config
+from vaex.commands import train
+from vaex.disk import metrics
+from vaex.disk.job import Job
+from vaex.sweeping import ending
+from vaex.terminal import displays as terminal
+from vaex.terminal import tables
+from vaex.training import run as runs
 
 SCRIPT = Path(sys.executable).with_name("vaex")
 QUICK = ("dataset=digits", "training.epochs=1", "tracking.mode=disabled")

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from tests.made_runs import MANIFEST, two_variants, write_run
-from vaex import answers, compare, evidence, questions, study
+from vaex.commands import compare
+from vaex.study import answers, evidence, questions, study
 
 HEADLINE = ("divergence", "loss_spikes", "steps_to_target", "valid/elbo")
 

@@ -10,8 +10,9 @@ import pytest
 
 from tests.conftest import Finished, command
 from tests.processes import ENDLESS, SMALL, epochs_on_disk, results, until
-from vaex import compilation_cache, files
-from vaex.compilation_cache import ENTRY, SEAL, USED
+from vaex import files
+from vaex.training import compilation_cache
+from vaex.training.compilation_cache import ENTRY, SEAL, USED
 
 RUN = (*SMALL, "training.epochs=2", "tracking.mode=disabled")
 

@@ -18,11 +18,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from tests.configurations import make
-from vaex import compose as composing
 from vaex import config as configuration
-from vaex import grid
-from vaex.compose import Command, compose
-from vaex.config import Config, dump, identity, parse
+from vaex.config import Config, dump, grid, identity, parse
+from vaex.config import compose as composing
+from vaex.config.compose import Command, compose
 from vaex.errors import ConfigError
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -426,7 +425,11 @@ PLUGIN_FAULTS = {
     "1 / 0": "cannot be imported: ZeroDivisionError",
     "def (": "cannot be imported: SyntaxError",
     "x = 1": "does not define a dataclass Config, posterior",
-    LOSS.replace("posterior", "Posterior").replace("vaex.losses.gamma", "vaex.posterior"): "does not define posterior",
+    "from vaex.posterior import sample": "No module named 'vaex.posterior'; it is vaex.vae.posterior now",
+    "import nowhere.posterior": "No module named 'nowhere'",
+    LOSS.replace("posterior", "Posterior").replace(
+        "vaex.losses.gamma", "vaex.vae.posterior"
+    ): "does not define posterior",
     LOSS.replace("shift: float", "shift: list[float]"): "loss: its Config must be frozen",
 }
 

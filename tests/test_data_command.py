@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import pseudo_terminal, read_terminal
-from vaex import data_command
+from vaex.commands import data as data_command
 from vaex.errors import InputError
 
 
@@ -66,7 +66,7 @@ def test_a_mistake_is_one_line(arguments: list[str], what: str):
 
 
 def test_a_terminal_gets_a_table():
-    command = [sys.executable, "-c", "from vaex.data_command import main; main(['list'])"]
+    command = [sys.executable, "-c", "from vaex.commands.data import main; main(['list'])"]
     environment = os.environ | {"TERM": "xterm"}
     with (
         pseudo_terminal() as (ours, theirs),

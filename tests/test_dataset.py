@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from vaex.dataset import Dataset, Fractions, Split, split_by_fractions
+from vaex.data.dataset import Dataset, Fractions, Split, split_by_fractions
 from vaex.errors import DataError
 
 

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 from sklearn.datasets import load_digits
 
 from vaex import config
-from vaex.dataset import Dataset
+from vaex.data.dataset import Dataset
 from vaex.datasets import arrays, digits, images, shapes
 from vaex.errors import DataError
 

@@ -7,7 +7,8 @@ import pytest
 
 from tests.conftest import Command, Finished, command
 from tests.processes import results
-from vaex import cli, provenance
+from vaex import cli
+from vaex.disk import provenance
 from vaex.errors import InputError
 
 QUICK = ("dataset=digits", "dataset.limit=200", "training.epochs=1")

@@ -30,8 +30,9 @@ from tests.processes import (
     server,
     until,
 )
-from vaex import checkpoint, files, metrics
-from vaex.recorder import Recorder
+from vaex import files
+from vaex.disk import checkpoint, metrics
+from vaex.disk.recorder import Recorder
 
 EPOCHS = "training.epochs=40"
 

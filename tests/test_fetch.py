@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 
 from tests.processes import PATIENCE, pseudo_terminal, read_terminal
-from vaex import fetch
+from vaex.data import fetch
+from vaex.data.sources import File, Source
 from vaex.errors import FetchError
-from vaex.sources import File, Source
 
 CONTENT = {name: (name.encode() + bytes(range(256))) * 400 for name in ("one", "two", "three", "four")}
 FILES = tuple(File(name, len(content), hashlib.sha256(content).hexdigest()) for name, content in CONTENT.items())
@@ -168,7 +168,7 @@ def test_when_all_fail_one_line_lists_what_was_tried(mirror, closed_port: str, t
 
 
 def test_a_mirror_that_never_answers_costs_seconds(mirror, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("vaex.sources.TIMEOUT", 0.2)
+    monkeypatch.setattr("vaex.data.sources.TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(FetchError, match=f"{url}: timed out"):
@@ -223,8 +223,8 @@ def test_a_cache_that_cannot_be_used_is_named(mirror, monkeypatch: pytest.Monkey
 
 PROGRAM = textwrap.dedent("""
     import json, sys
-    from vaex import fetch
-    from vaex.sources import File, Source
+    from vaex.data import fetch
+    from vaex.data.sources import File, Source
     files, url = json.loads(sys.argv[1])
     print(len(fetch.payloads(Source("toy", tuple(File(*file) for file in files), (url,)))))
 """)

@@ -8,7 +8,10 @@ import pytest
 from PIL import Image
 
 from tests.configurations import make
-from vaex import cli, compiled, figures, files, objective
+from vaex import cli, files
+from vaex.report import figures
+from vaex.training import compiled
+from vaex.vae import objective
 
 GREY = np.linspace(0, 1, 30 * 8 * 8, dtype=np.float32).reshape(30, 8, 8, 1)
 
@@ -52,7 +55,7 @@ def test_axes_that_overflow():
 
 def test_pictures_that_cannot_be_imported_cost_one_warning(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "vaex.pictures", None)
+    monkeypatch.setitem(sys.modules, "vaex.training.pictures", None)
     quick = ("dataset=digits", "dataset.limit=200", "training.epochs=1", "hydra.run.dir=run")
     assert cli._guarded(list(quick)) == 0
     (line,) = capfd.readouterr().err.splitlines()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.configurations import make
-from vaex import objective, step
-from vaex.compose import conf_directory
-from vaex.loop import load
+from vaex.config.compose import conf_directory
+from vaex.training.loop import load
+from vaex.vae import objective, step
 
 LOSSES = sorted(path.stem for path in (conf_directory() / "loss").glob("*.yaml"))
 LIKELIHOODS = sorted(path.stem for path in (conf_directory() / "likelihood").glob("*.yaml"))

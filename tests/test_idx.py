@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaex import idx
+from vaex.data import idx
 from vaex.errors import DataError
 
 

@@ -10,8 +10,10 @@ import pytest
 import yaml
 from scipy import integrate, special, stats
 
-from vaex import config, pixels, validation
+from vaex import config
+from vaex.config import validation
 from vaex.errors import ConfigError, DataError
+from vaex.vae import pixels
 
 CONF = Path(__file__).parent.parent / "conf" / "likelihood"
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))

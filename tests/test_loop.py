@@ -13,12 +13,14 @@ import pytest
 import vaex
 from tests.configurations import make
 from tests.conftest import DIGITS, Finished
-from vaex import checkpoint, compiled, objective, run, step
-from vaex.dataset import Dataset, Split
+from vaex.data.dataset import Dataset, Split
+from vaex.disk import checkpoint
+from vaex.disk.job import Job
+from vaex.disk.recorder import Recorder
 from vaex.errors import DataError
-from vaex.job import Job
-from vaex.loop import load
-from vaex.recorder import Recorder
+from vaex.training import compiled, run
+from vaex.training.loop import load
+from vaex.vae import objective, step
 
 
 def test_rows_are_those_of_the_pure_functions_on_each_split(digits_run: Finished):

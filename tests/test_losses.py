@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
-from vaex import config, posterior, validation
+from vaex import config
+from vaex.config import validation
 from vaex.errors import ConfigError
+from vaex.vae import posterior
 
 CONF = Path(__file__).parent.parent / "conf" / "loss"
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))

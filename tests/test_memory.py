@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from vaex import alterations, checkpoint, config, files, idx, metrics
+from vaex import config, files
+from vaex.data import idx
+from vaex.disk import alterations, checkpoint, metrics
 from vaex.errors import InputError, VaexError
 
 MEGABYTE = 1_000_000

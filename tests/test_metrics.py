@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vaex import metrics
+from vaex.disk import metrics
 from vaex.errors import InputError
 
 WATCHED = ("loss", "reconstruction", "kl", "grad_norm", "update_norm", "sigma_mean", "clamped_fraction")

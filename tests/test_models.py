@@ -8,8 +8,8 @@ from flax import nnx
 from scipy.signal import correlate
 
 from tests.configurations import make
-from vaex import layers, objective, step
 from vaex.errors import ConfigError
+from vaex.vae import layers, objective, step
 
 
 @pytest.mark.parametrize("stride", [1, 2])

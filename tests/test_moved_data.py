@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tests.processes import SMALL, lines_of_error, results, server
-from vaex import files, reproduce, resume
+from vaex import files
+from vaex.commands import reproduce, resume
 from vaex.errors import InputError
 
 ARRAY = np.random.RandomState(0).randint(0, 256, (40, 4, 4)).astype(np.uint8)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.configurations import make
-from vaex import learning_rate
 from vaex.config import implementation
+from vaex.vae import learning_rate
 
 G = [np.array([0.5, -2.0, 1e-3, 300.0]), np.array([0.25, 1.0, -1e-3, -10.0]), np.array([-1.0, 0.5, 0.0, 20.0])]
 

@@ -10,11 +10,11 @@ import pytest
 
 from tests.configurations import make
 from vaex import config as configuration
-from vaex import objective, pack, step
-from vaex.compiled import init
 from vaex.errors import InputError
-from vaex.objective import Hyper, Program
-from vaex.step import TrainState
+from vaex.training.compiled import init
+from vaex.vae import objective, pack, step
+from vaex.vae.objective import Hyper, Program
+from vaex.vae.step import TrainState
 
 SHAPE = (8, 8, 1)
 BASE = ("dataset=digits", "model.hidden=[16]", "training.batch_size=32")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vaex import files, provenance
+from vaex import files
+from vaex.disk import provenance
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -44,7 +45,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(folder, "init", "-q")
     git(folder, "add", ".")
     git(folder, "commit", "-qm", "one")
-    monkeypatch.setattr(provenance, "__file__", str(folder / "vaex" / "provenance.py"))
+    monkeypatch.setattr(provenance, "__file__", str(folder / "vaex" / "disk" / "provenance.py"))
     return folder
 
 
@@ -75,7 +76,7 @@ def test_the_saved_diff_makes_the_same_code_of_the_commit(checkout: Path, tmp_pa
 
 
 def test_an_installed_package_has_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "vaex" / "provenance.py"))
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "vaex" / "disk" / "provenance.py"))
     assert provenance.surroundings()["code"] == {"commit": None, "diff_sha256": None}
 
 

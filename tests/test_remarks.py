@@ -8,8 +8,8 @@ import pytest
 
 from tests.configurations import make
 from tests.processes import SMALL, lines_of_error, server
-from vaex import remarks
 from vaex.datasets import arrays
+from vaex.training import remarks
 
 RANDOM = np.random.RandomState(0)
 MASK = (RANDOM.rand(20, 4, 5) > 0.5).astype(np.uint8)

@@ -15,11 +15,12 @@ import yaml
 from tests import browser as browsing
 from tests.made_runs import MANIFEST, STEPS, lively_run, picture
 from tests.processes import until
-from vaex import bands, page, questions, report, study
-from vaex.charts import Panel, Plotter
-from vaex.divergence_charts import divergence
-from vaex.outcome_charts import intervals, latents, rate_distortion
-from vaex.training_charts import curves, gradients, sigma
+from vaex.report import bands, page, report
+from vaex.report.charts import Panel, Plotter
+from vaex.report.divergence_charts import divergence
+from vaex.report.outcome_charts import intervals, latents, rate_distortion
+from vaex.report.training_charts import curves, gradients, sigma
+from vaex.study import questions, study
 
 SECTIONS = ["numbers", "curves", "divergence", "gradients", "sigma", "rate", "pictures", "differences", "runs"]
 HOSTILE = "<img src=x onerror=hacked=1><script>hacked=1</script></script>\u2028%{x}$a$<b>b</b>&lt;"

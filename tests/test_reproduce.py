@@ -11,9 +11,11 @@ import pytest
 
 from tests.conftest import command
 from tests.processes import SMALL, finished, results, server
-from vaex import errors, files, metrics, reproduce
-from vaex.alterations import first_altered_epoch
-from vaex.verdict import Recorded, compare, read_recorded
+from vaex import errors, files
+from vaex.commands import reproduce
+from vaex.disk import metrics
+from vaex.disk.alterations import first_altered_epoch
+from vaex.study.verdict import Recorded, compare, read_recorded
 
 SIX = "training.epochs=6"
 DIVERGING = ("loss=gamma", "optimizer.learning_rate=1e3", "training.epochs=3")

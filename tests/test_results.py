@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import vaex
-from vaex import results, sweep
+from vaex.disk import results, sweep
 from vaex.errors import InputError
 
 
@@ -108,6 +108,6 @@ def test_import_vaex_is_light_and_offers_its_names():
         "assert {'load_run', 'load_sweep', 'LoadedRun'} <= set(dir(vaex)); print(vaex.load_sweep.__module__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "vaex.results\n"
+    assert done.stdout == "vaex.disk.results\n"
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         _ = vaex.nope

@@ -22,8 +22,9 @@ from tests.processes import (
     until,
 )
 from vaex import config as configuration
-from vaex import files, resume
-from vaex.alterations import refuse_altered
+from vaex import files
+from vaex.commands import resume
+from vaex.disk.alterations import refuse_altered
 from vaex.errors import ConfigError, InputError
 
 LONG = "training.epochs=40"

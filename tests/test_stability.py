@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from vaex import metrics, stability
+from vaex.disk import metrics
+from vaex.study import stability
 
 COLUMNS = {name: np.zeros(0, np.float32) for name in metrics.STEP_COLUMNS}
 

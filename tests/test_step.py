@@ -10,10 +10,10 @@ from scipy.special import expit
 from scipy.stats import kstest
 
 from tests.configurations import make
-from vaex import objective, step
-from vaex.compiled import init
-from vaex.objective import Hyper, Program
-from vaex.step import TrainState
+from vaex.training.compiled import init
+from vaex.vae import objective, step
+from vaex.vae.objective import Hyper, Program
+from vaex.vae.step import TrainState
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 SHAPE = (8, 8, 1)

@@ -12,8 +12,10 @@ import yaml
 
 from tests.conftest import Finished
 from tests.made_runs import write_run
-from vaex import config, files, metrics, study
+from vaex import config, files
+from vaex.disk import metrics
 from vaex.errors import InputError
+from vaex.study import study
 
 
 @pytest.fixture

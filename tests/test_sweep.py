@@ -25,11 +25,14 @@ from tests.processes import (
     server,
     until,
 )
-from vaex import compiled, files, resume, run, sweep
-from vaex import results as reading
+from vaex import files
+from vaex.commands import resume
+from vaex.disk import results as reading
+from vaex.disk import sweep
+from vaex.disk.job import Job
 from vaex.errors import InputError
-from vaex.job import Job
-from vaex.terminal import LoneDisplay
+from vaex.terminal.displays import LoneDisplay
+from vaex.training import compiled, run
 
 GRID = ("loss=sigma,gamma", "model.latent_dim=2,4", "seed=0,1")
 SHORT = "training.epochs=3"

@@ -9,7 +9,8 @@ import pytest
 
 from tests.processes import ENDLESS, PATIENCE, SMALL, cut_off, environment, epochs_on_disk, server
 from tests.wandb_server import Server, Stored, serving
-from vaex import files, metrics
+from vaex import files
+from vaex.disk import metrics
 
 
 def gone_on(directory: Path, *overrides: object, env: dict[str, str]) -> dict[str, object]:

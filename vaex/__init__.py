@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaex.results import LoadedRun, load_run, load_sweep
+    from vaex.disk.results import LoadedRun, load_run, load_sweep
 
 __version__ = "0.1.0"
 
@@ -14,7 +14,7 @@ def __getattr__(name: str) -> Any:
     """The public names, from the module that has them (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module 'vaex' has no attribute {name!r}")
-    from vaex import results
+    from vaex.disk import results
 
     return getattr(results, name)
 

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vaex import __version__, process
+from vaex import __version__
 from vaex.errors import InputError, VaexError, printable
+from vaex.terminal import process
 
 HELP = """\
 vaex: an experiment framework for variational autoencoders
@@ -98,7 +99,7 @@ def _dispatch(arguments: list[str]) -> int:
     if first.startswith(("-", "+", "~")) or "=" in first or not first:
         return _train(arguments)
     if first not in VERBS:
-        from vaex.validation import nearest
+        from vaex.config.validation import nearest
 
         raise InputError(
             f"{first!r} is neither a command nor key=value{nearest(first, VERBS)} (commands: {', '.join(VERBS)})"
@@ -116,12 +117,12 @@ def _train(arguments: list[str]) -> int:
         raise InputError("--experimental-rerun would unpickle a file, which runs code; use `vaex reproduce RUN`")
     if parsed.hydra_help or parsed.shell_completion or parsed.info:
         return _print_by_hydra(arguments)
-    from vaex.compose import compose
+    from vaex.config.compose import compose
 
     command = compose(parsed)
     if parsed.cfg:
         return _print_by_hydra(arguments)
-    from vaex import train
+    from vaex.commands import train
 
     return train.train(command, lambda task, extra: _hydra([*flags, *command.asked, *extra], task))
 
@@ -146,7 +147,7 @@ def _hydra(arguments: list[str], task: Callable[[Any], Any]) -> int:
     import hydra
     from hydra.errors import HydraException
 
-    from vaex.compose import conf_directory
+    from vaex.config.compose import conf_directory
 
     asked = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print before it exits by itself
@@ -179,31 +180,31 @@ def _print_by_hydra(arguments: list[str]) -> int:
 
 
 def _figures(arguments: list[str]) -> int:
-    from vaex import figures_command
+    from vaex.commands import figures as figures_command
 
     return figures_command.main(arguments)
 
 
 def _data(arguments: list[str]) -> int:
-    from vaex import data_command
+    from vaex.commands import data as data_command
 
     return data_command.main(arguments)
 
 
 def _resume(arguments: list[str]) -> int:
-    from vaex import resume
+    from vaex.commands import resume
 
     return resume.main(arguments)
 
 
 def _reproduce(arguments: list[str]) -> int:
-    from vaex import reproduce
+    from vaex.commands import reproduce
 
     return reproduce.main(arguments)
 
 
 def _compare(arguments: list[str]) -> int:
-    from vaex import compare
+    from vaex.commands import compare
 
     return compare.main(arguments)
 

@@ -25,11 +25,13 @@ import jax
 import numpy as np
 
 from tests.configurations import make
-from vaex import checkpoint, files, metrics, objective, provenance, step
-from vaex.loop import load
-from vaex.member import host_copy
-from vaex.progress import Progress
-from vaex.recorder import Recorder
+from vaex import files
+from vaex.disk import checkpoint, metrics, provenance
+from vaex.disk.progress import Progress
+from vaex.disk.recorder import Recorder
+from vaex.training.loop import load
+from vaex.training.member import host_copy
+from vaex.vae import objective, step
 
 ROOT = Path(__file__).parents[2]
 

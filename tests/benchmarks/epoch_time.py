@@ -24,7 +24,7 @@ from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 from summary import Measurement
 
-from vaex.compose import conf_directory
+from vaex.config.compose import conf_directory
 from vaex.datasets import fashion_mnist
 
 SUMMARY = "Speed of the book's VAE: vaex against its peers, on the CPU of one machine."

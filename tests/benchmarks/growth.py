@@ -21,9 +21,11 @@ import jax
 import numpy as np
 from hydra._internal.utils import get_args_parser
 
-from vaex import compiled, objective, provenance, step
-from vaex.compose import compose
-from vaex.loop import load
+from vaex.config.compose import compose
+from vaex.disk import provenance
+from vaex.training import compiled
+from vaex.training.loop import load
+from vaex.vae import objective, step
 
 SIZES = {
     "epochs": [25, 100, 200, 400],

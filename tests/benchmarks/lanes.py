@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import products
 
-from vaex import provenance
+from vaex.disk import provenance
 
 EPOCHS = 6
 """Of each kind in a round, shared out among the threads."""

@@ -22,9 +22,11 @@ from hydra._internal.utils import get_args_parser
 from jax import lax
 from jaxtyping import Array, Float
 
-from vaex import compiled, objective, provenance, step
-from vaex.compose import compose
-from vaex.loop import load
+from vaex.config.compose import compose
+from vaex.disk import provenance
+from vaex.training import compiled
+from vaex.training.loop import load
+from vaex.vae import objective, step
 
 Kernels = Sequence[Float[Array, "_ _"]]
 

@@ -19,10 +19,11 @@ import optax
 from hydra._internal.utils import get_args_parser
 from jax import lax
 
-from vaex import learning_rate, objective, provenance, step
-from vaex.compose import compose
 from vaex.config import implementation
-from vaex.loop import load
+from vaex.config.compose import compose
+from vaex.disk import provenance
+from vaex.training.loop import load
+from vaex.vae import learning_rate, objective, step
 
 VARIANTS = ("bare", "norms", "statistics", "policy", "full")
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vaex import results
+from vaex.disk import results
 
 LATENTS, LOSSES = (2, 5, 10, 20), ("sigma", "gamma")
 KERAS = Path(__file__).parent / "peers" / "keras_vae.py"

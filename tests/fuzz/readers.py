@@ -23,7 +23,9 @@ with atheris.instrument_imports(include=["vaex", "yaml", "zipfile", "json", "num
     import yaml
 
     from tests.configurations import make
-    from vaex import checkpoint, config, files, idx, metrics
+    from vaex import config, files
+    from vaex.data import idx
+    from vaex.disk import checkpoint, metrics
     from vaex.errors import VaexError
 
 FOLDER = Path(__file__).parents[2] / "build" / "fuzz" / sys.argv[1]

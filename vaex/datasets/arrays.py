@@ -14,9 +14,9 @@ from numpy.lib import format as npy
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.dataset import Dataset, Fractions, Split, beyond, split_by_fractions, type_of_images
+from vaex.config.validation import nearest
+from vaex.data.dataset import Dataset, Fractions, Split, beyond, split_by_fractions, type_of_images
 from vaex.errors import DataError
-from vaex.validation import nearest
 
 UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What damaged files raise in NumPy and zipfile."""

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.dataset import Dataset, Fractions, Split, split_by_fractions
+from vaex.data.dataset import Dataset, Fractions, Split, split_by_fractions
 from vaex.errors import DataError
 from vaex.files import first_line, sha256
 

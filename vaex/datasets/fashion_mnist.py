@@ -6,9 +6,9 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.dataset import Dataset, type_of_limit
+from vaex.data.dataset import Dataset, type_of_limit
+from vaex.data.sources import File, Source
 from vaex.datasets import mnist
-from vaex.sources import File, Source
 
 SOURCE = Source(
     name="fashion_mnist",

@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from vaex import fetch, idx
 from vaex.config import STRICT
-from vaex.dataset import Dataset, Split, type_of_limit
+from vaex.data import fetch, idx
+from vaex.data.dataset import Dataset, Split, type_of_limit
+from vaex.data.sources import File, Source
 from vaex.errors import DataError
-from vaex.sources import File, Source
 
 N_VALID = 5000
 """Rows at the end of the training file that are kept for validation (Géron, chapter 17)."""

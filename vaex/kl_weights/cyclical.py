@@ -14,7 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.learning_rate import rise
+from vaex.vae.learning_rate import rise
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.pixels import check_unit_interval, sum_pixels
+from vaex.vae.pixels import check_unit_interval, sum_pixels
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.pixels import check_finite, sum_pixels
+from vaex.vae.pixels import check_finite, sum_pixels
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -17,7 +17,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.pixels import check_finite, sum_pixels
+from vaex.vae.pixels import check_finite, sum_pixels
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -21,7 +21,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.posterior import Posterior, kl_to_prior, none_clamped
+from vaex.vae.posterior import Posterior, kl_to_prior, none_clamped
 
 
 @dataclass(frozen=True, config=STRICT)

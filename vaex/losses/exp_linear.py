@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.posterior import Posterior, kl_to_prior, none_clamped
+from vaex.vae.posterior import Posterior, kl_to_prior, none_clamped
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -2,7 +2,7 @@
 
     σ = e^{γ/2}        KL = ½[μ² + expm1(γ) − γ]                               (Géron, Eq. 17-4)
 
-computed as ½μ² + ½·expm1(γ/2)² + (expm1(γ/2) − γ/2), the same number without cancellation (`vaex.posterior`).
+computed as ½μ² + ½·expm1(γ/2)² + (expm1(γ/2) − γ/2), the same number without cancellation (`vaex.vae.posterior`).
 
 γ → −∞: σ → 0 as e^{γ/2}, KL grows as −γ/2, its gradient tends to −½: safe, also where σ underflows to 0.
 γ → +∞: KL and its gradient grow as ½e^γ, exponentially in the network's output, and overflow from γ = 89 in float32
@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.posterior import Posterior, from_log_sigma
+from vaex.vae.posterior import Posterior, from_log_sigma
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -17,7 +17,7 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.posterior import Posterior, from_log_sigma
+from vaex.vae.posterior import Posterior, from_log_sigma
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.posterior import Posterior, from_log_sigma
+from vaex.vae.posterior import Posterior, from_log_sigma
 
 
 @dataclass(frozen=True, config=STRICT)

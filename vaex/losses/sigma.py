@@ -22,7 +22,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.posterior import Posterior, none_clamped
+from vaex.vae.posterior import Posterior, none_clamped
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -18,7 +18,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.posterior import Posterior, from_log_sigma
+from vaex.vae.posterior import Posterior, from_log_sigma
 
 
 @dataclass(frozen=True, config=STRICT)

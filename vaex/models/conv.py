@@ -13,9 +13,9 @@ from jaxtyping import Array, Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from vaex import layers
 from vaex.config import STRICT
 from vaex.errors import ConfigError
+from vaex.vae import layers
 
 
 @dataclass(frozen=True, config=STRICT)

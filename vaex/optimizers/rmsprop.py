@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.learning_rate import Schedule
+from vaex.vae.learning_rate import Schedule
 
 
 @dataclass(frozen=True, config=STRICT)

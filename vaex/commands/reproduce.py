@@ -1,0 +1,142 @@
+"""`vaex reproduce RUN`: run it again from what is on disk, and say whether it came out the same (see verdict.py).
+
+Nothing is executed from the directory: its configuration is data, and plugins must be named again.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from vaex import config as configuration
+from vaex import files
+from vaex.config import Config, compose
+from vaex.disk import provenance, saved
+from vaex.disk.alterations import find_altered
+from vaex.disk.saved import named_path, parse_saved, read_manifest
+from vaex.errors import printable
+from vaex.study import quantities
+from vaex.study.verdict import Recorded, Verdict, compare, read_recorded
+from vaex.terminal.screen import say
+from vaex.terminal.tables import show
+from vaex.tracking import tracker as tracking
+from vaex.training import device
+
+NO_VARIATION = (*configuration.NOT_IDENTITY, saved.PLACE, "hydra.run.dir")
+SHOWN = ("status", "epoch", "train/elbo", "valid/elbo", "valid/reconstruction", "valid/kl", "test/elbo")
+"""Values of a variation that stand beside the original's."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The verb; returns its exit code."""
+    path, overrides = named_path("reproduce", arguments), list(arguments[1:])
+    file = path / "config.yaml" if path.is_dir() else path
+    written = files.read_yaml(file)
+    values, keys = compose.override(written, overrides)
+    values = saved.with_data_found(values, keys, file.parent)
+    if isinstance(values.get("tracking"), dict) and "tracking.mode" not in keys:
+        values["tracking"]["mode"] = None  # a run that somebody sent does not decide that something goes online
+    original = parse_saved(file, written | {"plugins": values.get("plugins")}, keys)
+    config = tracking.resolved(parse_saved(file, values, keys))
+    manifest = read_manifest(file.parent)
+    if any(not key.startswith(NO_VARIATION) for key in keys):
+        return _vary(file.parent, manifest, original, config, overrides)
+    altered = find_altered(file.parent, manifest, original)
+    if altered:
+        return _tell(Verdict("different", altered))
+    return _repeat(file.parent, manifest, config, overrides)
+
+
+def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides: list[str]) -> int:
+    """Run it again and compare."""
+    then = read_recorded(original)
+    device.start(manifest)
+    from vaex.training import run  # late: with it comes jax, after the thread count is set
+
+    with saved.telling_where_data_were_sought(config, original):
+        run.check(config)
+    expected = manifest.get("dataset_sha256")
+    if expected and run.load(config.dataset).digest != expected:
+        return _tell(Verdict("different", (_other_data(config),)))
+    changes = provenance.changes(manifest)
+    for line in changes:
+        say(f"not as then: {line}")
+    directory, code = _run(original, manifest, config, overrides)
+    if code > 1:
+        return code
+    if not then.rows and not then.summary:
+        say("nothing was recorded to compare with: this is a first run of the configuration")
+        return code
+    return _tell(compare(then, read_recorded(directory), changes), directory, original, changes)
+
+
+def _other_data(config: Config) -> str:
+    path = getattr(config.dataset, "path", None)
+    if path is None:
+        return "the dataset here is not the one of the run (SHA-256 differs)"
+    variation = f"dataset={config.dataset.name} {saved.PLACE}=..."
+    return printable(
+        f"{saved.named_data(config.dataset)} is not the run's (SHA-256 differs); {variation} is a variation"
+    )
+
+
+def _vary(original: Path, manifest: dict[str, Any], before: Config, config: Config, overrides: list[str]) -> int:
+    """Run it otherwise and show both results side by side."""
+    then = read_recorded(original)
+    device.start(manifest)
+    from vaex.training import run
+
+    with saved.telling_where_data_were_sought(config, original):
+        run.check(config)
+    changed = provenance.differences(configuration.dump(before), configuration.dump(config))
+    say("a variation:", *(f"  {line}" for line in changed))
+    directory, code = _run(original, {}, config, overrides)
+    if code > 1:
+        return code
+    _side_by_side(then, read_recorded(directory))
+    for line in quantities.apart(quantities.of_configuration(configuration.dump(each)) for each in (before, config)):
+        print(line)
+    content = {"original": str(original), "verdict": None, "overrides": overrides, "changed": changed}
+    files.write_json(directory / "reproduce.json", content)
+    return code
+
+
+def _run(original: Path, manifest: dict[str, Any], config: Config, overrides: list[str]) -> tuple[Path, int]:
+    """Train in a new directory, in the pack that `manifest` names; returns the directory and the exit code."""
+    from vaex.commands.train import reserve
+    from vaex.disk.recorder import refuse_existing
+    from vaex.sweeping import ending
+    from vaex.training import run
+
+    chosen = [item.partition("=")[2].strip("'\"") for item in overrides if item.startswith("hydra.run.dir=")]
+    directory = Path(chosen[-1]) if chosen else reserve(Path(datetime.now().strftime("outputs/%Y-%m-%d/%H-%M-%S")))
+    refuse_existing(directory)
+    job = run.Job(config, directory, printable(f"reproduce {original}"))
+    return directory, ending.of_run(run.run([run.with_its_pack(job, manifest)]))
+
+
+def _tell(verdict: Verdict, directory: Path | None = None, original: Path = Path(), changes: Sequence[str] = ()) -> int:
+    """Print the verdict and put it into the new directory, if there is one; returns the exit code."""
+    say(f"reproduce: {verdict.name}", *(f"  {reason}" for reason in verdict.reasons))
+    if directory is not None:
+        content = {
+            "original": str(original),
+            "verdict": verdict.name,
+            "reasons": list(verdict.reasons),
+            "environment": list(changes),
+        }
+        files.write_json(directory / "reproduce.json", content)
+    return verdict.exit_code
+
+
+def _side_by_side(then: Recorded, now: Recorded) -> None:
+    say(f"  {'':<22}{'original':>24}{'variation':>24}")
+    for key in SHOWN:
+        before, after = ((side.summary or {}).get(key, "–") for side in (then, now))
+        say(printable(f"  {key:<22}{_cell(before):>24}{_cell(after):>24}"))
+    say("no verdict")
+
+
+def _cell(value: Any) -> str:
+    """A value as it is recorded; a number that nobody would read to its end is short."""
+    return show(value) if isinstance(value, float) and abs(value) >= 1e9 else str(value)

@@ -1,0 +1,33 @@
+"""YAML and arguments become a typed `Config`: frozen dataclasses, one `parse`. Here is what other rooms need."""
+
+from vaex.config.schema import (
+    FUNCTIONS,
+    GROUPS,
+    KEYS,
+    NOT_IDENTITY,
+    STRICT,
+    Config,
+    Tracking,
+    dump,
+    find,
+    identifying,
+    identity,
+    implementation,
+    parse,
+)
+
+__all__ = [
+    "FUNCTIONS",
+    "GROUPS",
+    "KEYS",
+    "NOT_IDENTITY",
+    "STRICT",
+    "Config",
+    "Tracking",
+    "dump",
+    "find",
+    "identifying",
+    "identity",
+    "implementation",
+    "parse",
+]

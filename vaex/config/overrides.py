@@ -1,0 +1,131 @@
+"""Overrides in Hydra's grammar: which ones cannot be meant, how text is quoted in one, what a shuffle draws."""
+
+import dataclasses
+import random
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.hydra import Hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString, RangeSweep, ValueType
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from vaex.config.validation import NotTextError
+from vaex.errors import ConfigError
+
+
+def pinned(key: str, text: object) -> str:
+    """The override that gives Hydra this text, whatever characters are in it."""
+    return f"{key}={_in_quotes(str(text))}"
+
+
+def written(overrides: Any) -> list[str]:
+    """Overrides as they were written: an interpolation in one is not resolved."""
+    items = OmegaConf.to_container(overrides, resolve=False)
+    assert isinstance(items, list)
+    return items
+
+
+def key_of(line: str) -> str:
+    """The key or group that an override is about."""
+    return line.lstrip("+~").partition("=")[0].partition("@")[0]
+
+
+def check(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:
+    """Refuse what Hydra would report without the key, or with advice for other programs."""
+    groups = hydra.config_loader.list_groups("")
+    for item in OverridesParser.create(config_loader=hydra.config_loader).parse_overrides(list(items)):
+        line = item.input_line or ""
+        if item.is_sweep_override():
+            if mode is RunMode.RUN:
+                hint = f"; if that is one name, write {as_text(line)}" if _exists(line.partition("=")[2]) else ""
+                raise ConfigError(f"{line} is a sweep: run it with `vaex -m {' '.join(items)}`{hint}")
+            if item.is_discrete_sweep() and not list(item.sweep_string_iterator()):
+                raise ConfigError(f"{item.key_or_group}: {line} matches nothing")
+        elif item.key_or_group in groups and not item.is_delete() and not isinstance(item.value(), str):
+            options = hydra.config_loader.get_group_options(item.key_or_group)
+            listed = f"(options: {', '.join(options)})"
+            raise ConfigError(f"{item.key_or_group}: expected the name of one option, got {line} {listed}")
+
+
+def check_grid(items: Iterable[Override]) -> None:
+    """Refuse a sweep whose values the basic sweeper cannot list."""
+    for item in items:
+        if item.is_interval_sweep():
+            key = item.key_or_group
+            raise ConfigError(
+                f"{key}: a grid takes values that can be listed, as {key}=1e-4,1e-3,1e-2 or choice(...) or range(...); "
+                f"{item.input_line} is for a sweeper that searches (hydra/sweeper=...)"
+            )
+
+
+def drawn(item: Override) -> str:
+    """An override as it was written, but a shuffled sweep as the list that was drawn.
+
+    Hydra draws whenever it reads one: here, in its sweeper, and by other draws each time. The draw is of the text, so
+    that the same line goes on with the sweep that it began.
+    """
+    sweep = item.value()
+    if not (isinstance(sweep, (ChoiceSweep, RangeSweep)) and sweep.shuffle):
+        return item.input_line or ""
+    values = list(dataclasses.replace(item, _value=dataclasses.replace(sweep, shuffle=False)).sweep_string_iterator())
+    random.Random(item.input_line).shuffle(values)
+    return f"{item.get_key_element()}=choice({','.join(values)})"
+
+
+def as_text(line: str) -> str | None:
+    """An override with its whole value as one text, as a shell takes it; None where quotes do not help."""
+    key, _, value = line.partition("=")
+    quoted = pinned(key, value)
+    item = _parsed(quoted)
+    return _for_shell(quoted) if item and item.value() == value else None
+
+
+def as_typed(error: NotTextError, typed: Sequence[str]) -> str:
+    """The message of a value that should be text, with the override that makes it so out of what was typed."""
+    line = next((line for line in reversed(typed) if key_of(line) == error.key), None)
+    item = _parsed(line) if line else None
+    if line is None or item is None or item.value() is None:
+        return str(error)
+    several = error.in_list or item.value_type is ValueType.SIMPLE_CHOICE_SWEEP
+    fixed = _as_texts(line) if several else None if item.is_sweep_override() else as_text(line)
+    return f"{error.found}; in quotes it is text: {fixed}" if fixed else str(error)
+
+
+def _as_texts(line: str) -> str | None:
+    """A list or a simple sweep with each of its values as text; None where there are lists in it, or the like."""
+    key, _, value = line.partition("=")
+    opening, closing = ("[", "]") if value.startswith("[") else ("", "")
+    texts = []
+    for text in value.removeprefix(opening).removesuffix(closing).split(","):
+        item = _parsed(f"x={text.strip()}")
+        if item is None or not isinstance(item.value(), (str, int, float)):
+            return None
+        texts.append(text if isinstance(item.value(), str) else _in_quotes(text.strip()))
+    return _for_shell(f"{key}={opening}{','.join(texts)}{closing}")
+
+
+def _in_quotes(text: str) -> str:
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def _parsed(line: str) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(line)
+    except HydraException:
+        return None
+
+
+def _for_shell(line: str) -> str:
+    return shlex.quote(line) if set(line) & set('"$`\\!') else f'"{line}"'
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError:  # too long for a name
+        return False

@@ -1,0 +1,206 @@
+"""Types of a run's configuration, and the one way from YAML values to them.
+
+Values live in YAML (`conf/`), types here and in the option modules (`vaex/losses/gamma.py` has the `Config` of
+`loss=gamma`). `parse` stands between the two for every door: command line, sweep job, saved run.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from vaex.config import plugins
+from vaex.config.validation import nearest, refuse_unknown, validate
+from vaex.errors import ConfigError
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+GROUPS = {
+    "dataset": "datasets",
+    "model": "models",
+    "loss": "losses",
+    "likelihood": "likelihoods",
+    "kl_weight": "kl_weights",
+    "optimizer": "optimizers",
+}
+"""Configuration group -> package of its options."""
+
+FUNCTIONS = {
+    "dataset": ("load",),
+    "model": ("build",),
+    "loss": ("posterior",),
+    "likelihood": ("check", "initial_parameters", "observe", "log_prob", "mean"),
+    "kl_weight": ("numbers", "penalty"),
+    "optimizer": ("direction",),
+}
+"""What the module of an option must define besides `Config`."""
+
+type_of_precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Training:
+    """The loop: how long, in which batches, and what happens at a value that is not finite."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    gradient_clip: Annotated[float, Field(gt=0)] | None
+    on_nonfinite: Literal["record", "skip", "raise"]
+    max_skips: Annotated[int, Field(ge=0)]
+    spike_nats: Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Precision:
+    """Number formats: of the networks' products, of (μ, raw) → posterior and KL, of float32 products on a GPU."""
+
+    network: type_of_precision
+    posterior: type_of_precision
+    matmul: Literal["float32", "tf32"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Tracking:
+    """What Weights & Biases is told; where a key is null, W&B's own variable holds (WANDB_PROJECT, …)."""
+
+    mode: Literal["online", "offline", "disabled"] | None
+    project: str | None
+    entity: str | None
+    group: str | None
+    name: str | None
+    tags: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, config=STRICT)
+class Checkpoint:
+    """How often the state is saved, in epochs, and how many of the newest are kept (the best one always).
+
+    Two at least: the newest may be damaged, and the runs of a vmapped pack go on from one that they all have.
+    """
+
+    every: Annotated[int, Field(ge=1)]
+    keep: Annotated[int, Field(ge=2)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Sweep:
+    """`vaex -m`: runs trained at once on a CPU (null: one a core), and up to how many jobs each draws its figures."""
+
+    lanes: Annotated[int, Field(ge=1)] | None
+    figures_up_to: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Pack:
+    """How jobs of a sweep share a device: each its own program, or many in one `vmap` (null: by kind of device)."""
+
+    strategy: Literal["lone", "vmap"] | None
+    max_runs: Annotated[int, Field(ge=1)] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A whole run. Hashable: equal configurations are the same run."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    dataset: Any
+    model: Any
+    loss: Any
+    likelihood: Any
+    kl_weight: Any
+    optimizer: Any
+    training: Training
+    precision: Precision
+    tracking: Tracking
+    checkpoint: Checkpoint
+    sweep: Sweep
+    pack: Pack
+    plugins: tuple[str, ...]
+
+
+KEYS = frozenset(field.name for field in dataclasses.fields(Config))
+"""The keys and sections of a run."""
+
+NOT_IDENTITY = ("tracking", "checkpoint", "sweep", "pack", "plugins")
+"""Sections that do not change what a run computes."""
+
+
+def parse(plain: Mapping[str, Any]) -> Config:
+    """The typed configuration of plain, resolved YAML values; raises `ConfigError` naming the first mistake."""
+    types = get_type_hints(Config, include_extras=True)
+    refuse_unknown(plain, types, "")
+    named = validate("plugins", types["plugins"], plain)
+    for plugin in named:
+        plugins.load(plugin)
+    values = {}
+    for key, expected in types.items():
+        if key in GROUPS:
+            expected = find(key, _option_name(key, plain), named).Config
+        values[key] = validate(key, expected, plain)
+    return Config(**values)
+
+
+def find(group: str, name: str, named: Iterable[str] = ()) -> ModuleType:
+    """The module that implements an option: ours (`vaex.losses.gamma`), or one from the plugins that the user named.
+
+    Two plugins may have options of one name for different groups: one that lacks what this group needs is passed over.
+    Raises `ConfigError` for a name that no file has, or only such plugins.
+    """
+    package = importlib.import_module(f"vaex.{GROUPS[group]}")
+    ours = sorted(path.stem for path in Path(package.__path__[0]).glob("[!_]*.py"))
+    if name in ours:
+        return importlib.import_module(f"{package.__name__}.{name}")
+    incomplete = []
+    for module in filter(None, (plugins.option(plugin, name) for plugin in named)):
+        lacking = _lacking(group, module)
+        if not lacking:
+            return module
+        incomplete.append(f"{module.__file__} does not define {', '.join(lacking)}")
+    if incomplete:
+        raise ConfigError(f"{group}: {'; '.join(incomplete)}")
+    raise ConfigError(f"{group}.name: no option {name!r}{nearest(name, ours)} (options: {', '.join(ours)})")
+
+
+def implementation(option: Any) -> ModuleType:
+    """The module in which an option's `Config` was defined, and with it the option's functions."""
+    return sys.modules[type(option).__module__]
+
+
+def dump(config: Config) -> dict[str, Any]:
+    """The plain values, complete and resolved, names of options first: `parse(dump(config)) == config`."""
+    plain = json.loads(json.dumps(dataclasses.asdict(config)))
+    return plain | {group: {"name": plain[group]["name"]} | plain[group] for group in GROUPS}
+
+
+def identity(config: Config) -> str:
+    """SHA-256 of what decides a run's numbers: everything but tracking, checkpoint, sweep, pack and plugin paths."""
+    return hashlib.sha256(json.dumps(identifying(config), sort_keys=True).encode()).hexdigest()
+
+
+def identifying(config: Config) -> dict[str, Any]:
+    """The plain values that decide a run's numbers."""
+    return {key: value for key, value in dump(config).items() if key not in NOT_IDENTITY}
+
+
+def _lacking(group: str, module: ModuleType) -> list[str]:
+    """What the module of an option does not define."""
+    lacking = [name for name in FUNCTIONS[group] if not callable(getattr(module, name, None))]
+    return lacking if dataclasses.is_dataclass(getattr(module, "Config", None)) else ["a dataclass Config", *lacking]
+
+
+def _option_name(group: str, plain: Mapping[str, Any]) -> str:
+    section = plain.get(group)
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"{group}: missing or not a section; choose an option, for example {group}=NAME")
+    name = section.get("name")
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ConfigError(f"{group}.name: expected the name of an option, got {name!r}")
+    return name

@@ -1,0 +1,162 @@
+"""Reading runs and sweeps back from disk; nothing here executes what it reads."""
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from vaex import files
+from vaex.disk import metrics, sweep
+from vaex.errors import InputError
+
+log = logging.getLogger("vaex")
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """One run from its directory: configuration, summary, one row an epoch, one value a step."""
+
+    directory: Path
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    metrics: pd.DataFrame
+    steps: dict[str, np.ndarray]
+
+
+def load_run(directory: str | Path) -> LoadedRun:
+    """Read a run directory; a file that is missing or damaged raises `InputError` naming it."""
+    directory = Path(directory)
+    return LoadedRun(
+        directory=directory,
+        config=files.read_yaml(directory / "config.yaml"),
+        summary=files.read_json(directory / "summary.json"),
+        metrics=pd.DataFrame(metrics.read_rows(directory / "metrics.jsonl")),
+        steps=metrics.read_steps(directory / "steps.npz"),
+    )
+
+
+def load_sweep(directory: str | Path) -> pd.DataFrame:
+    """One row a job of a sweep, in job order: overrides as typed columns, status, every single-valued summary entry."""
+    directory = Path(directory)
+    jobs = _jobs(directory)
+    if not jobs:
+        raise InputError(f"{directory}: holds no jobs of a sweep")
+    return pd.DataFrame(list(map(_row, jobs)))
+
+
+class _Job(NamedTuple):
+    number: int
+    directory: Path
+    overrides: Sequence[str]
+    config: dict[str, Any]
+
+
+def _jobs(directory: Path) -> list[_Job]:
+    """The jobs of a sweep in order: of its sweep.json, or as Hydra has noted those that other launchers opened."""
+    if (directory / sweep.NAME).exists():
+        noted = sweep.read(directory)[1]
+        return [_Job(job.number, directory / job.directory, job.overrides, job.config) for job in noted]
+    opened = sorted(path.parent for path in directory.glob("**/.hydra") if path.parent != directory)
+    jobs = [_Job(_job_number(path), path, _overrides(path), _config(path)) for path in opened]
+    return sorted(jobs, key=lambda job: (job.number, job.directory))
+
+
+def write_sweep_csv(directory: Path, only_ended: bool = False) -> pd.DataFrame:
+    """Write sweep.csv from the jobs' own files, or from those that have said how they ended; returns the table."""
+    jobs = [job for job in _jobs(directory) if not only_ended or (job.directory / "summary.json").exists()]
+    table = pd.DataFrame(list(map(_row, jobs)))
+    files.write(directory / "sweep.csv", table.to_csv(index=False).encode())
+    return table
+
+
+class GrowingTable:
+    """sweep.csv while a sweep's jobs end: written so often that it costs a twentieth of the time at most."""
+
+    SHARE = 0.05
+
+    def __init__(self, directory: Path):
+        self._directory, self._lock, self._next = directory, threading.Lock(), 0.0
+
+    def update(self) -> None:
+        """A job has ended. A thread that finds another one writing leaves it to that one, or to the next job."""
+        if time.monotonic() < self._next or not self._lock.acquire(blocking=False):
+            return
+        try:
+            started = time.monotonic()
+            write_sweep_csv(self._directory, only_ended=True)
+            ended = time.monotonic()
+            self._next = ended + (ended - started) / self.SHARE
+        except (OSError, InputError) as error:  # the jobs' own files are what counts; the end writes it again
+            log.warning("%s: not written for now (%s)", self._directory / "sweep.csv", files.first_line(error))
+        finally:
+            self._lock.release()
+
+
+def override_columns(table: pd.DataFrame) -> list[str]:
+    """The columns that hold what was varied: those between `job` and `status`."""
+    names = list(table.columns)
+    return names[1 : names.index("status")]
+
+
+def _row(job: _Job) -> dict[str, Any]:
+    try:
+        summary = files.read_json(job.directory / "summary.json")
+    except InputError:
+        summary = {"status": "interrupted"}  # killed before it could say so, or not begun
+    values = {key: value for key, value in summary.items() if not isinstance(value, list)}
+    row: dict[str, Any] = {"job": job.number}
+    row |= {key: _value(key, text, job.config) for key, _, text in (item.partition("=") for item in job.overrides)}
+    return row | {"status": values.pop("status", "interrupted")} | values
+
+
+def _overrides(directory: Path) -> list[str]:
+    path = directory / ".hydra" / "overrides.yaml"
+    lines = files.read_yaml_value(path) or []
+    if not isinstance(lines, list):
+        raise InputError(f"{path}: expected a list of overrides")
+    return list(map(str, lines))
+
+
+def _config(directory: Path) -> dict[str, Any]:
+    """A job's configuration; empty where it has none, or a damaged one."""
+    try:
+        return files.read_yaml(directory / "config.yaml")
+    except InputError:
+        return {}
+
+
+def _value(key: str, text: str, config: Mapping[str, Any]) -> Any:
+    """What an override gave a job: a number as it was written, of quoted and interpolated text what came of it."""
+    value = _typed(text)
+    if not isinstance(value, str):
+        return value
+    held: Any = config
+    for name in key.lstrip("+").split("."):
+        held = held.get(name) if isinstance(held, Mapping) else None
+    return held if isinstance(held, (int, float, str)) else value
+
+
+def _typed(text: str) -> Any:
+    if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", text):  # YAML 1.1 takes 1e-3 for a string, Hydra for a number
+        return float(text)
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: something like a date, of no calendar
+        return text
+    return value if isinstance(value, (int, float, bool)) else text
+
+
+def _job_number(directory: Path) -> int:
+    """The directory's name, or what Hydra noted where the user chose another `hydra.sweep.subdir`."""
+    if directory.name.isdecimal():
+        return int(directory.name)
+    number = files.read_yaml(directory / ".hydra" / "hydra.yaml").get("hydra", {}).get("job", {}).get("num")
+    return number if isinstance(number, int) else -1

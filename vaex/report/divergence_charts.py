@@ -1,0 +1,83 @@
+"""Charts of how often runs diverged: by variant, and by variant and learning rate."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vaex.report.charts import MOST_VARIANTS, Chart, Plotter, axis, layout
+from vaex.report.page import label
+from vaex.study.study import StudyRun, text
+
+RATE = "optimizer.learning_rate"
+
+
+def rates(plotter: Plotter, by_variant: Mapping[str, Any]) -> Chart | None:
+    """Each variant's share of runs that diverged, with Wilson's interval."""
+    found = {name: rate for name in plotter.variants[:MOST_VARIANTS] if (rate := by_variant[name]["divergence"])}
+    if not any(rate["count"] for rate in found.values()):
+        return None
+    data = []
+    for name in reversed(found):
+        rate, color = found[name], plotter.color(name)
+        share, low, high = (100 * rate[key] for key in ("share", "low", "high"))
+        hover = f"<b>{label(name)}</b>: {rate['count']} of {rate['total']} diverged<br>{low:.0f} % to {high:.0f} %"
+        bars = {
+            "type": "data",
+            "symmetric": False,
+            "array": [high - share],
+            "arrayminus": [share - low],
+            "color": color,
+        }
+        marker = {"color": color, "size": 9, "symbol": plotter.symbol(name)}
+        more = {"x": [share], "y": [label(name, 24)], "text": [hover], "error_x": bars, "mode": "markers"}
+        data.append(plotter.trace(name, marker=marker, **more))
+    frame = layout(axis("% of runs", range=[-3, 103]), axis("", type="category"))
+    return Chart(
+        "Diverged runs", "Share of each variant's runs, Wilson's 95 % interval.", data, frame, 110 + 34 * len(found)
+    )
+
+
+def divergence(plotter: Plotter) -> list[Chart]:
+    """Variant × learning rate, one chart for each pair of precisions: the share of runs that diverged."""
+    found: dict[str, list[StudyRun]] = defaultdict(list)
+    for run in plotter.study.runs:
+        if run.status in ("finished", "diverged"):
+            network, posterior = (text(run.flat.get(f"precision.{part}")) for part in ("network", "posterior"))
+            found[f"network {network}, posterior {posterior}"].append(run)
+    return [_map(plotter, title, found[title]) for title in sorted(found)]
+
+
+def _map(plotter: Plotter, title: str, runs: list[StudyRun]) -> Chart:
+    """One heat map; a cell's text is `diverged/runs`, its click leads to its first diverged run."""
+    cells: dict[tuple[str, str], list[StudyRun]] = defaultdict(list)
+    for run in runs:
+        cells[run.variant, text(run.flat.get(RATE))].append(run)
+    rates = list(dict.fromkeys(text(rate) for rate in plotter.study.varied.get(RATE, [runs[0].flat.get(RATE)])))
+    rates = [rate for rate in rates if any(rate == other for _, other in cells)]
+    names = [name for name in plotter.variants[:MOST_VARIANTS] if any(name == other for other, _ in cells)][::-1]
+    rows = [[cells.get((name, rate), []) for rate in rates] for name in names]
+    bad = [[[run for run in cell if run.status == "diverged"] for cell in row] for row in rows]
+    both = [list(zip(*rows_of_both, strict=True)) for rows_of_both in zip(rows, bad, strict=True)]
+    trace = {
+        "type": "heatmap",
+        "x": [label(rate) for rate in rates],
+        "y": [label(name, 24) for name in names],
+        "z": [[len(worse) / len(cell) if cell else None for cell, worse in row] for row in both],
+        "text": [[f"{len(worse)}/{len(cell)}" if cell else "" for cell, worse in row] for row in both],
+        "hovertext": [[_cell(plotter, cell, worse) for cell, worse in row] for row in both],
+        "customdata": [[plotter.number[id((w or c)[0])] if c else None for c, w in row] for row in both],
+        "texttemplate": "%{text}",
+        "hoverinfo": "text",
+        "colorscale": [[0, "rgba(213,94,0,0.05)"], [1, "rgba(213,94,0,0.85)"]],
+        **{"zmin": 0, "zmax": 1, "showscale": False, "xgap": 3, "ygap": 3},
+    }
+    frame = layout(axis("learning rate", type="category", showgrid=False), axis("", type="category", showgrid=False))
+    note = f"Diverged of {len(runs)} runs that finished or diverged."
+    return Chart(title, note, [trace], frame, 110 + 38 * len(names))
+
+
+def _cell(plotter: Plotter, runs: Sequence[StudyRun], diverged: Sequence[StudyRun]) -> str:
+    if not runs:
+        return "no run"
+    head = f"<b>{label(runs[0].variant)}</b>: {len(diverged)} of {len(runs)} diverged"
+    return f"{head}<br>{plotter.culprits(diverged)}" if diverged else head

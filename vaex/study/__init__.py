@@ -1,0 +1,1 @@
+"""Runs on disk become numbers and sentences. No JAX, nothing executed."""

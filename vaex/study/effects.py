@@ -1,0 +1,168 @@
+"""What a variant's pairs say to one question, in numbers: differences and ratios, over all settings and in each."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vaex.study import evidence, pairing, quantities, stability
+from vaex.study.asked import TO_TARGET, Question
+from vaex.study.pairing import Differences, Measured, Pair, Setting
+from vaex.study.quantities import Source
+from vaex.study.study import Study, StudyRun
+
+
+def effect(study: Study, question: Question, some: list[Pair], target: float | None) -> dict[str, Any]:
+    """A variant beside the one that it is compared with, in one question.
+
+    `not_comparable` says why there is no number of all pairs: they are not the same quantity in a pair, or, where a
+    number is averaged in its own unit, in several settings (which then stand in `by_setting`, each on its own).
+    """
+    unlike = _between_partners(question, some)
+    targets = _targets(some, target) if question.key in TO_TARGET and not unlike else {}
+    measured = [] if unlike else _measured(question, some, targets)
+    found = pairing.differences(measured)
+    by_setting = {
+        place: pairing.differences([item for item in measured if item.pair.setting == place])
+        for place in dict.fromkeys(pair.setting for pair in some if not unlike)
+    }
+    why = unlike or _between_settings(question, some, target)
+    numbers = _effect(found, question.scale)
+    return {
+        **(dict.fromkeys(numbers) | {"seeds": found.seeds, "pairs": found.pairs} if why else numbers),
+        "not_comparable": why,
+        "by_setting": [
+            {"setting": named(study, place), **_effect(here, question.scale)} for place, here in by_setting.items()
+        ],
+        "thin": [named(study, place) for place in by_setting if place not in found.settings],
+        **_about_targets(study, some, targets),
+    }
+
+
+def _between_partners(question: Question, some: Sequence[Pair]) -> str | None:
+    """In what the runs of a pair differ, so that the question's number is not the same quantity in both."""
+    partners = [(source(pair.variant), source(pair.against)) for pair in some]
+    unlike = [run for runs in partners if not quantities.one(runs, question.kind) for run in runs]
+    return quantities.between(unlike, question.kind) if unlike else None
+
+
+def _between_settings(question: Question, some: Sequence[Pair], target: float | None) -> str | None:
+    """In what settings differ, so that their numbers have no mean; ratios have no unit, and may have one."""
+    in_its_unit = question.scale == "difference" or (question.key in TO_TARGET and target is not None)
+    runs = [source(run) for pair in some for run in (pair.variant, pair.against)]
+    return quantities.between(runs, question.kind) if in_its_unit and not quantities.one(runs, question.kind) else None
+
+
+def source(run: StudyRun) -> Source:
+    """What a run's numbers are of."""
+    return Source(run.config, run.data)
+
+
+def _measured(question: Question, some: Sequence[Pair], targets: Mapping[Setting, float | None]) -> list[Measured]:
+    """The pairs that have a number in both runs; logarithms where it is a ratio."""
+    ratio = question.scale == "ratio"
+    measured = []
+    for pair in some:
+        both = _both(question.key, pair, targets.get(pair.setting))
+        if both is not None and (not ratio or min(both) > 0):
+            measured.append(Measured(pair, *(map(math.log, both) if ratio else both)))
+    return measured
+
+
+def _effect(found: Differences, scale: str) -> dict[str, Any]:
+    """A mean difference, or a ratio from the difference of logarithms, in numbers."""
+    told = evidence.mean(found.values) if len(found.values) else None
+    rough = found.mean_variant - found.mean_against if found.pairs else None
+    back = _exp if scale == "ratio" else _same
+    return {
+        "seeds": found.seeds,
+        "pairs": found.pairs,
+        "mean_variant": back(found.mean_variant) if found.pairs else None,
+        "mean_against": back(found.mean_against) if found.pairs else None,
+        "estimate": back(told.estimate if told else rough),
+        "low": back(told.low) if told else None,
+        "high": back(told.high) if told else None,
+        "p": told.p if told else None,
+    }
+
+
+def _both(key: str, pair: Pair, target: float | None) -> tuple[float, float] | None:
+    """The question's number of both runs of a pair, or None when it does not have two."""
+    if not finished(pair.variant) or not finished(pair.against):
+        return None
+    if key in TO_TARGET:
+        return _times(pair, target, TO_TARGET.index(key))
+    first, second = value(pair.variant, key), value(pair.against, key)
+    return None if first is None or second is None else (first, second)
+
+
+def _times(pair: Pair, target: float | None, which: int) -> tuple[float, float] | None:
+    """Steps (0) or seconds (1) to the target; a run that never got there counts whole."""
+    runs = (pair.variant, pair.against)
+    if target is None or not all(map(_whole, runs)):
+        return None
+    first, second = (stability.to_target(run.rows, target) or stability.whole(run.rows) for run in runs)
+    return first[which], second[which]
+
+
+def _targets(some: list[Pair], given: float | None) -> dict[Setting, float | None]:
+    """By setting: the target that was given, or the median final valid ELBO of the worse variant's finished runs."""
+    targets: dict[Setting, float | None] = {}
+    for place in dict.fromkeys(pair.setting for pair in some):
+        here = [pair for pair in some if pair.setting == place]
+        finals = [
+            [final for run in runs if (final := value(run, "valid/elbo")) is not None]
+            for runs in ([pair.variant for pair in here], [pair.against for pair in here])
+        ]
+        own = min(float(np.median(final)) for final in finals) if all(finals) else None
+        targets[place] = own if given is None else given
+    return targets
+
+
+def _about_targets(study: Study, some: list[Pair], targets: Mapping[Setting, float | None]) -> dict[str, Any]:
+    if not targets:
+        return {}
+    reached = [
+        sum(
+            finished(run) and target is not None and stability.to_target(run.rows, target) is not None
+            for run, target in ((getattr(pair, side), targets[pair.setting]) for pair in some)
+        )
+        for side in ("variant", "against")
+    ]
+    return {
+        "targets": [{"setting": named(study, place), "target": target} for place, target in targets.items()],
+        "reached_variant": reached[0],
+        "reached_against": reached[1],
+    }
+
+
+def value(run: StudyRun, key: str) -> float | None:
+    """A finished run's number for a question (none to target: that takes a target); None for any other run."""
+    if not finished(run):
+        return None
+    return stability.number(run.measures[key] if key in run.measures else run.summary.get(key))
+
+
+def finished(run: StudyRun) -> bool:
+    """Whether it came to the end of its epochs."""
+    return run.status == "finished"
+
+
+def _whole(run: StudyRun) -> bool:
+    """Whether no row of metrics.jsonl is lost: what is left would tell of too few steps."""
+    return stability.number(run.summary.get("epoch")) == len(run.rows)
+
+
+def named(study: Study, place: Setting) -> dict[str, str]:
+    """A setting by the keys that make it."""
+    return dict(zip(pairing.setting_keys(study), place, strict=True))
+
+
+def _same(number: float | None) -> float | None:
+    return number
+
+
+def _exp(number: float | None) -> float | None:
+    """Back from a logarithm; what would be too large is infinite."""
+    return None if number is None else math.exp(number) if number < 709 else math.inf  # the float64's last

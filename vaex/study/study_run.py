@@ -1,0 +1,139 @@
+"""One run of a comparison, read from its directory as far as it can be, damage named. Nothing is executed."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaex import files
+from vaex.config import NOT_IDENTITY
+from vaex.disk import metrics
+from vaex.errors import InputError, printable
+from vaex.study import stability
+
+STATUSES = ("finished", "diverged", "interrupted", "failed")
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One run: `flat` has its configuration by full key (`model.latent_dim`), less the ignored sections.
+
+    `data` says what it trained on: the recorded digest; where none is recorded "", which `study.read` fills in.
+    """
+
+    directory: Path
+    name: str
+    variant: str
+    config: dict[str, Any]
+    flat: dict[str, Any]
+    summary: dict[str, Any]
+    manifest: dict[str, Any]
+    rows: list[dict[str, Any]]
+    steps: dict[str, np.ndarray] | None
+    measures: dict[str, Any]
+    problems: tuple[str, ...]
+    data: str
+
+    @property
+    def status(self) -> str:
+        """finished, diverged, interrupted or failed; a run that could not say so itself was interrupted."""
+        status = self.summary.get("status")
+        return status if status in STATUSES else "interrupted"
+
+
+def read(path: Path, name: str) -> StudyRun:
+    """One directory; raises `InputError` only when its configuration cannot be read."""
+    config = _plain(files.read_yaml(path / "config.yaml"))
+    problems: list[str] = []
+
+    def attempt(function: Any, file: str, missing: Any) -> Any:
+        try:
+            return function(path / file)
+        except InputError as error:
+            problems.append(without(path, error))
+            return missing
+
+    summary = attempt(files.read_json, "summary.json", {})
+    rows, cut = _read_rows(path / "metrics.jsonl")
+    problems.extend(cut)
+    steps = attempt(metrics.read_steps, "steps.npz", None)
+    manifest = attempt(files.read_json, "manifest.json", {})
+    problems.extend(_contradictions(summary, rows, cut))
+    kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
+    return StudyRun(
+        directory=path,
+        name=name,
+        variant="",
+        config=config,
+        flat=dict(_flat(kept)),
+        summary=summary,
+        manifest=manifest,
+        rows=rows,
+        steps=steps,
+        measures=_measures(config, summary, rows, steps),
+        problems=tuple(problems),
+        data=next((text for text in map(_digest, (manifest, summary)) if text), ""),
+    )
+
+
+def _digest(recorded: Mapping[str, Any]) -> str:
+    """The digest of the data in a manifest or summary, or nothing."""
+    digest = recorded.get("dataset_sha256")
+    return printable(digest) if isinstance(digest, str) else ""
+
+
+def _read_rows(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows up to the first that is damaged, and what was wrong with that."""
+    rows: list[dict[str, Any]] = []
+    try:
+        with files.open_regular(path) as file:
+            whole = file.seek(0, os.SEEK_END) == 0 or (file.seek(-1, os.SEEK_END), file.read(1))[1] == b"\n"
+        for row in metrics.each_row(path):
+            rows.append(row)  # one by one: those before the damage are kept
+    except OSError as error:
+        return rows, [f"{path.name}: {files.first_line(error)}"]
+    except InputError:
+        return rows, [f"{path.name}: damaged, cut after epoch {len(rows)}"]
+    return rows, [] if whole else [f"{path.name}: ends within a line, cut after epoch {len(rows)}"]
+
+
+def _contradictions(summary: Mapping[str, Any], rows: Sequence[Any], cut: Sequence[str]) -> Iterator[str]:
+    if summary and summary.get("status") not in STATUSES:
+        yield "summary.json: does not say how the run ended: counts as interrupted"
+    epochs = stability.number(summary.get("epoch")) or 0
+    if not cut and epochs > len(rows):
+        yield f"metrics.jsonl: {len(rows)} of {epochs:.0f} epochs"
+
+
+def _measures(
+    config: Mapping[str, Any], summary: Mapping[str, Any], rows: list[dict[str, Any]], steps: Any
+) -> dict[str, Any]:
+    """The stability of a run as numbers, computed here so that runs of every age have them."""
+    spikes = summary.get("loss_spikes")
+    if not isinstance(spikes, int) and steps is not None:
+        training = config.get("training")
+        nats = stability.number(training.get("spike_nats")) if isinstance(training, Mapping) else None
+        spikes = None if nats is None else metrics.loss_spikes(steps["loss"], nats)
+    return stability.measures(rows, steps) | {"loss_spikes": spikes}
+
+
+def _plain(value: Any) -> Any:
+    """The values as JSON has them: what only YAML knows (dates, sets, bytes) becomes text."""
+    return json.loads(json.dumps(value, default=str, skipkeys=True))
+
+
+def _flat(section: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def without(path: Path, error: InputError) -> str:
+    """The message, naming files from the run's directory on."""
+    return str(error).replace(f"{printable(path)}/", "")

@@ -1,0 +1,1 @@
+"""What Hydra calls, and how a sweep goes on and ends."""

@@ -1,0 +1,157 @@
+"""Going on with a sweep that was cut off: `vaex resume SWEEP`, or the same `vaex -m` line with the same directory.
+
+A job that has ended stays as it is, a failed one is tried again, the others go on from where they are.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from vaex import config as configuration
+from vaex import files
+from vaex.config import Config, compose
+from vaex.disk import saved, sweep
+from vaex.disk.alterations import refuse_altered
+from vaex.disk.job import Job
+from vaex.disk.saved import parse_saved, read_manifest, refuse_links
+from vaex.disk.sweep import Noted
+from vaex.errors import ConfigError, InputError
+from vaex.terminal.screen import say
+from vaex.tracking import tracker as tracking
+from vaex.training import device
+
+log = logging.getLogger("vaex")
+
+MAY_CHANGE = (saved.PLACE, "tracking", "checkpoint", "sweep", "plugins")
+"""Keys, or sections, that do not change what the jobs compute, nor how they are packed."""
+
+
+def resume(directory: Path, overrides: Sequence[str]) -> int:
+    """The verb's work on a sweep; returns the exit code."""
+    threads, noted = sweep.read(directory)
+    jobs = []
+    for job in noted:
+        changed, keys = compose.override(job.config, overrides)
+        refuse = next((key for key in keys if not {key, key.partition(".")[0]} & set(MAY_CHANGE)), None)
+        if refuse:
+            raise ConfigError(f"{refuse}: cannot change in a sweep that goes on (may change: {', '.join(MAY_CHANGE)})")
+        changed = saved.with_data_found(changed, keys, directory)
+        jobs.append((job, tracking.resolved(parse_saved(directory / sweep.NAME, changed, keys))))
+    return go_on(directory, jobs, threads)
+
+
+def go_on_as_typed(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> int:
+    """Go on where a sweep of exactly these jobs was begun; raises `InputError` when it was another one."""
+    threads, noted = sweep.read(directory)
+    same = len(noted) == len(jobs)
+    for old, (new, _) in zip(noted, jobs, strict=False):
+        same = same and (old.number, old.identity, old.directory) == (new.number, new.identity, new.directory)
+    if not same:
+        raise InputError(f"{directory} holds another sweep: choose another directory, or go on with `vaex resume`")
+    return go_on(directory, jobs, threads)
+
+
+def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int) -> int:
+    """Train what is left of a sweep, and finish its table."""
+    refuse_links(directory)
+    device.start({"environment": {"threads": threads}})
+    tracking.leave_agent(config for _, config in jobs)
+    from vaex.sweeping import ending, task  # late: with them comes jax, after the thread count is set
+    from vaex.training import run
+
+    for config in dict.fromkeys(config for _, config in jobs):
+        with saved.telling_where_data_were_sought(config, directory):
+            run.check(config)
+    with files.locked(directory):
+        packs = packs_of(directory, jobs)
+        left = [job for members in packs for job in members if not job.ghost]
+        if not left:
+            say(f"{task.shown(directory)}: all {len(jobs)} jobs have ended; nothing to do")
+            return ending.of_sweep(directory, [])
+        outcome = task.train_sweep(directory, packs, len(jobs) - len(left))
+        return ending.of_sweep(directory, [outcome])
+
+
+def packs_of(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> list[list[Job]]:
+    """What is left to do: recorded vmapped packs as they were, and packs of the other jobs that have not ended.
+
+    A job of a vmapped pack that has ended rides along as a ghost.
+    """
+    from vaex.training import run  # late, as above
+
+    figures = len(jobs) <= jobs[0][1].sweep.figures_up_to
+    made = {job.number: _job(directory, job, config, figures) for job, config in jobs}
+    packs: list[list[Job]] = []
+    taken: set[int] = set()
+    for job, config in jobs:
+        if job.number not in taken and not made[job.number].ghost and made[job.number].resumed:
+            numbers = _recorded_pack(directory, job, config, jobs)
+            if numbers and taken.isdisjoint(numbers):
+                packs.append([made[number] for number in numbers])
+                taken.update(numbers)
+    alone = [made[job.number] for job, _ in jobs if job.number not in taken and not made[job.number].ghost]
+    resumed = [[job] for job in alone if job.resumed]
+    fresh = [job for job in alone if not job.resumed]
+    return packs + resumed + (run.group(fresh) if fresh else [])
+
+
+def _job(directory: Path, job: Noted, config: Config, figures: bool) -> Job:
+    """A job as it is to go on. One whose directory holds another run is warned of, and left as it is."""
+    place = directory / job.directory
+    if place.resolve() != directory.resolve() / job.directory:
+        raise InputError(f"{place}: is a link to another place; remove it to go on")
+    refuse_links(place)
+    begun = (place / "config.yaml").exists()
+    ended = sweep.has_ended(place)
+    if begun and not _is_of(place, job):
+        log.warning("%s: holds another run than job %d of %s; left as it is", place, job.number, directory / sweep.NAME)
+        ended = True
+    elif begun:
+        _refuse_to_go_on(place, config, ended)
+    return Job(config, place, job.label, sweep.group_of(directory), resumed=begun, figures=figures, ghost=ended)
+
+
+def _is_of(place: Path, job: Noted) -> bool:
+    """Whether the configuration in a directory is the job's."""
+    try:
+        known = {key: job.config.get(key) for key in configuration.NOT_IDENTITY}
+        written = files.read_yaml(place / "config.yaml") | known
+        path = saved.path_of_data(job.config)
+        if path is not None and saved.path_of_data(written) is not None:  # wherever the data are by now
+            written = saved.with_path(written, path)
+        return configuration.identity(parse_saved(place / "config.yaml", written, ["plugins"])) == job.identity
+    except InputError:
+        return False
+
+
+def _refuse_to_go_on(place: Path, config: Config, ended: bool) -> None:
+    """Raise `InputError` where the data are not those of a job that has begun, or what it goes on from was altered."""
+    from vaex.training.run import load
+
+    manifest, path = read_manifest(place), place / "summary.json"
+    if not ended or "dataset_sha256" in manifest:
+        saved.refuse_other_data(place, config.dataset, load(config.dataset).digest, manifest.get("dataset_sha256"))
+    if not ended:
+        written = files.read_yaml(place / "config.yaml") | {"plugins": list(config.plugins)}
+        before = parse_saved(place / "config.yaml", written, ["plugins"])
+        refuse_altered(place, manifest, files.read_json(path) if path.exists() else {}, before)
+
+
+def _recorded_pack(directory: Path, job: Noted, config: Config, jobs: Sequence[tuple[Noted, Config]]) -> list[int]:
+    """Numbers of the jobs that shared a vmapped program with one, itself included; none when it was alone."""
+    from vaex.vae.pack import described
+
+    record = read_manifest(directory / job.directory).get("pack")
+    if not record:
+        return []
+    plain = described(record, job.config | {"plugins": list(config.plugins)})  # as noted, wherever the data are by now
+    left = {other.number: other.identity for other, _ in jobs}
+    numbers = []
+    for identity in (configuration.identity(configuration.parse(each)) for each in plain):
+        number = next((number for number, own in left.items() if own == identity), None)
+        if number is not None:
+            del left[number]
+            numbers.append(number)
+    if job.number not in numbers or len(numbers) != len(plain):
+        raise InputError(f"{directory / job.directory}/manifest.json: its pack is not of this sweep")
+    return numbers

@@ -1,0 +1,102 @@
+"""`hydra/launcher=packed`, the launcher of `vaex -m`: all jobs of a batch in this process, several at once.
+
+open: Hydra composes each job, makes its directory with `.hydra/` and calls `on_job_start`.
+run: the jobs train side by side (`vaex.training.run`).
+close: Hydra's callbacks learn how each ended.
+"""
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, ClassVar, cast
+
+from hydra._internal.callbacks import Callbacks
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict, read_write
+
+from vaex.config.overrides import written
+from vaex.sweeping.task import Task
+
+
+class PackedLauncher(Launcher):
+    """Opens, runs and closes the jobs of a batch. The sweeper may send several batches."""
+
+    task: ClassVar[Task]
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra gives a launcher; the task itself came by `register`."""
+        self._context, self._config = hydra_context, config
+        loader, known = hydra_context.config_loader, self.task.command.composed
+        compose = loader.load_sweep_config
+
+        def composed(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+            """What `config.compose` had Hydra compose already, with the mode and directory that are known since."""
+            job = known.get(tuple(sweep_overrides))
+            if job is None:
+                return compose(master_config, sweep_overrides)
+            with read_write(job.hydra), open_dict(job.hydra):
+                job.hydra.mode = master_config.hydra.mode
+                job.hydra.sweep.dir = master_config.hydra.sweep.dir
+                job.hydra.overrides.hydra = written(master_config.hydra.overrides.hydra)
+            return job
+
+        loader.load_sweep_config = composed  # the sweeper asks it too, to check its jobs once more
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run a batch; each job's return value is its status."""
+        setup_globals()
+        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
+        opened = [self._open(list(overrides), initial_job_idx + n) for n, overrides in enumerate(job_overrides)]
+        for _, result in opened:
+            if result.status is JobStatus.FAILED:
+                result.return_value  # noqa: B018  # raises what went wrong
+        statuses = self.task.run([result.return_value for _, result in opened])
+        for (config, result), status in zip(opened, statuses, strict=True):
+            result.return_value = status
+            self._context.callbacks.on_job_end(config=config, job_return=result)
+        self.task.end_batch()
+        return [result for _, result in opened]
+
+    def _open(self, overrides: list[str], number: int) -> tuple[DictConfig, JobReturn]:
+        """Hydra's own `run_job`, with a task that only says what is to be done."""
+        config = self._context.config_loader.load_sweep_config(self._config, overrides)
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.job.id = config.hydra.job.num = number
+        result = run_job(
+            hydra_context=HydraContext(self._context.config_loader, cast(Callbacks, _Opening(self._context.callbacks))),
+            task_function=self.task.open,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        self.task.command.composed.pop(tuple(overrides), None)
+        return config, result
+
+
+class _Opening:
+    """Hydra's `Callbacks` while a job is opened: its end comes later."""
+
+    def __init__(self, callbacks: Any):
+        self._callbacks = callbacks
+
+    def on_job_start(self, **arguments: Any) -> None:
+        self._callbacks.on_job_start(**arguments)
+
+    def on_job_end(self, **_: Any) -> None:
+        """Not yet."""
+
+
+def register(task: Task) -> None:
+    """Let Hydra find the launcher: it takes plugins only from modules below `hydra_plugins`, a package of others'."""
+    PackedLauncher.task = task
+    PackedLauncher.__module__ = "hydra_plugins.vaex"
+    with contextlib.suppress(ModuleNotFoundError):  # there is none where no plugin is installed
+        importlib.import_module("hydra_plugins")
+    parent = sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
+    parent.vaex = sys.modules["hydra_plugins.vaex"] = sys.modules[__name__]  # pyright: ignore[reportAttributeAccessIssue]
+    Plugins.instance().register(PackedLauncher)

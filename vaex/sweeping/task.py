@@ -1,0 +1,115 @@
+"""What Hydra's launchers call: a job is trained at once, or opened, and run with the others of its batch."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from vaex import config as configuration
+from vaex.config.compose import Command, plain
+from vaex.config.overrides import written
+from vaex.disk import sweep
+from vaex.disk.job import Job
+from vaex.disk.sweep import group_of
+from vaex.terminal.displays import SweepDisplay
+from vaex.tracking import tracker as tracking
+from vaex.training import device, run
+from vaex.training.run import Outcome
+
+
+class EndOfCommand(BaseException):
+    """Ends a whole sweep at once; not an `Exception`, which Hydra would take for the failure of one job."""
+
+
+class Task:
+    """The task of one command, whose run or sweep is in `directory`; remembers how its jobs ended."""
+
+    def __init__(self, directory: Path, command: Command):
+        self.directory, self.command = directory, command
+        self._here = Path.cwd()  # what paths of the command line are relative to, also with hydra.job.chdir
+        self.outcomes: list[Outcome] = []
+        self._count = len(command.jobs)
+        self._common = set.intersection(*map(set, command.overrides)) if self._count > 1 else set()
+        self._noted: list[sweep.Noted] | None = [] if command.sweeper_decides else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to another launcher's processes: each parses its own job, for which it loads the plugins.
+
+        None of them knows the others' jobs, so none writes sweep.json.
+        """
+        return self.__dict__ | {"command": replace(self.command, jobs=(), composed={}), "_noted": None}
+
+    def __call__(self, job: DictConfig) -> str:
+        """Train one job now, as a launcher that knows nothing of us asks, perhaps in another process."""
+        device.start()
+        with contextlib.chdir(self._here):
+            opened = self.open(job)
+            self._write_noted()
+            self.outcomes.append(run.run([[opened]]))
+        self.end_batch()
+        return self.outcomes[-1].statuses[opened.directory]
+
+    def open(self, job: DictConfig) -> Job:
+        """What is to be done, while Hydra's configuration is that of the job."""
+        with contextlib.chdir(self._here):
+            return self._open(job)
+
+    def _open(self, job: DictConfig) -> Job:
+        hydra = HydraConfig.get()
+        directory = Path(hydra.runtime.output_dir)
+        many = "MULTIRUN" in str(hydra.mode)
+        overrides = " ".join(item for item in written(hydra.overrides.task) if item not in self._common)
+        known = [] if self.command.sweeper_decides else self.command.jobs
+        config = tracking.resolved(known[hydra.job.num if many else 0] if known else configuration.parse(plain(job)))
+        if self._noted is not None:
+            self._noted.append(
+                sweep.noted(hydra.job.num, Path(hydra.sweep.subdir), written(hydra.overrides.task), config)
+            )
+        count = max(self._count, hydra.job.num + 1) if many else 1  # of a sweeper that decides: so far
+        return Job(
+            config=config,
+            directory=shown(directory),
+            label=f"job {hydra.job.num}: {overrides}" if many else overrides or "the book's VAE",
+            group=group_of(self.directory) if many else None,
+            figures=not many or count <= config.sweep.figures_up_to,
+        )
+
+    def run(self, jobs: Sequence[Job]) -> list[str]:
+        """Train a batch of a sweep, several jobs at once; returns the status of each."""
+        self._write_noted()
+        outcome = train_sweep(self.directory, run.group(jobs), ended_before=0)
+        self.outcomes.append(outcome)
+        return [outcome.statuses[job.directory] for job in jobs]
+
+    def end_batch(self) -> None:
+        """Stop here if a signal, or a run with on_nonfinite=raise, has ended everything."""
+        if self.outcomes[-1].signal or self.outcomes[-1].ended_by_policy:
+            raise EndOfCommand
+
+    def _write_noted(self) -> None:
+        """Write sweep.json of the jobs so far where nobody knew them beforehand."""
+        if self._noted is not None:
+            sweep.write(self.directory, self._noted)
+
+
+def train_sweep(directory: Path, packs: Sequence[Sequence[Job]], ended_before: int) -> Outcome:
+    """Train packs of a sweep, its table growing as they end."""
+    from vaex.disk import results  # late: a lone run need not wait for pandas
+
+    jobs = [job for members in packs for job in members if not job.ghost]
+    display = SweepDisplay(jobs, ended_before)
+    table = results.GrowingTable(directory)
+    try:
+        return run.run(packs, display, table.update, run.lanes(jobs[0].config))
+    finally:
+        display.close()
+
+
+def shown(directory: Path) -> Path:
+    """Relative to here where it can be: short to read and to paste."""
+    here = Path.cwd()
+    return directory.relative_to(here) if directory.is_relative_to(here) else directory

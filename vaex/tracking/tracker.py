@@ -1,0 +1,191 @@
+"""Weights & Biases, which gets a copy of what is on disk, from a thread of its own: it cannot stop a run.
+
+A tracker has four methods: `start`, `log`, `images`, `finish`. None of them waits for W&B but `finish`, and that not
+for long.
+"""
+
+import contextlib
+import contextvars
+import dataclasses
+import logging
+import os
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from vaex import files
+from vaex.config import Config, Tracking
+from vaex.errors import ConfigError
+from vaex.tracking import wandb_session
+
+log = logging.getLogger("vaex")
+
+FINISH_SECONDS = 15.0
+"""The longest that a finished run waits for W&B."""
+
+
+MOST_OPEN = 64
+"""W&B runs open at once in this process, three files each; what others have to tell waits in their queues."""
+
+_places = threading.BoundedSemaphore(MOST_OPEN)
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """What the loop tells the outside world."""
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """The run begins."""
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """The row of an epoch."""
+
+    def images(self, paths: Mapping[str, Path]) -> None:
+        """Figures, by name."""
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """The run has ended; returns when all is delivered or given up."""
+
+
+MODES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
+"""The values of WANDB_MODE, two of them W&B's old names."""
+
+
+def resolve_mode(mode: str | None) -> Any:
+    """`tracking.mode`, else WANDB_MODE, else offline; raises `ConfigError` for a WANDB_MODE that is none of W&B's."""
+    named = mode or os.environ.get("WANDB_MODE") or "offline"
+    if named not in MODES:
+        raise ConfigError(f"WANDB_MODE: expected {', '.join(MODES)}, got {named!r}")
+    return MODES[named]
+
+
+def resolved(config: Config) -> Config:
+    """The configuration with its `tracking.mode` decided; raises `ConfigError` for what W&B would not take."""
+    mode = resolve_mode(config.tracking.mode)
+    if mode != "disabled":
+        wandb_session.refuse_unfit_names(config.tracking)
+    return dataclasses.replace(config, tracking=dataclasses.replace(config.tracking, mode=mode))
+
+
+def leave_agent(configs: Iterable[Config]) -> None:
+    """Make the jobs of a sweep runs of their own where a W&B agent started it: it has one run id, which all would take.
+
+    W&B prefers the variables of its agent to what it is told.
+    """
+    agent = os.environ.pop("WANDB_SWEEP_ID", None)
+    if agent is None:
+        return
+    os.environ.pop("WANDB_RUN_ID", None)
+    if any(config.tracking.mode != "disabled" for config in configs):
+        log.warning("WANDB_SWEEP_ID=%s: an agent has one run; the jobs of `vaex -m` are W&B runs of their own", agent)
+
+
+def open_tracker(tracking: Tracking, directory: Path, group: str | None, run_id: str) -> Tracker:
+    """The tracker that a configuration asks for."""
+    mode = resolve_mode(tracking.mode)
+    if mode == "disabled":
+        return Silent()
+    tracking = dataclasses.replace(tracking, mode=mode)
+    return WeightsAndBiases(tracking, directory, group, run_id)
+
+
+class Silent:
+    """`tracking.mode=disabled`: everything is on disk all the same."""
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def images(self, paths: Mapping[str, Path]) -> None:
+        """Nothing."""
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+
+class WeightsAndBiases:
+    """Sends to W&B what it is told, in order, from one thread; the first failure is a warning, the rest silence."""
+
+    def __init__(self, tracking: Tracking, directory: Path, group: str | None, run_id: str):
+        self._tracking, self._directory, self._group, self._id = tracking, directory, group, run_id
+        self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        work = contextvars.copy_context().run  # so that what the thread logs is known to be of this run
+        self._thread = threading.Thread(target=work, args=(self._work,), name="wandb", daemon=True)
+        self._given_up = False
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """Begin importing and starting W&B while the first epoch compiles."""
+        self._messages.put(("start", config))
+        self._thread.start()
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Queue the row of an epoch; the KL per latent is also sent as a histogram."""
+        self._messages.put(("log", row))
+
+    def images(self, paths: Mapping[str, Path]) -> None:
+        """Queue figures."""
+        self._messages.put(("images", dict(paths)))
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Queue the summary and wait, but never longer than `FINISH_SECONDS`."""
+        self._messages.put(("finish", summary))
+        self._thread.join(FINISH_SECONDS)
+        if self._thread.is_alive():
+            self._given_up = True
+            log.warning("W&B did not finish within %.0f s; everything is on disk: %s", FINISH_SECONDS, self._directory)
+            leave = threading.Thread(target=_leave_wandb, args=(1,), name="leave wandb", daemon=True)
+            leave.start()
+            leave.join(1.0)  # long enough to take back what W&B would wait for when the process exits
+
+    def _work(self) -> None:
+        session, last = None, 0
+        try:
+            with _places, _among_the_open():
+                while True:
+                    kind, content = self._messages.get()
+                    if kind == "start":
+                        session = wandb_session.start(self._tracking, self._directory, self._group, self._id, content)
+                        last = wandb_session.catch_up(session, self._directory / "metrics.jsonl")
+                    elif session is not None and (kind != "log" or content["epoch"] > last):
+                        wandb_session.SEND[kind](session, content)
+                    if kind == "finish":
+                        return
+        except BaseException as error:  # W&B raises what it likes, SystemExit included: none of it may reach training
+            if not self._given_up:
+                reason = f"{type(error).__name__}: {files.first_line(error)}"
+                log.warning("W&B failed (%s); training goes on, all is on disk", reason)
+            _leave_wandb()
+
+
+_open = 0
+_open_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _among_the_open() -> Iterator[None]:
+    """Count this run among those that talk to W&B just now."""
+    global _open
+    with _open_lock:
+        _open += 1
+    try:
+        yield
+    finally:
+        with _open_lock:
+            _open -= 1
+
+
+def _leave_wandb(own: int = 0) -> None:
+    """End W&B's own process, or what is left of it: the next job starts a new one, and the exit does not wait.
+
+    All runs of this process share it: while others than the caller's `own` talk to it, it is theirs.
+    """
+    if _open > own:
+        return
+    with contextlib.suppress(BaseException):
+        import wandb
+
+        wandb.teardown()

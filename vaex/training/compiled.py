@@ -1,0 +1,140 @@
+"""The compiled functions of a pack, with `loop.py` the only place that knows jit and donation.
+
+Compiled ahead, once for all packs of one program and data shape, whatever number of threads asks; the evaluation while
+the first epoch trains, which does not need it yet. No epoch's `seconds` has the wait for a compiler in it; a run's
+`wall_seconds` has.
+"""
+
+import functools
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Num, UInt
+
+from vaex.disk.job import type_of_device
+from vaex.training import compilation_cache
+from vaex.vae import objective, pack, step
+from vaex.vae.objective import Hyper, Program
+from vaex.vae.step import TrainState
+
+reconstructions = jax.jit(objective.reconstructions, static_argnums=0)
+samples = jax.jit(objective.samples, static_argnums=(0, 3))
+
+_ALONE = {
+    "order": jax.jit(step.order, static_argnames="count"),
+    "train": jax.jit(step.epoch, static_argnums=0, donate_argnames="state"),
+    "evaluate": jax.jit(step.evaluate, static_argnums=0),
+}
+_STACKED = {
+    "order": jax.jit(pack.order, static_argnames="count"),
+    "train": jax.jit(pack.epoch, static_argnums=0, donate_argnames="state"),
+    "evaluate": jax.jit(pack.evaluate, static_argnums=0),
+}
+
+_made: dict[Hashable, "Future[Any]"] = {}
+_lock = threading.Lock()
+
+RUNS_ONCE: dict[str, Any] = {"xla_backend_optimization_level": 0}
+"""Compiler options of a program that runs once: a third of the time to compile, the same bits."""
+
+
+def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
+    """`step.init`, compiled once a program."""
+    abstract_seed = jax.ShapeDtypeStruct((), np.uint32)
+
+    def make() -> Any:
+        return _finished(jax.jit(step.init, static_argnums=0).lower(program, abstract_seed), RUNS_ONCE)
+
+    return _once(("init", program), make)(seed)
+
+
+class Compiled:
+    """`order` and `train` (`step.epoch`) are for the training images, `evaluate` for those held out from training.
+
+    With numbers along a first axis they are those of `pack`: all runs of a vmapped pack at once.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        hyper: Hyper,
+        images: Num[Array, "N H W C"],
+        held_out: Num[Array, "M H W C"],
+        device: type_of_device,
+    ):
+        numbers, images, held_out = jax.tree.map(lambda leaf: _placed(leaf, device), (hyper, images, held_out))
+        shapes = [(each.shape, each.dtype) for each in (hyper.seed, images, held_out)]
+        self._key = program, jax.tree.structure(hyper), device, *shapes
+        self._futures = _once(self._key, functools.partial(_compile, program, numbers, images, held_out, device))
+
+    def __getattr__(self, name: str) -> Any:
+        """The compiled function, as soon as it is."""
+        try:
+            return self._futures[name].result()
+        except Exception:  # no memory, perhaps: the next job of this program tries again
+            with _lock:
+                _made.pop(self._key, None)
+            raise
+
+
+def _placed(array: Any, device: type_of_device) -> jax.ShapeDtypeStruct:
+    """Shape, dtype and place of an array."""
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=jax.sharding.SingleDeviceSharding(device))
+
+
+def _compile(program: Program, hyper: Any, images: Any, held_out: Any, device: type_of_device) -> dict[str, Any]:
+    """Futures of the functions; all arguments are shapes and dtypes."""
+    runs, count = hyper.seed.shape, images.shape[0]
+    functions = _STACKED if runs else _ALONE
+
+    def array(shape: Sequence[int], dtype: Any) -> jax.ShapeDtypeStruct:
+        return _placed(jax.ShapeDtypeStruct((*runs, *shape), dtype), device)
+
+    state = jax.tree.map(lambda leaf: array(leaf.shape, leaf.dtype), step.shapes(program))
+    number, time = array((), np.int32), array((), np.float32)
+    first_and_end = _placed(jax.ShapeDtypeStruct((2,), np.int32), device)
+
+    def order() -> Any:
+        make = functions["order"]
+        return _once(("order", runs, count, device), lambda: _finished(make.lower(hyper.seed, number, count=count)))
+
+    def epoch() -> Any:
+        return _finished(functions["train"].lower(program, hyper, state, array((count,), np.int32), images))
+
+    def evaluate() -> Any:
+        train.result()  # needed later, and the two would slow each other
+        lowered = functions["evaluate"].lower(program, hyper, state.parameters, held_out, first_and_end, time)
+        return _finished(lowered)
+
+    pool = ThreadPoolExecutor(3, thread_name_prefix="compile")
+    train = pool.submit(epoch)
+    futures = {"order": pool.submit(order), "train": train, "evaluate": pool.submit(evaluate)}
+    pool.shutdown(wait=False)  # its threads end with their work
+    return futures
+
+
+def _finished(lowered: jax.stages.Lowered, options: dict[str, Any] | None = None) -> Any:
+    """The compiled function, in the cache for the commands that start from now on."""
+    function = lowered.compile(compiler_options=options)
+    compilation_cache.seal_new()
+    return function
+
+
+def _once(key: Hashable, make: Callable[[], Any]) -> Any:
+    """What `make` gives for a key, made by the first thread that asks while the others wait."""
+    with _lock:
+        future, first = _made.get(key), key not in _made
+        if future is None:
+            future = _made[key] = Future()
+    if first:
+        try:
+            future.set_result(make())
+        except BaseException as error:
+            with _lock:
+                del _made[key]
+            future.set_exception(error)
+    return future.result()

@@ -1,0 +1,54 @@
+"""JAX, made ready before anything asks it for a number: what is wrong with the device is then said as just that.
+
+Every verb that computes begins here.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from vaex import files
+from vaex.disk import provenance
+from vaex.errors import VaexError
+from vaex.terminal.screen import Screen, log_to
+from vaex.training import compilation_cache
+
+log = logging.getLogger("vaex")
+
+HELD = {
+    "enable_x64": False,
+    "numpy_dtype_promotion": "standard",
+    "disable_jit": False,
+    "debug_nans": False,
+    "debug_infs": False,
+}
+"""Settings that a variable cannot change: a run is float32 and compiled, and what is not finite is its result."""
+
+CHOOSING = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_TRANSFER_GUARD", "CUDA_VISIBLE_DEVICES")
+"""Variables that decide which device JAX opens, and whether it may be given numbers."""
+
+
+def start(manifest: Mapping[str, Any] | None = None) -> None:
+    """Open the device, with the thread and device counts of a run's manifest; raises `VaexError` where it cannot be."""
+    log_to(Screen())
+    provenance.restore(manifest or {})
+    compilation_cache.start()
+    import jax  # late: the counts must be set before its backend starts
+
+    for name, value in HELD.items():
+        if f"JAX_{name.upper()}" in os.environ:
+            jax.config.update(f"jax_{name}", value)
+    try:
+        jax.block_until_ready(jax.numpy.uint32(0))  # a number is sent, which is more than finding the device
+    except Exception as error:  # each of JAX's backends raises what it likes
+        raise VaexError(_cannot(error)) from error
+
+
+def _cannot(error: Exception) -> str:
+    """Which device cannot be opened, why, and the variables that chose it."""
+    chosen = " ".join(f"{name}={os.environ[name]}" for name in CHOOSING if name in os.environ)
+    why = files.first_line(error) if str(error) else "there is none here"
+    if not chosen:
+        return f"JAX cannot open a device ({why}); JAX_PLATFORMS=cpu trains on the CPU"
+    return f"{chosen}: JAX cannot use such a device here ({why}); unset it to take the one that is there"

@@ -1,0 +1,196 @@
+"""Training: a pack of runs goes through open, epochs, close. On a CPU a pack is one run.
+
+The device work is compiled (`compiled.py`), what a run leaves on disk is its `Member`'s.
+"""
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from vaex.config import implementation
+from vaex.data.dataset import Dataset
+from vaex.disk import progress
+from vaex.disk.job import Job, type_of_device
+from vaex.terminal.displays import Display
+from vaex.training import compiled
+from vaex.training.compiled import Compiled
+from vaex.training.member import Member, host_copy
+from vaex.vae import pack
+from vaex.vae.step import TrainState
+
+CLOSERS = 8
+"""Threads that write the results of a vmapped pack's runs: most of that work is waiting for the disk."""
+
+
+class Stop:
+    """Whether somebody or something asked for an end: the signal that did, or a run with on_nonfinite=raise."""
+
+    signal: int | None = None
+    by_policy: bool = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether no further epoch may begin."""
+        return self.signal is not None or self.by_policy
+
+
+_loading = threading.Lock()
+
+
+def load(dataset: Any) -> Dataset:
+    """The dataset of a configuration's section, kept for the next job that wants the same one."""
+    with _loading:
+        return _load(dataset)
+
+
+@functools.lru_cache(maxsize=16)
+def _load(dataset: Any) -> Dataset:
+    return implementation(dataset).load(dataset)
+
+
+def on_device(dataset: Dataset, device: type_of_device) -> tuple[jax.Array, jax.Array]:
+    """Training images, and validation and test images one after the other, in a device's memory once for all runs."""
+    with _loading:
+        return _on_device(dataset, device)
+
+
+@functools.lru_cache(maxsize=16)
+def _on_device(dataset: Dataset, device: type_of_device) -> tuple[jax.Array, jax.Array]:
+    held_out = np.concatenate([dataset.valid.images, dataset.test.images])
+    return jax.device_put(dataset.train.images, device), jax.device_put(held_out, device)
+
+
+def train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device) -> list[str]:
+    """Train a pack from opening its directories to its summaries; returns the status of each job."""
+    dataset = load(jobs[0].config.dataset)
+    members = [Member(job, dataset, display) for job in jobs]
+    try:
+        for member in members:
+            if not member.job.ghost:
+                with member.guarded():
+                    member.open()
+        if any(member.going for member in members):
+            _Pack(members, dataset, stop, device).train()
+    except Exception as error:  # compilation, device memory: it is all of theirs
+        for member in members:
+            with member.guarded():
+                member.fail(error)
+    finally:
+        for member in members:
+            member.release()
+    return [member.summary["status"] if member.summary else "interrupted" for member in members]
+
+
+class _Pack:
+    """Runs that train in one program: alone, or stacked."""
+
+    def __init__(self, members: Sequence[Member], dataset: Dataset, stop: Stop, device: type_of_device):
+        self.members, self.stop, self.device = members, stop, device
+        self.stacked = len(members) > 1
+        self.program, hyper = pack.joined([each.program for each in members], [each.hyper for each in members])
+        self.hyper = jax.device_put(hyper, device)
+        self.images, self.held_out = on_device(dataset, device)
+        self.first_test_row = len(dataset.valid.images)
+        self.functions = Compiled(self.program, self.hyper, self.images, self.held_out, device)
+        self.steps_an_epoch = -(-len(dataset.train.images) // self.program.batch_size)
+
+    def train(self) -> None:
+        """Open, epochs, close."""
+        record = pack.describe([each.config for each in self.members]) if self.stacked else None
+        for index, member in enumerate(self.members):
+            if member.summary is None:
+                with member.guarded():
+                    member.begin(record and {"index": index} | record)
+        state = self._first_state()
+        for member in self.members:
+            if member.going:
+                with member.guarded():
+                    member.say_start()
+        while any(member.going for member in self.members) and not self.stop.asked:
+            state = self._epoch(state)
+        self._close(state)
+
+    def _first_state(self) -> TrainState:
+        """Fresh, or of the newest epoch from which all can go on."""
+        resumed = all(member.job.resumed for member in self.members)
+        found = progress.newest_common([member.directory for member in self.members]) if resumed else []
+        states = []
+        for index, member in enumerate(self.members):
+            fresh = compiled.init(member.program, member.hyper.seed)
+            states.append(fresh)
+            with member.guarded():
+                states[index] = member.state(found[index] if found else None, fresh)
+        state = pack.stack(self.program, states) if self.stacked else states[0]
+        return jax.device_put(state, self.device)
+
+    def _epoch(self, state: TrainState) -> TrainState:
+        """One epoch and its validation, taken in by every run that is going."""
+        order, train = self.functions.order, self.functions.train  # waits for the compiler, which no time contains
+        number = (np.asarray(state.step) // self.steps_an_epoch).astype(np.int32)
+        started = time.perf_counter()
+        state, steps = train(self.hyper, state, order(self.hyper.seed, number), self.images)
+        jax.block_until_ready(steps)
+        trained = time.perf_counter() - started
+        evaluate = self.functions.evaluate  # waits likewise
+        started = time.perf_counter()
+        means = self._evaluate(evaluate, state, 0, self.first_test_row)
+        steps = jax.device_get(steps)
+        seconds = trained + time.perf_counter() - started
+        copy = functools.cache(functools.partial(host_copy, state))
+        for member in self.members if self.stacked else ():  # so that all have a checkpoint in common at any moment
+            if member.going:
+                with member.guarded():
+                    member.settle()
+        for index, member in enumerate(self.members):
+            if member.going:
+                with member.guarded():
+                    own = functools.partial(self._own, copy, index)
+                    member.epoch(self._part(steps, index), self._part(means, index), trained, seconds, own)
+                    self.stop.by_policy |= member.frozen and member.config.training.on_nonfinite == "raise"
+        return state
+
+    def _close(self, state: TrainState) -> None:
+        """Test values where a run has come to its end, then what each leaves behind."""
+        done = any(len(member.progress.rows) == member.config.training.epochs for member in self.members)
+        means = None
+        if done:
+            means = self._evaluate(self.functions.evaluate, state, self.first_test_row, len(self.held_out))
+        copy = functools.cache(functools.partial(host_copy, state))
+        copy()
+
+        def close(index: int) -> None:
+            member = self.members[index]
+            with member.guarded():
+                if member.summary is None:
+                    member.close(self._own(copy, index), None if means is None else self._part(means, index))
+
+        with ThreadPoolExecutor(CLOSERS if self.stacked else 1, thread_name_prefix="close") as closers:
+            list(closers.map(close, range(len(self.members))))
+
+    def _own(self, copy: Callable[[], TrainState], index: int) -> TrainState:
+        """One run's state from a host copy of the pack's."""
+        return pack.unstack(self.members[index].program, copy(), index) if self.stacked else copy()
+
+    def _part(self, tree: Any, index: int) -> Any:
+        """One run's statistics; of the KL per latent only those that it has."""
+        if not self.stacked:
+            return tree
+        part = jax.tree.map(lambda leaf: leaf[index], tree)
+        latents = self.members[index].config.model.latent_dim
+        return {name: value[:latents] if name == "kl_per_latent" else value for name, value in part.items()}
+
+    def _evaluate(self, evaluate: Callable[..., Any], state: TrainState, first: int, end: int) -> dict[str, np.ndarray]:
+        """The means over rows `first` to `end` of the images that are held out from training."""
+        rows = np.array([first, end], np.int32)
+        return jax.device_get(evaluate(self.hyper, state.parameters, self.held_out, rows, self._time(state)))
+
+    def _time(self, state: TrainState) -> PyTree:
+        """When the last step was, in epochs, for each run."""
+        return ((np.asarray(state.step) - 1) / self.steps_an_epoch).astype(np.float32)

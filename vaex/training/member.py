@@ -1,0 +1,247 @@
+"""One run on the host: its directory, its progress, its tracker, and how it ends. The device work is `loop.py`'s.
+
+A run of a sweep is one of many: what goes wrong for it on the host (its directory, its disk) ends it alone.
+"""
+
+import contextlib
+import functools
+import importlib
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Num, PyTree
+
+from vaex import config as configuration
+from vaex import files
+from vaex.data.dataset import Dataset
+from vaex.disk import checkpoint, journal, metrics, progress
+from vaex.disk.job import Job
+from vaex.disk.progress import Found, Progress
+from vaex.disk.recorder import Recorder, refuse_existing
+from vaex.errors import InputError, VaexError, printable
+from vaex.study import stability
+from vaex.terminal.displays import Display
+from vaex.tracking import tracker as tracking
+from vaex.training import remarks
+from vaex.vae import objective, step
+from vaex.vae.step import TrainState
+
+log = logging.getLogger("vaex")
+
+_drawing = threading.Lock()
+"""Matplotlib is not made for two threads, and two must not compile the same pictures."""
+
+
+class Member:
+    """One run while it trains. `summary` is there when it has ended."""
+
+    def __init__(self, job: Job, dataset: Dataset, display: Display):
+        self.job, self.config, self.directory = job, job.config, job.directory
+        self.program = objective.program(job.config, dataset.shape)
+        self.hyper = objective.hyper(job.config)
+        self.progress = Progress("")
+        self.frozen = False
+        self.summary: dict[str, Any] | None = {"status": "ghost"} if job.ghost else None
+        self._dataset, self._display = dataset, display
+        self._started = time.monotonic()
+        self._recorder: Recorder | None = None
+        self._tracker: tracking.Tracker = tracking.Silent()
+        self._held = contextlib.ExitStack()
+
+    @property
+    def going(self) -> bool:
+        """Whether it has epochs before it."""
+        return self.summary is None and not self.frozen and len(self.progress.rows) < self.config.training.epochs
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Host work of this run: what it logs goes to its vaex.log, what goes wrong ends this run alone."""
+        with journal.speaking(self.directory):
+            try:
+                yield
+            except Exception as error:
+                self.fail(error)
+
+    def open(self) -> None:
+        """Take the directory, which nobody else writes to meanwhile."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._held.enter_context(files.locked(self.directory))
+        if not self.job.resumed:
+            refuse_existing(self.directory)
+        self._recorder = Recorder(self.directory, self.config)
+        self._display.start(self.job, checkpoint.latest(self.directory))
+
+    def begin(self, members: dict[str, Any] | None) -> None:
+        """Write the starting files, or note that the run goes on; tell the tracker. `members` are of its pack."""
+        recorder = self._opened()
+        run_id = recorder.go_on() if self.job.resumed else recorder.begin(self._dataset.digest, members)
+        self.progress = Progress(run_id, started=self._started)
+        self._tracker = tracking.open_tracker(self.config.tracking, self.directory, self.job.group, run_id)
+        self._tracker.start(configuration.dump(self.config))
+
+    def state(self, found: Found | None, fresh: TrainState) -> TrainState:
+        """The state to go on from, a checkpoint's or a fresh one; the files are cut back to it."""
+        if self.summary is not None and not self.job.ghost:  # refused, or failed already: its files are left alone
+            return fresh
+        if found is None:
+            if self.job.resumed and not self.job.ghost:
+                progress.start_over(self.directory)
+            return fresh
+        state = progress.state_of(self.directory, found, fresh)
+        self.frozen = bool(state.frozen)
+        if not self.job.ghost:
+            self.progress = progress.cut_back(self.directory, found[1], self.progress.run_id)
+            self.progress.started = self._started
+        return state
+
+    def say_start(self) -> None:
+        """What its log begins with."""
+        log.info("run %s starts after epoch %d", self.progress.run_id, len(self.progress.rows))
+        for line in remarks.of(self.config.dataset, self._dataset, self.config.likelihood):
+            log.info("%s", line)  # on the screen it has been said before
+        posterior = self.config.precision.posterior
+        if posterior != "float32":
+            log.warning("precision.posterior=%s is there to be studied, not to be used", posterior)
+
+    def epoch(
+        self,
+        steps: dict[str, np.ndarray],
+        means: Mapping[str, np.ndarray],
+        trained: float,
+        seconds: float,
+        state: Callable[[], TrainState],
+    ) -> None:
+        """Take in an epoch: its steps' statistics, its validation, and when it is due the state for a checkpoint."""
+        pixels = int(np.prod(self.program.shape))
+        before = self.progress.rows[-1]["step"] if self.progress.rows else 0
+        row = {
+            "epoch": len(self.progress.rows) + 1,
+            "step": before + int(steps["taken"].sum()),
+            "seconds": seconds,
+            "examples_per_second": float(steps["examples"].sum()) / trained,
+        }
+        row |= metrics.epoch_row(steps, pixels) | metrics.evaluation_row("valid", means, pixels)
+        self.progress.add(row, steps)
+        self.frozen = bool(steps["diverged"].any())
+        recorder = self._opened()
+        recorder.row(row)
+        if row["epoch"] % self.config.checkpoint.every == 0 or self.frozen:
+            recorder.checkpoint(self.progress, checkpoint.flatten(state()))
+        self._display.epoch(self.job, row)
+        self._tracker.log(metrics.finite_or_null(row))
+        if self.job.figures:
+            _import_pictures()
+
+    def settle(self) -> None:
+        """Wait until the epochs so far are on disk."""
+        self._opened().wait()
+
+    def close(self, state: TrainState, test: Mapping[str, np.ndarray] | None) -> None:
+        """Write what a run leaves when it ends: last checkpoint, model, summary, figures."""
+        recorder = self._opened()
+        rows = self.progress.rows
+        if len(rows) % self.config.checkpoint.every and not self.frozen:
+            recorder.checkpoint(self.progress, checkpoint.flatten(state))  # of an epoch that had no turn
+        summary = self._summarize(state, test)
+        recorder.finish(summary, model_arrays(state))
+        if rows and summary["status"] != "interrupted" and self.job.figures:
+            self._draw(state.parameters)
+        self._end(summary)
+
+    def fail(self, error: Exception) -> None:
+        """Say on one line what happened, here and in summary.json."""
+        if self.summary is not None:
+            return
+        known = isinstance(error, VaexError)
+        message = str(error) if known else printable(f"{type(error).__name__}: {files.first_line(error)}")
+        reached = {key: self.progress.rows[-1][key] for key in ("epoch", "step") if self.progress.rows}
+        seconds = time.monotonic() - self._started
+        summary = {"status": "failed", **reached, "wall_seconds": seconds, "error": message}
+        if self._recorder is None:  # no directory, or somebody else's: nothing may be written there
+            log.error("%s", message if known else f"{self.directory}: {files.first_line(error)}")
+            self._end(summary | {"status": "refused" if isinstance(error, InputError) else "failed"})
+            return
+        log.info("failed\n%s", "".join(traceback.format_exception(error)))
+        log.error("%s%s", message, "" if known else f" (traceback in {self.directory / 'vaex.log'})")
+        with contextlib.suppress(OSError):  # a directory that cannot be written to has been reported just now
+            files.write_json(self.directory / "summary.json", summary)
+        self._end(summary)
+
+    def release(self) -> None:
+        """Let go of the directory."""
+        if self._recorder is not None:
+            self._recorder.close()
+        self._held.close()
+
+    def _end(self, summary: dict[str, Any]) -> None:
+        self.summary = summary
+        self._tracker.finish(metrics.finite_or_null(summary))
+        log.info("run %s is %s", self.progress.run_id, summary["status"])
+        self._display.end(self.job, summary)
+
+    def _opened(self) -> Recorder:
+        assert self._recorder is not None  # `open` made it
+        return self._recorder
+
+    def _draw(self, parameters: PyTree) -> None:
+        rows, title = self.progress.rows, self.job.label
+        try:
+            from vaex.training.pictures import draw  # late: matplotlib takes half a second
+
+            with _drawing:
+                drawn = draw(self.directory, self.program, self.hyper, parameters, self._dataset, rows, title)
+            self._tracker.images(drawn)
+        except Exception as error:  # the results are on disk by now: a picture must not cost them
+            log.warning("%s: no figures (%s: %s)", self.directory, type(error).__name__, files.first_line(error))
+
+    def _summarize(self, state: TrainState, test: Mapping[str, np.ndarray] | None) -> dict[str, Any]:
+        done = len(self.progress.rows) == self.config.training.epochs
+        status = "diverged" if bool(state.frozen) else "finished" if done else "interrupted"
+        summary: dict[str, Any] = {"status": status} | (self.progress.rows[-1] if self.progress.rows else {})
+        if status == "finished" and test is not None:
+            summary |= metrics.evaluation_row("test", test, int(np.prod(self.program.shape)))
+        columns = metrics.step_columns(self.progress.steps)
+        return summary | {
+            "best/epoch": self.progress.best_epoch or None,
+            "best/valid/elbo": self.progress.best_elbo if self.progress.best_epoch else None,
+            "first_nonfinite_step": int(state.first_nonfinite) or None,
+            "culprit": step.CULPRITS[int(state.culprit)] or None,
+            "loss_spikes": metrics.loss_spikes(columns["loss"], self.config.training.spike_nats),
+            **stability.measures(self.progress.rows, columns),
+            "skipped_steps": sum(row["skipped_steps"] for row in self.progress.rows),
+            "wall_seconds": self.progress.wall_seconds(),
+            "run_id": self.progress.run_id,
+            "identity": configuration.identity(self.config),
+            "dataset_sha256": self._dataset.digest,
+            "steps_sha256": files.sha256(metrics.steps_bytes(self.progress.steps)) if self.progress.steps else None,
+            "epoch_sha256": [metrics.digest(row) for row in self.progress.rows],
+        }
+
+
+@functools.cache
+def _import_pictures() -> None:
+    """Begin to import what draws them, while the second epoch trains. What goes wrong is said when they are drawn."""
+
+    def work() -> None:
+        with contextlib.suppress(Exception):
+            importlib.import_module("vaex.training.pictures")
+
+    threading.Thread(target=work, name="pictures").start()
+
+
+def model_arrays(state: TrainState) -> dict[str, Num[np.ndarray, "..."]]:
+    """The parameters by the names they have in model.safetensors."""
+    likelihood = checkpoint.flatten({"likelihood": state.parameters["likelihood"]})
+    arrays = checkpoint.flatten(state.parameters["model"]) | likelihood
+    return {name: np.array(array, order="C") for name, array in arrays.items()}
+
+
+def host_copy(tree: PyTree) -> PyTree:
+    """The tree with its leaves copied: the device's own buffers are given to the next epoch."""
+    return jax.tree.map(np.array, tree)

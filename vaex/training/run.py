@@ -1,0 +1,250 @@
+"""Packs of runs and what surrounds them: worker threads, devices, signals.
+
+`run` is behind every door: a lone run, a sweep, a resumed or reproduced run. Worker threads take packs from a queue and
+train them while the main thread waits, so that a signal is heard at once: the first asks the running epochs to be the
+last ones and saves them, the second ends the process on the spot (every file is whole, so those can be resumed too).
+
+On a CPU each worker trains one run at a time, calling the same compiled functions on the same device: XLA computes what
+it computes for that run alone, so every run is bit-identical to the lone one. On GPUs there is one worker a device.
+"""
+
+import functools
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import jax
+
+from vaex.config import Config, dump, identity, implementation, parse
+from vaex.disk import provenance, sweep
+from vaex.disk.job import Job, type_of_device
+from vaex.errors import ConfigError, DataError, InputError
+from vaex.files import first_line
+from vaex.terminal.displays import Display, LoneDisplay
+from vaex.terminal.screen import say
+from vaex.training import loop, remarks
+from vaex.training.loop import Stop, load
+from vaex.vae import objective, pack, step
+from vaex.vae.objective import Program
+
+log = logging.getLogger("vaex")
+
+FILES_A_RUN, FILES_OF_THE_PROCESS = 1, 400
+"""Open files: of a run its lock; of Python, JAX, Hydra, and what W&B, checkpoints and figures hold for a moment."""
+
+OF_MEMORY = 0.5
+"""The share of a device's memory that a vmapped pack may fill by our estimate."""
+
+
+class Outcome(NamedTuple):
+    """How the jobs ended (finished, diverged, interrupted, failed, refused), by directory, and what ended them all."""
+
+    statuses: dict[Path, str]
+    signal: int | None
+    ended_by_policy: bool
+
+
+class Signals(Stop):
+    """Whether the user or the machine asked for an end."""
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        """Handle a signal: remember the first, obey the second at once."""
+        if self.signal is not None:
+            if sys.stdout.isatty():
+                os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # the cursor, which the progress bar has hidden
+            os._exit(128 + number)
+        self.signal = number
+        log.warning("stopping at the end of this epoch; once more to stop now")
+
+
+def program_of(config: Config) -> Program:
+    """The program of a configuration, for the images of its dataset."""
+    return objective.program(config, load(config.dataset).shape)
+
+
+def check(config: Config) -> None:
+    """Everything that can be known before a directory exists: the data, its range, shapes of the model, numbers."""
+    _check_data(config.dataset, config.likelihood)
+    step.shapes(program_of(config))
+    try:
+        objective.hyper(config)
+    except Exception as error:  # numbers() may be a plugin's, and its Config too: anything can be missing
+        raise ConfigError(
+            f"kl_weight={config.kl_weight.name}: gives no numbers ({type(error).__name__}: {first_line(error)}); "
+            "its Config needs free_bits, and numbers(config) returns floats by their names"
+        ) from error
+
+
+@functools.cache
+def _check_data(dataset: object, likelihood: object) -> None:
+    splits = {name: getattr(load(dataset), name).images for name in ("train", "valid", "test")}
+    here = f"dataset={dataset.name}"  # pyright: ignore[reportAttributeAccessIssue]
+    kinds = ", ".join(f"{name} {images.shape} {images.dtype}" for name, images in splits.items())
+    if len({(images.shape[1:], images.dtype) for images in splits.values()}) > 1 or not all(map(len, splits.values())):
+        raise DataError(f"{here}: its splits must have images of one shape and dtype, at least one each: {kinds}")
+    for name, images in splits.items():
+        implementation(likelihood).check(likelihood, images, f"{here} ({name})")
+    remarks.say(remarks.of(dataset, load(dataset), likelihood))
+
+
+def run(
+    packs: Sequence[Sequence[Job]],
+    display: Display | None = None,
+    ended: Callable[[], None] = lambda: None,
+    devices: Sequence[type_of_device] | None = None,
+) -> Outcome:
+    """Train packs of jobs, one on each of `devices` at a time; a failed one does not stop the others.
+
+    A device that is named twice trains two at once. `ended` is called after each pack.
+    """
+    stop, statuses = Signals(), {job.directory: "interrupted" for jobs in packs for job in jobs if not job.ghost}
+    waiting: queue.SimpleQueue[Sequence[Job]] = queue.SimpleQueue()
+    for jobs in sorted(packs, key=_cost, reverse=True):  # the longest first, so that none is left over at the end
+        waiting.put(jobs)
+    shown = display or LoneDisplay()
+
+    def work(device: type_of_device) -> None:
+        while not stop.asked:
+            try:
+                jobs = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                ends = loop.train(jobs, shown, stop, device)
+                statuses.update((job.directory, end) for job, end in zip(jobs, ends, strict=True) if not job.ghost)
+                ended()
+            except Exception as error:  # a lane goes on with the next pack, whatever happened to this one
+                log.exception("%s: %s: %s", jobs[0].directory, type(error).__name__, error)
+                silent = [job.directory for job in jobs if statuses.get(job.directory) == "interrupted"]
+                statuses.update(dict.fromkeys(silent, "failed"))
+
+    chosen = devices or jax.devices()[:1]
+    workers = [threading.Thread(target=work, args=(device,), name=f"lane {n}") for n, device in enumerate(chosen)]
+    _wait(workers, stop)
+    return Outcome(statuses, stop.signal, stop.by_policy)
+
+
+def _wait(workers: Sequence[threading.Thread], stop: Signals) -> None:
+    """Run the threads to their end, hearing signals meanwhile."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            while worker.is_alive():
+                worker.join(0.1)  # with a time-out: a signal's handler runs between two waits
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _cost(jobs: Sequence[Job]) -> float:
+    """How long a pack takes, relative to others: multiplications of its training."""
+    config = jobs[0].config
+    dataset = load(config.dataset)
+    numbers = step.shapes(program_of(config)).parameters
+    size = sum(leaf.size for leaf in jax.tree.leaves(numbers))
+    return float(len(jobs) * config.training.epochs * len(dataset.train.images) * size)
+
+
+def lanes(config: Config) -> list[type_of_device]:
+    """On which devices a sweep trains, each as often as runs train on it at once."""
+    devices = jax.devices()
+    if devices[0].platform != "cpu" or config.pack.strategy == "vmap":
+        return devices
+    threads = provenance.threads() or provenance.cores()
+    wanted = config.sweep.lanes or provenance.cores()
+    if config.sweep.lanes and wanted > threads:
+        log.warning("sweep.lanes=%d: XLA has %d threads, so %d runs train at once", wanted, threads, threads)
+    return devices[:1] * min(wanted, threads)
+
+
+def group(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The packs of a sweep's fresh jobs: one job each, or as many of one program as a device takes."""
+    strategy = jobs[0].config.pack.strategy or ("lone" if jax.devices()[0].platform == "cpu" else "vmap")
+    if strategy == "lone":
+        return [[job] for job in jobs]
+    alike: dict[object, list[Job]] = {}
+    for job in jobs:
+        program = program_of(job.config)
+        alike.setdefault(pack.shared(program, job.config), []).append(job)
+    packs = []
+    for members in alike.values():
+        most = _most_runs(members)
+        packs += [members[start : start + most] for start in range(0, len(members), most)]
+    return packs
+
+
+def _most_runs(jobs: Sequence[Job]) -> int:
+    """Runs in one vmapped program: `pack.max_runs`, else what memory and open files allow, evenly shared out."""
+    config = max((job.config for job in jobs), key=lambda config: config.model.latent_dim)
+    if config.pack.max_runs:
+        return config.pack.max_runs
+    import resource
+
+    dataset = load(config.dataset)
+    size = pack.bytes_of_run(program_of(config), len(dataset.train.images))
+    device = jax.devices()[0]
+    memory = (device.memory_stats() or {}).get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf(
+        "SC_PHYS_PAGES"
+    )
+    files = (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_OF_THE_PROCESS) // FILES_A_RUN
+    most = max(1, min(int(OF_MEMORY * memory / size), files))
+    packs = -(-len(jobs) // most)
+    room = f"{memory / 1e9:.0f} GB of memory, {files} files"
+    say(f"{most} runs of {size / 1e6:.1f} MB each fit in a program ({room}): {len(jobs)} jobs, {packs} packs")
+    return -(-len(jobs) // packs)
+
+
+def with_its_pack(job: Job, manifest: Mapping[str, Any]) -> list[Job]:
+    """The job, and as ghosts the runs with which it shared a vmapped program; `InputError` for a damaged record.
+
+    A run that goes on needs theirs: the states from which they go on lie beside it, in its sweep's directory.
+    """
+    record = manifest.get("pack")
+    if not record:
+        return [job]
+    configs = [parse(plain) for plain in pack.described(record, dump(job.config))]
+    if job.resumed:
+        places = _beside(job, record)
+    else:
+        places = [job.directory / f"ghost {index}" for index in range(len(configs))]
+    ghosts = [
+        Job(config, place, job.label, resumed=job.resumed, ghost=True)
+        for config, place in zip(configs, places, strict=True)
+    ]
+    return [job if index == record["index"] else ghost for index, ghost in enumerate(ghosts)]
+
+
+def _beside(job: Job, record: Mapping[str, Any]) -> list[Path]:
+    """The directories of the runs of a job's pack; raises `InputError` unless all are there and the others have ended.
+
+    They are known by what their sweep noted when it began: a run that was trained for longer has another
+    configuration since.
+    """
+    directory = job.directory.absolute()
+    folder = next((above for above in directory.parents if (above / sweep.NAME).exists()), directory)
+    noted = sweep.read(folder)[1] if folder != directory else []
+    own = next((each.config for each in noted if folder / each.directory == directory), None)
+    members = pack.described(dict(record), own | {"plugins": list(job.config.plugins)}) if own else []
+    found = {each.identity: folder / each.directory for each in noted}
+    places = [found.get(identity(parse(plain))) for plain in members]
+    if not places or not all(place and (place / "config.yaml").exists() for place in places):
+        raise InputError(
+            f"{job.directory}: shared a vmapped program with runs that are not beside it, so it cannot go on; "
+            f"`vaex reproduce {job.directory}` makes the whole pack again"
+        )
+    if not all(place == directory or sweep.has_ended(place) for place in places if place):
+        raise InputError(
+            f"{job.directory}: shares a vmapped program with runs that have not ended; "
+            f"`vaex resume {folder}` goes on with all of them"
+        )
+    return [place for place in places if place]

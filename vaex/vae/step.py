@@ -1,0 +1,231 @@
+"""One training run as pure functions of its state: init, order, epoch, train_step, evaluate.
+
+No jit, no files, no Hydra.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, Num, PyTree, Shaped, UInt
+
+from vaex.config import implementation
+from vaex.vae import learning_rate
+from vaex.vae.objective import (
+    EVALUATION,
+    NOISE,
+    OBSERVATION,
+    ORDER,
+    PARAMETERS,
+    Hyper,
+    Program,
+    abstract,
+    build,
+    objective,
+    stream,
+)
+
+CULPRITS = ("", "kl", "reconstruction", "gradient", "update")
+"""What was not finite, by `TrainState.culprit`. The KL comes first: its posterior feeds the reconstruction."""
+
+EVALUATED = ("loss", "reconstruction", "kl_per_latent")
+
+
+class TrainState(NamedTuple):
+    """All that a run carries from step to step. `step` counts steps taken, skipped ones included."""
+
+    parameters: PyTree
+    optimizer: PyTree
+    step: Int[Array, ""]
+    skips_in_a_row: Int[Array, ""]
+    frozen: Bool[Array, ""]
+    first_nonfinite: Int[Array, ""]
+    culprit: Int[Array, ""]
+
+
+def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
+    """The state before the first step: the model's own initialization, with zero biases unless configured otherwise."""
+    return _fresh(program, nnx.to_pure_dict(nnx.split(build(program, stream(seed, PARAMETERS)), nnx.Param)[1]))
+
+
+@functools.cache
+def shapes(program: Program) -> TrainState:
+    """Shapes and dtypes of a program's state. Raises `ConfigError` when the model cannot take the images."""
+    return jax.eval_shape(functools.partial(_fresh, program), abstract(program)[1])
+
+
+def _fresh(program: Program, model: PyTree) -> TrainState:
+    likelihood = implementation(program.likelihood).initial_parameters(program.likelihood)
+    parameters = {"model": model, "likelihood": likelihood}
+    return TrainState(
+        parameters=parameters,
+        optimizer=_direction(program).init(parameters),
+        step=jnp.int32(0),
+        skips_in_a_row=jnp.int32(0),
+        frozen=jnp.bool_(False),
+        first_nonfinite=jnp.int32(0),
+        culprit=jnp.int32(0),
+    )
+
+
+def order(seed: UInt[Array, ""], number: Int[Array, ""], count: int) -> Int[Array, " count"]:
+    """The order in which epoch `number`, from 0, takes the training images.
+
+    A program of its own: inside `epoch` the same sort makes the book's epoch 4 % longer, and is compiled again for
+    each program.
+    """
+    return jax.random.permutation(jax.random.fold_in(stream(seed, ORDER), number), count).astype(jnp.int32)
+
+
+def epoch(
+    program: Program, hyper: Hyper, state: TrainState, order: Int[Array, " N"], images: Num[Array, "N H W C"]
+) -> tuple[TrainState, dict[str, Shaped[Array, " steps"]]]:
+    """One pass over the training images in the given order, and the statistics of each of its steps.
+
+    The last, partial batch is filled up with copies of its first example that weigh nothing: every example
+    counts exactly once, and each batch's mean is over its own examples.
+    """
+    steps = -(-images.shape[0] // program.batch_size)
+
+    def body(state: TrainState, batch: tuple[Array, Array]) -> tuple[TrainState, dict[str, Array]]:
+        rows, weights = batch
+        return train_step(program, hyper, state, images[rows], weights, state.step / steps)
+
+    return lax.scan(body, state, _batches(order, program.batch_size))
+
+
+def train_step(
+    program: Program,
+    hyper: Hyper,
+    state: TrainState,
+    images: Num[Array, "batch H W C"],
+    weights: Float[Array, " batch"],
+    time: Float[Array, ""],
+) -> tuple[TrainState, dict[str, Shaped[Array, ""]]]:
+    """One optimizer step on one batch; `time` is in epochs. A step that is not finite changes no parameter."""
+    gradient = jax.value_and_grad(objective, argnums=2, has_aux=True)
+    keys = (
+        jax.random.fold_in(stream(hyper.seed, NOISE), state.step),
+        jax.random.fold_in(stream(hyper.seed, OBSERVATION), state.step),
+    )
+    (loss, terms), gradients = gradient(program, hyper, state.parameters, images, weights, keys, time)
+    grad_norm = norm(gradients)
+    scale = jnp.minimum(1.0, hyper.gradient_clip / grad_norm)
+    direction, optimizer = _direction(program).update(
+        jax.tree.map(lambda g: g * scale, gradients), state.optimizer, state.parameters
+    )
+    rate = learning_rate.at(hyper.learning_rate, time)
+    updates = jax.tree.map(lambda d: -rate * d, direction)
+    update_norm = norm(updates)
+    after = optax.apply_updates(state.parameters, updates)
+    finite = [
+        jnp.isfinite(jnp.sum(terms.kl_per_latent)),
+        jnp.isfinite(terms.reconstruction),
+        jnp.isfinite(loss) & jnp.isfinite(grad_norm),
+        jnp.isfinite(update_norm),
+    ]
+    before = state
+    state, applied = _advance(before, after, optimizer, finite, hyper.max_skips)
+    watched = terms._asdict() | {"kl": jnp.sum(terms.kl_per_latent)}
+    del watched["kl_per_latent"]
+    return state, watched | {
+        "grad_norm": grad_norm,
+        "update_norm": update_norm,
+        "learning_rate": rate,
+        "examples": jnp.sum(weights),
+        "taken": ~before.frozen,
+        "applied": applied,
+        "diverged": state.frozen & ~before.frozen,
+    }
+
+
+def evaluate(
+    program: Program,
+    hyper: Hyper,
+    parameters: PyTree,
+    images: Num[Array, "N H W C"],
+    rows: Int[Array, "2"],
+    time: Float[Array, ""],
+) -> dict[str, Float[Array, "..."]]:
+    """Example-weighted means of loss, reconstruction and KL per latent over `images[first:end]`, with fixed noise.
+
+    `rows` is (first, end): numbers, so that one compiled program serves validation and test data in one array.
+    """
+    root = stream(hyper.seed, EVALUATION)
+    first, end = rows
+
+    def add_batch(index: Int[Array, ""], means: dict[str, Array]) -> dict[str, Array]:
+        of_batch = first + index * program.batch_size + jnp.arange(program.batch_size)
+        weights = (of_batch < end).astype(jnp.float32)  # the last batch is filled up with rows that weigh nothing
+        key = jax.random.fold_in(root, index)
+        keys = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+        batch = images[jnp.where(of_batch < end, of_batch, of_batch[0])]
+        _, terms = objective(program, hyper, parameters, batch, weights, keys, time)
+        share = jnp.sum(weights) / (end - first)
+        return {name: mean + share * getattr(terms, name) for name, mean in means.items()}
+
+    latents = jnp.zeros(program.model.latent_dim, jnp.float32)
+    zeros = {name: latents if name == "kl_per_latent" else jnp.float32(0) for name in EVALUATED}
+    return lax.fori_loop(0, -(-(end - first) // program.batch_size), add_batch, zeros)
+
+
+def norm(tree: PyTree) -> Float[Array, ""]:
+    """The global 2-norm of all leaves.
+
+    The squares are summed by a product with ones: XLA on CPU makes a scalar loop of a plain sum of squares, which
+    costs a tenth of the book's step.
+    """
+
+    def squares(leaf: Array) -> Float[Array, ""]:
+        rows = leaf.reshape(-1, leaf.shape[-1]) if leaf.ndim else leaf.reshape(1, 1)
+        return jnp.sum(jnp.matmul(rows * rows, jnp.ones(rows.shape[-1]), precision=lax.Precision.HIGHEST))
+
+    return jnp.sqrt(sum(map(squares, jax.tree.leaves(tree)), start=jnp.float32(0)))
+
+
+def _advance(
+    state: TrainState,
+    parameters: PyTree,
+    optimizer: PyTree,
+    finite: list[Bool[Array, ""]],
+    max_skips: Int[Array, ""],
+) -> tuple[TrainState, Bool[Array, ""]]:
+    """The state after a step: the new one if all was finite, else the old one with the event noted."""
+    flags = jnp.stack(finite)
+    applied = jnp.all(flags) & ~state.frozen
+    failed = ~applied & ~state.frozen
+    skips = jnp.where(applied, 0, state.skips_in_a_row + failed)
+    first = failed & (state.first_nonfinite == 0)
+    culprit = 1 + jnp.argmin(flags)  # the first of CULPRITS that is not finite
+
+    def keep(new: PyTree, old: PyTree) -> PyTree:
+        return jax.tree.map(functools.partial(jnp.where, applied), new, old)
+
+    step = state.step + ~state.frozen
+    return TrainState(
+        parameters=keep(parameters, state.parameters),
+        optimizer=keep(optimizer, state.optimizer),
+        step=step,
+        skips_in_a_row=skips,
+        frozen=state.frozen | (skips > max_skips),
+        first_nonfinite=jnp.where(first, step, state.first_nonfinite),
+        culprit=jnp.where(first, culprit, state.culprit).astype(jnp.int32),
+    ), applied
+
+
+def _batches(order: Int[Array, " N"], batch_size: int) -> tuple[Int[Array, "steps batch"], Float[Array, "steps batch"]]:
+    """Rows and weights of each batch; the last one is filled with its first row at weight 0."""
+    count = order.shape[0]
+    steps = -(-count // batch_size)
+    filling = jnp.broadcast_to(order[(steps - 1) * batch_size], steps * batch_size - count)
+    rows = jnp.concatenate([order, filling]).reshape(steps, batch_size)
+    weights = (jnp.arange(steps * batch_size) < count).astype(jnp.float32).reshape(steps, batch_size)
+    return rows, weights
+
+
+def _direction(program: Program) -> optax.GradientTransformation:
+    return implementation(program.optimizer).direction(program.optimizer)
