@@ -53,7 +53,7 @@ def test_a_clean_checkout_has_a_commit_and_no_diff(checkout: Path, tmp_path: Pat
     (checkout / "README.md").write_text("not code\n")
     (checkout / "notes.txt").write_text("not code\n")
     (checkout / "vaex" / "a.pyc").write_text("ignored\n")
-    manifest = provenance.manifest("0", tmp_path, "id", 0)
+    manifest = provenance.manifest("0", tmp_path, "id", 0, "1")
     assert len(manifest["code"]["commit"]) == 40
     assert manifest["code"]["diff_sha256"] is None
     assert not (tmp_path / "code.diff").exists()
@@ -65,7 +65,7 @@ def test_the_saved_diff_makes_the_same_code_of_the_commit(checkout: Path, tmp_pa
     for name, content in changed.items():
         (checkout / name).parent.mkdir(exist_ok=True)
         (checkout / name).write_bytes(content)
-    manifest = provenance.manifest("0", tmp_path, "id", 0)
+    manifest = provenance.manifest("0", tmp_path, "id", 0, "1")
     patch = (tmp_path / "code.diff").read_bytes()
     assert manifest["code"]["diff_sha256"] == files.sha256(patch)
     git(tmp_path / "clean", "apply", str(tmp_path / "code.diff"))

@@ -61,7 +61,7 @@ def test_what_is_odd_is_one_line(tmp_path: Path, array: np.ndarray, likelihood: 
         (GREY[..., None].repeat(3, -1), "gaussian", []),
         (GREY.reshape(20, 20), "gaussian", []),
         (MASK, "bernoulli", ["dataset.range=[0,1]"]),
-        (MASK, "bernoulli", ["dataset.range=[0,255]", "likelihood.binarize=threshold"]),
+        (MASK, "bernoulli", ["dataset.range=[0,255]"]),
         (MASK * 255, "bernoulli", []),
         (MASK * np.float32(0.5), "bernoulli", ["likelihood.binarize=threshold"]),
     ],

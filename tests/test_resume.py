@@ -285,7 +285,7 @@ def test_altered_results_are_not_gone_on_with(tmp_path: Path, what: str):
     directory = Path(shutil.copytree(finished("training.epochs=6"), tmp_path / "run"))
     if what == "metrics.jsonl":
         path = directory / what
-        path.write_text(path.read_text().replace('"epoch": 3,', '"epoch": 3, "valid/kl": 0.0,', 1))
+        path.write_text(path.read_text().replace('"step": 36,', '"step": 37,', 1))
     elif what == "steps.npz":
         shutil.copy(finished("training.epochs=9") / what, directory / what)
     else:

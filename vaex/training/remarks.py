@@ -54,12 +54,14 @@ def _values(config: Any, dataset: Dataset, likelihood: Any) -> Iterator[str]:
     low_meant, high_meant = (value / 255 if is_bytes else value for value in (low, high))
     if low == high:
         yield f"every value is {low_meant:g}: there is nothing to learn"
-    elif is_bytes and high <= DIM and getattr(config, "range", None) is None:
-        yield f"its uint8 values end at {high:g}, and uint8 counts as value / 255: nearly black; {_fix(config, high)}"
+    elif is_bytes and high <= DIM:
+        if getattr(config, "range", None) is None:  # else it is meant
+            fix = _fix(config, high)
+            yield f"its uint8 values end at {high:g}, and uint8 counts as value / 255: nearly black; {fix}"
     elif few and _treats_as_grey(likelihood, low_meant, high_meant):
         yield (
             f"its only values are {low_meant:g} and {high_meant:g}, which likelihood={likelihood.name} treats as "
-            "shades of grey; likelihood=bernoulli models two values (likelihood.binarize=threshold, if not 0 and 1)"
+            "shades of grey; likelihood=bernoulli models two values, 0 and 1"
         )
 
 
