@@ -86,7 +86,7 @@ def test_a_model_of_your_own_as_readme_has_it_trains_goes_on_and_is_swept(tmp_pa
     for arguments in (
         (*line, *SMALL, "hydra.run.dir=run"),
         ("resume", "run", plugin, "training.epochs=2"),
-        ("-m", *line, *SMALL, "training.epochs=2", "model.latent_dim=5,10", "hydra.sweep.dir=sweep"),
+        ("-m", *line, *SMALL, "training.epochs=2", "seed=0,1", "hydra.sweep.dir=sweep"),
     ):
         code, text = server().run(*arguments, cwd=tmp_path)
         assert code == 0, text
@@ -94,4 +94,4 @@ def test_a_model_of_your_own_as_readme_has_it_trains_goes_on_and_is_swept(tmp_pa
     assert saved["model"] == {"name": "affine", "latent_dim": 10}
     assert saved["plugins"] == ["./affine.py"]
     assert -60 < json.loads((tmp_path / "run" / "summary.json").read_text())["test/elbo"] < 0
-    assert results(tmp_path / "run") == results(tmp_path / "sweep" / "1") != results(tmp_path / "sweep" / "0")
+    assert results(tmp_path / "run") == results(tmp_path / "sweep" / "0") != results(tmp_path / "sweep" / "1")
