@@ -48,9 +48,18 @@ def test_a_title_in_a_script_that_the_font_lacks(title):
     assert figures._in_the_font("σ = 1, é 漢") == "σ = 1, é ?"
 
 
-def test_axes_that_overflow():
-    rows = [row(1, 3e-310), row(2, 1e300)]
-    assert figures.curves_png(rows, "title").startswith(b"\x89PNG")
+@pytest.mark.parametrize(
+    ("rows", "images"),
+    [
+        ([row(1, None) | {"sigma_min": 0.0}], GREY[:24]),
+        ([row(1, 3e-310), row(2, 1e300)], GREY[:24]),
+        ([row(1, 2.0)], (2 * GREY[:24] - 1) * np.float32(3e38)),
+    ],
+    ids=["no finite epoch", "axes that overflow", "pixels that overflow"],
+)
+def test_what_explodes_is_drawn_without_a_word(tmp_path, rows, images):
+    """Warnings are errors here."""
+    assert len(figures.draw(tmp_path, rows, images, images, images, "title")) == 3
 
 
 def test_pictures_that_cannot_be_imported_cost_one_warning(tmp_path, monkeypatch, capfd):

@@ -179,7 +179,7 @@ def test_reading_runs_nothing_and_starts_no_jax(tmp_path):
     code = f"""
 import sys
 from pathlib import Path
-from vaex import study
+from vaex.study import study
 found = study.read([Path({str(run)!r}), Path({str(other)!r})])
 assert len(found.runs) == 1 and len(found.problems) == 2, found.problems
 assert "jax" not in sys.modules

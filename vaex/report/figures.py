@@ -47,11 +47,12 @@ def draw(
     range_shown = "" if (black, white) == (0, 1) else f", black is {black:.3g}, white {white:.3g}"
     heading = f"validation images above their reconstructions, epoch {len(rows)}{range_shown}"
     below = f"samples from the prior, epoch {len(rows)}{range_shown}"
-    pictures = {
-        "reconstructions": _png(grid(pairs, heading, black, white)),
-        "samples": _png(grid([drawn], below, black, white)),
-        "curves": curves_png(rows, title),
-    }
+    with np.errstate(all="ignore"):  # what explodes overflows here too, in pixels and axes: it has been told already
+        pictures = {
+            "reconstructions": _png(grid(pairs, heading, black, white)),
+            "samples": _png(grid([drawn], below, black, white)),
+            "curves": curves_png(rows, title),
+        }
     for name, content in pictures.items():
         files.write(folder / f"{name}.png", content)
     return {name: folder / f"{name}.png" for name in pictures}
@@ -85,8 +86,7 @@ def grid(groups: Sequence[Sequence[Images]], heading: str, black: float = 0.0, w
 def curves_png(rows: Sequence[dict[str, Any]], title: str) -> bytes:
     """The curves as the content of a PNG file."""
     buffer = io.BytesIO()
-    with np.errstate(all="ignore"):  # the ticks of an axis that ends at 1e38 overflow, of which nobody need hear
-        curves(rows, title).savefig(buffer, format="png")
+    curves(rows, title).savefig(buffer, format="png")
     return buffer.getvalue()
 
 
