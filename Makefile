@@ -16,10 +16,11 @@ train: .venv/.installed  ## train the book's VAE on Fashion-MNIST (overrides: ma
 test: .venv/.developer  ## the test suite
 	$(BIN)/pytest -m "not slow" -n auto --dist loadfile -rs
 
-lint: .venv/.developer  ## formatting, lint rules, types
+lint: .venv/.developer  ## formatting, lint rules, types, which room imports which
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
+	$(BIN)/lint-imports --no-logo
 
 grid: .venv/.developer  ## every loss x likelihood x model, two epochs each (minutes)
 	$(BIN)/pytest -m slow tests/test_grid.py

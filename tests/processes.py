@@ -261,7 +261,7 @@ def _serve() -> None:
         "vaex.report.figures",
         "vaex.report.report",
         "vaex.commands.reproduce",
-        "vaex.commands.train",
+        "vaex.sweeping.start",
         "wandb",
     ):
         importlib.import_module(name)

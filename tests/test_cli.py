@@ -19,7 +19,6 @@ import yaml
 from tests.configurations import make
 from tests.processes import PATIENCE, pseudo_terminal, read_terminal, results
 from vaex import cli, config
-from vaex.commands import train
 from vaex.disk import metrics
 from vaex.disk.job import Job
 from vaex.sweeping import ending
@@ -209,7 +208,7 @@ def test_a_directory_that_holds_a_run_is_left_alone(inside, digits_run, digits_s
 
 def test_commands_of_one_second_get_directories_of_their_own(tmp_path):
     got = []
-    threads = [threading.Thread(target=lambda: got.append(train.reserve(tmp_path / "day" / "time"))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: got.append(reserve(tmp_path / "day" / "time"))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

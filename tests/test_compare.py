@@ -14,6 +14,7 @@ import pytest
 
 from tests.made_runs import MANIFEST, two_variants, write_run
 from vaex.commands import compare
+from vaex.report import comparison
 from vaex.study import answers, evidence, questions, study
 
 HEADLINE = ("divergence", "loss_spikes", "steps_to_target", "valid/elbo")
@@ -336,11 +337,11 @@ def test_one_run_has_nothing_to_be_compared_with(tmp_path):
 def test_after_a_sweep_the_report_is_there_and_a_failure_is_one_warning(tmp_path, capsys, caplog):
     logging.getLogger("vaex").propagate = True
     folder = two_variants(tmp_path / "sweep", 6.0)
-    compare.sweep(folder)
+    comparison.sweep(folder)
     assert "gamma has a higher final valid ELBO than sigma" in capsys.readouterr().out
     assert (folder / "report.html").exists()
     assert not caplog.records
-    compare.sweep(tmp_path / "nope")
+    comparison.sweep(tmp_path / "nope")
     (record,) = caplog.records
     assert "no report (InputError: " in record.getMessage()
 
@@ -470,7 +471,7 @@ def test_settings_of_other_quantities_have_no_mean_but_each_its_own(two_likeliho
 
 
 def test_the_table_and_the_closing_lines_say_it(two_likelihoods, capsys):
-    compare.sweep(two_likelihoods)
+    comparison.sweep(two_likelihoods)
     out = capsys.readouterr().out
     assert "final valid ELBO" not in out
     assert out.count("not compared: ELBO") == 1

@@ -1,19 +1,20 @@
 """The command line: a first bare word is a verb, anything else is a Hydra override and trains."""
 
-import argparse
 import contextlib
 import gc
+import importlib
 import io
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from vaex import __version__
 from vaex.errors import InputError, VaexError, printable
 from vaex.terminal import process
+
+VERBS = ("train", "resume", "reproduce", "compare", "figures", "data")
+"""Each is a file in `vaex/commands/`."""
 
 HELP = """\
 vaex: an experiment framework for variational autoencoders
@@ -97,126 +98,19 @@ def _dispatch(arguments: list[str]) -> int:
         print(HELP.format(groups=_groups()))
         return 0
     if first.startswith(("-", "+", "~")) or "=" in first or not first:
-        return _train(arguments)
+        return _verb("train", arguments)
     if first not in VERBS:
         from vaex.config.validation import nearest
 
         raise InputError(
             f"{first!r} is neither a command nor key=value{nearest(first, VERBS)} (commands: {', '.join(VERBS)})"
         )
-    return VERBS[first](arguments[1:])
+    return _verb(first, arguments[1:])
 
 
-def _train(arguments: list[str]) -> int:
-    """Compose and check everything, then let Hydra run it: one job, or a sweep."""
-    parsed = _parse(arguments)
-    overrides = set(parsed.overrides)
-    flags = [item for item in arguments if item not in overrides]
-    arguments = [*flags, *parsed.overrides]  # as Hydra wants them
-    if parsed.experimental_rerun:
-        raise InputError("--experimental-rerun would unpickle a file, which runs code; use `vaex reproduce RUN`")
-    if parsed.hydra_help or parsed.shell_completion or parsed.info:
-        return _print_by_hydra(arguments)
-    from vaex.config.compose import compose
-
-    command = compose(parsed)
-    if parsed.cfg:
-        return _print_by_hydra(arguments)
-    from vaex.commands import train
-
-    return train.train(command, lambda task, extra: _hydra([*flags, *command.asked, *extra], task))
-
-
-def _parse(arguments: list[str]) -> argparse.Namespace:
-    """Hydra's flags and the overrides; raises `InputError` where argparse would print its usage and exit."""
-    from hydra._internal.utils import get_args_parser
-
-    parser = get_args_parser()
-    parser.exit_on_error = False
-    try:
-        parsed, unknown = parser.parse_known_intermixed_args(arguments)
-    except argparse.ArgumentError as error:
-        raise InputError(f"{error}; `vaex --hydra-help` lists the flags") from error
-    if unknown:
-        raise InputError(f"unknown flag {unknown[0]!r}; `vaex --help` and `vaex --hydra-help` list what there is")
-    return parsed
-
-
-def _hydra(arguments: list[str], task: Callable[[Any], Any]) -> int:
-    """Hand the command line to Hydra itself."""
-    import hydra
-    from hydra.errors import HydraException
-
-    from vaex.config.compose import conf_directory
-
-    asked = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print before it exits by itself
-    typed, sys.argv = sys.argv, ["vaex", *arguments]
-
-    def as_typed(job: Any) -> Any:
-        sys.argv = typed  # what a manifest records
-        return task(job)
-
-    try:
-        hydra.main(config_path=str(conf_directory()), config_name="config", version_base="1.3")(as_typed)()
-    except HydraException as error:
-        raise InputError(" ".join(str(error).split())) from error
-    finally:
-        sys.argv = typed
-        os.environ["HYDRA_FULL_ERROR"] = asked or "0"
-    return 0
-
-
-def _print_by_hydra(arguments: list[str]) -> int:
-    """For Hydra's flags that print something and run nothing: what goes wrong there is the command line."""
-    try:
-        return _hydra(arguments, lambda _: None)
-    except SystemExit as end:
-        return 2 if end.code else 0
-    except BrokenPipeError:
-        raise
-    except (ValueError, OSError) as error:
-        raise InputError(" ".join(str(error).split())) from error
-
-
-def _figures(arguments: list[str]) -> int:
-    from vaex.commands import figures as figures_command
-
-    return figures_command.main(arguments)
-
-
-def _data(arguments: list[str]) -> int:
-    from vaex.commands import data as data_command
-
-    return data_command.main(arguments)
-
-
-def _resume(arguments: list[str]) -> int:
-    from vaex.commands import resume
-
-    return resume.main(arguments)
-
-
-def _reproduce(arguments: list[str]) -> int:
-    from vaex.commands import reproduce
-
-    return reproduce.main(arguments)
-
-
-def _compare(arguments: list[str]) -> int:
-    from vaex.commands import compare
-
-    return compare.main(arguments)
-
-
-VERBS: dict[str, Callable[[list[str]], int]] = {
-    "train": _train,
-    "resume": _resume,
-    "reproduce": _reproduce,
-    "compare": _compare,
-    "figures": _figures,
-    "data": _data,
-}
+def _verb(name: str, arguments: list[str]) -> int:
+    """Late, since most of what one verb imports no other needs."""
+    return importlib.import_module(f"vaex.commands.{name}").main(arguments)
 
 
 def _groups() -> str:

@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 
 from vaex import files
 from vaex.disk import checkpoint, metrics, saved
-from vaex.disk.saved import named_path, read_manifest, read_saved
+from vaex.disk.directory import named_path
+from vaex.disk.saved import read_manifest, read_saved
 from vaex.errors import InputError, printable
 from vaex.terminal.screen import say
 from vaex.training import device

@@ -13,7 +13,8 @@ from vaex import files
 from vaex.config import Config, compose
 from vaex.disk import provenance, saved
 from vaex.disk.alterations import find_altered
-from vaex.disk.saved import named_path, parse_saved, read_manifest
+from vaex.disk.directory import named_path, refuse_existing, reserve
+from vaex.disk.saved import parse_saved, read_manifest
 from vaex.errors import printable
 from vaex.study import quantities
 from vaex.study.verdict import Recorded, Verdict, compare, read_recorded
@@ -103,8 +104,6 @@ def _vary(original: Path, manifest: dict[str, Any], before: Config, config: Conf
 
 def _run(original: Path, manifest: dict[str, Any], config: Config, overrides: list[str]) -> tuple[Path, int]:
     """Train in a new directory, in the pack that `manifest` names; returns the directory and the exit code."""
-    from vaex.commands.train import reserve
-    from vaex.disk.recorder import refuse_existing
     from vaex.sweeping import ending
     from vaex.training import run
 

@@ -10,8 +10,9 @@ from vaex.config.hydra_errors import flat_keys
 from vaex.config.validation import nearest
 from vaex.disk import saved, sweep
 from vaex.disk.alterations import refuse_altered
+from vaex.disk.directory import named_path, refuse_links
 from vaex.disk.job import Job
-from vaex.disk.saved import named_path, parse_saved, refuse_links
+from vaex.disk.saved import parse_saved
 from vaex.errors import ConfigError, printable
 from vaex.sweeping import going_on as resume_sweep
 from vaex.terminal.screen import say

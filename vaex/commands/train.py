@@ -1,94 +1,81 @@
-"""The door through Hydra: a composed command becomes runs, and a sweep's results become one table."""
+"""`vaex [train] [key=value…]`, `vaex -m …`: the command line is composed and checked, then Hydra runs it."""
 
-import contextlib
-import itertools
-import signal
+import argparse
+import os
+import sys
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
-from vaex import files
-from vaex.config.compose import Command
-from vaex.config.overrides import pinned
-from vaex.disk import sweep
-from vaex.disk.recorder import refuse_existing
 from vaex.errors import InputError
-from vaex.sweeping import ending, launcher
-from vaex.sweeping import going_on as resume_sweep
-from vaex.sweeping.task import EndOfCommand, Task
-from vaex.tracking import tracker as tracking
-from vaex.training import device, run
-from vaex.training.run import Outcome
-
-Hydra = Callable[[Task, list[str]], int]
-"""Runs a task under Hydra, with further overrides."""
 
 
-def train(command: Command, hydra: Hydra) -> int:
-    """Check every job, reserve the directory, train, report; returns the exit code."""
-    configs = [tracking.resolved(config) for config in command.jobs]
-    jobs = [
-        sweep.noted(number, Path(command.subdirectories[number]), command.overrides[number], config)
-        for number, config in enumerate(configs)
-    ]
-    begun = command.multirun and not command.directory_is_default and (command.directory / sweep.NAME).exists()
-    if begun and not command.sweeper_decides:
-        return resume_sweep.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)))
-    device.start()
-    if command.multirun:
-        tracking.leave_agent(configs)
-    sweep.encoded(jobs)  # refused now if they are too many
-    for config in dict.fromkeys(configs):
-        run.check(config)
-    directory = _make_directory(command)
-    if not command.multirun:
-        task = Task(directory, command)
-        with contextlib.suppress(EndOfCommand):
-            hydra(task, [pinned("hydra.run.dir", directory)])
-        return ending.of_run(task.outcomes[0])
-    return _train_sweep(command, directory, jobs, hydra)
+def main(arguments: list[str]) -> int:
+    """Compose and check everything, then let Hydra run it: one job, or a sweep."""
+    parsed = _parse(arguments)
+    overrides = set(parsed.overrides)
+    flags = [item for item in arguments if item not in overrides]
+    arguments = [*flags, *parsed.overrides]  # as Hydra wants them
+    if parsed.experimental_rerun:
+        raise InputError("--experimental-rerun would unpickle a file, which runs code; use `vaex reproduce RUN`")
+    if parsed.hydra_help or parsed.shell_completion or parsed.info:
+        return _print_by_hydra(arguments)
+    from vaex.config.compose import compose
+
+    command = compose(parsed)
+    if parsed.cfg:
+        return _print_by_hydra(arguments)
+    from vaex.sweeping import start  # late, as are most imports here: what prints something and ends needs none of it
+
+    return start.train(command, lambda task, extra: _hydra([*flags, *command.asked, *extra], task))
 
 
-def _train_sweep(command: Command, directory: Path, jobs: list[sweep.Noted], hydra: Hydra) -> int:
-    task = Task(directory, command)
-    launcher.register(task)
-    with files.locked(directory):
-        if not command.sweeper_decides:
-            sweep.write(directory, jobs)
-        try:
-            hydra(task, [pinned("hydra.sweep.dir", directory)])
-        except EndOfCommand:
-            pass
-        except KeyboardInterrupt:  # while no run trains: jobs are opened, or one batch follows another
-            task.outcomes.append(Outcome({}, signal.SIGINT, ended_by_policy=False))
-        return ending.of_sweep(directory, task.outcomes)
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """Hydra's flags and the overrides; raises `InputError` where argparse would print its usage and exit."""
+    from hydra._internal.utils import get_args_parser
 
-
-def _make_directory(command: Command) -> Path:
-    """The run's or sweep's directory, made; raises `InputError` when it cannot be or holds a run already."""
-    folders = [command.directory / subdirectory for subdirectory in command.subdirectories]
-    if command.multirun and len(set(folders)) < len(folders):
-        raise InputError("hydra.sweep.subdir: gives two jobs the same directory; ${hydra.job.num} differs in each")
-    if command.multirun and not all(sweep.inside(Path(subdirectory)) for subdirectory in command.subdirectories):
-        raise InputError("hydra.sweep.subdir: leaves the sweep's directory; choose hydra.sweep.dir for that")
+    parser = get_args_parser()
+    parser.exit_on_error = False
     try:
-        if command.directory_is_default:
-            return reserve(command.directory)
-        for folder in (command.directory, *(folders if command.multirun else [])):
-            refuse_existing(folder)
-        command.directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{command.directory}: cannot be made: {error.strerror}") from error
-    return command.directory
+        parsed, unknown = parser.parse_known_intermixed_args(arguments)
+    except argparse.ArgumentError as error:
+        raise InputError(f"{error}; `vaex --hydra-help` lists the flags") from error
+    if unknown:
+        raise InputError(f"unknown flag {unknown[0]!r}; `vaex --help` and `vaex --hydra-help` list what there is")
+    return parsed
 
 
-def reserve(wanted: Path) -> Path:
-    """Make a directory that nobody else has, adding _2, _3, … when two commands start in one second."""
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    for number in itertools.count(1):
-        directory = wanted if number == 1 else wanted.with_name(f"{wanted.name}_{number}")
-        try:
-            directory.mkdir()
-            return directory
-        except FileExistsError:
-            continue
-    raise AssertionError("unreachable")
+def _hydra(arguments: list[str], task: Callable[[Any], Any]) -> int:
+    """Hand the command line to Hydra itself."""
+    import hydra
+    from hydra.errors import HydraException
+
+    from vaex.config.compose import conf_directory
+
+    asked = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print before it exits by itself
+    typed, sys.argv = sys.argv, ["vaex", *arguments]
+
+    def as_typed(job: Any) -> Any:
+        sys.argv = typed  # what a manifest records
+        return task(job)
+
+    try:
+        hydra.main(config_path=str(conf_directory()), config_name="config", version_base="1.3")(as_typed)()
+    except HydraException as error:
+        raise InputError(" ".join(str(error).split())) from error
+    finally:
+        sys.argv = typed
+        os.environ["HYDRA_FULL_ERROR"] = asked or "0"
+    return 0
+
+
+def _print_by_hydra(arguments: list[str]) -> int:
+    """For Hydra's flags that print something and run nothing: what goes wrong there is the command line."""
+    try:
+        return _hydra(arguments, lambda _: None)
+    except SystemExit as end:
+        return 2 if end.code else 0
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError) as error:
+        raise InputError(" ".join(str(error).split())) from error

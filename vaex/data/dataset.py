@@ -97,12 +97,6 @@ def _only(images: type_of_images, low: np.generic, high: np.generic) -> bool:
     return bool(((images == low) | (images == high)).all())
 
 
-def beyond(value: float, bound: float) -> str:
-    """A number in so many digits that it does not look like `bound`: 1.0000001 is not 1."""
-    texts = (f"{value:.{digits}g}" for digits in range(6, 18))
-    return next((text for text in texts if value == bound or float(text) != bound), repr(value))
-
-
 type_of_limit = Annotated[int, Field(ge=1)] | None
 """Training rows to keep; null keeps all."""
 

@@ -15,7 +15,8 @@ from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
 from vaex.config.validation import nearest
-from vaex.data.dataset import Dataset, Fractions, Split, beyond, split_by_fractions, type_of_images
+from vaex.data.dataset import Dataset, Fractions, Split, split_by_fractions, type_of_images
+from vaex.data.values import beyond
 from vaex.errors import DataError
 
 UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)

@@ -22,7 +22,7 @@ from vaex.disk import checkpoint, metrics, provenance
 from vaex.disk.journal import LogFile
 from vaex.disk.metrics import Row
 from vaex.disk.progress import Progress
-from vaex.errors import InputError, VaexError
+from vaex.errors import VaexError
 
 log = logging.getLogger("vaex")
 
@@ -162,17 +162,6 @@ class Recorder:
         (self.directory / "checkpoints").mkdir(exist_ok=True)
         checkpoint.save(checkpoint.path_of(self.directory, record["epoch"]), arrays, record)
         checkpoint.prune(self.directory, self._config.checkpoint.keep, elbo)
-
-
-def holds_a_run(directory: Path) -> bool:
-    """Whether training here would overwrite something; a start that was cut off before config.yaml is no run."""
-    return any((directory / name).exists() for name in ("config.yaml", "metrics.jsonl", "model.safetensors"))
-
-
-def refuse_existing(directory: Path) -> None:
-    """Raise `InputError` if `directory` holds a run already."""
-    if holds_a_run(directory):
-        raise InputError(f"{directory} holds a run already: choose another directory, or go on with `vaex resume`")
 
 
 def model_bytes(arrays: dict[str, np.ndarray]) -> bytes:

@@ -14,20 +14,6 @@ PLACE = "dataset.path"
 """The key that says where data are, not what they are: the recorded digest says that."""
 
 
-def named_path(verb: str, arguments: Sequence[str]) -> Path:
-    """The run directory (or file) that a verb's first argument names; `InputError` when it names none."""
-    if not arguments or ("=" in arguments[0] and not Path(arguments[0]).exists()):
-        raise InputError(f"vaex {verb}: expected a run directory, as in `vaex {verb} outputs/<date>/<time>`")
-    path = Path(arguments[0])
-    if path.is_dir() and not (path / "config.yaml").exists():
-        if (path / "multirun.yaml").exists():
-            raise InputError(f"{path} is a sweep: name one of its jobs, as in `vaex {verb} {path / '0'}`")
-        raise InputError(f"{path} is not a run directory: it has no config.yaml")
-    if not path.exists():
-        raise InputError(f"{path}: no such run directory")
-    return path
-
-
 def parse_saved(file: Path, plain: dict[str, Any], keys: Sequence[str]) -> Config:
     """Parse a saved configuration. Plugins run code, so they are never taken from it: the user names them again."""
     named = plain.get("plugins") if "plugins" in keys else []
@@ -123,16 +109,3 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # a name too long, or with a NUL in it
         return False
-
-
-def refuse_links(directory: Path) -> None:
-    """Raise `InputError` where a directory that somebody sent would make a run write or delete elsewhere."""
-    for path in (
-        directory / "vaex.log",
-        directory / ".lock",
-        directory / "checkpoints",
-        directory / "figures",
-        directory / "wandb",
-    ):
-        if path.is_symlink():
-            raise InputError(f"{path}: is a link to another place; remove it to go on")

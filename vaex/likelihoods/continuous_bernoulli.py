@@ -21,7 +21,8 @@ from jaxtyping import Array, Float, Key
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.vae.pixels import check_unit_interval, sum_pixels
+from vaex.data.values import check_unit_interval
+from vaex.vae.pixels import sum_pixels
 
 
 @dataclass(frozen=True, config=STRICT)

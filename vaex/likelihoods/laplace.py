@@ -17,7 +17,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.vae.pixels import check_finite, sum_pixels
+from vaex.data.values import check_finite
+from vaex.vae.pixels import sum_pixels
 
 
 @dataclass(frozen=True, config=STRICT)

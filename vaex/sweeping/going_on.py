@@ -12,8 +12,9 @@ from vaex import files
 from vaex.config import Config, compose
 from vaex.disk import saved, sweep
 from vaex.disk.alterations import refuse_altered
+from vaex.disk.directory import refuse_links
 from vaex.disk.job import Job
-from vaex.disk.saved import parse_saved, read_manifest, refuse_links
+from vaex.disk.saved import parse_saved, read_manifest
 from vaex.disk.sweep import Noted
 from vaex.errors import ConfigError, InputError
 from vaex.terminal.screen import say

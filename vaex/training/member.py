@@ -21,9 +21,10 @@ from vaex import config as configuration
 from vaex import files
 from vaex.data.dataset import Dataset
 from vaex.disk import checkpoint, journal, metrics, progress
+from vaex.disk.directory import refuse_existing
 from vaex.disk.job import Job
 from vaex.disk.progress import Found, Progress
-from vaex.disk.recorder import Recorder, refuse_existing
+from vaex.disk.recorder import Recorder
 from vaex.errors import InputError, VaexError, printable
 from vaex.study import stability
 from vaex.terminal.displays import Display

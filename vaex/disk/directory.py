@@ -1,0 +1,58 @@
+"""A run's directory as a place: made for one run, named on a command line, refused where it is not what it seems."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from vaex.errors import InputError
+
+
+def reserve(wanted: Path) -> Path:
+    """Make a directory that nobody else has, adding _2, _3, … when two commands start in one second."""
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        directory = wanted if number == 1 else wanted.with_name(f"{wanted.name}_{number}")
+        try:
+            directory.mkdir()
+            return directory
+        except FileExistsError:
+            continue
+    raise AssertionError("unreachable")
+
+
+def holds_a_run(directory: Path) -> bool:
+    """Whether training here would overwrite something; a start that was cut off before config.yaml is no run."""
+    return any((directory / name).exists() for name in ("config.yaml", "metrics.jsonl", "model.safetensors"))
+
+
+def refuse_existing(directory: Path) -> None:
+    """Raise `InputError` if `directory` holds a run already."""
+    if holds_a_run(directory):
+        raise InputError(f"{directory} holds a run already: choose another directory, or go on with `vaex resume`")
+
+
+def named_path(verb: str, arguments: Sequence[str]) -> Path:
+    """The run directory (or file) that a verb's first argument names; `InputError` when it names none."""
+    if not arguments or ("=" in arguments[0] and not Path(arguments[0]).exists()):
+        raise InputError(f"vaex {verb}: expected a run directory, as in `vaex {verb} outputs/<date>/<time>`")
+    path = Path(arguments[0])
+    if path.is_dir() and not (path / "config.yaml").exists():
+        if (path / "multirun.yaml").exists():
+            raise InputError(f"{path} is a sweep: name one of its jobs, as in `vaex {verb} {path / '0'}`")
+        raise InputError(f"{path} is not a run directory: it has no config.yaml")
+    if not path.exists():
+        raise InputError(f"{path}: no such run directory")
+    return path
+
+
+def refuse_links(directory: Path) -> None:
+    """Raise `InputError` where a directory that somebody sent would make a run write or delete elsewhere."""
+    for path in (
+        directory / "vaex.log",
+        directory / ".lock",
+        directory / "checkpoints",
+        directory / "figures",
+        directory / "wandb",
+    ):
+        if path.is_symlink():
+            raise InputError(f"{path}: is a link to another place; remove it to go on")

@@ -1,0 +1,80 @@
+"""A composed command becomes runs: checked, given a directory, handed to Hydra, and ended as one."""
+
+import contextlib
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from vaex import files
+from vaex.config.compose import Command
+from vaex.config.overrides import pinned
+from vaex.disk import sweep
+from vaex.disk.directory import refuse_existing, reserve
+from vaex.errors import InputError
+from vaex.sweeping import ending, launcher
+from vaex.sweeping import going_on as resume_sweep
+from vaex.sweeping.task import EndOfCommand, Task
+from vaex.tracking import tracker as tracking
+from vaex.training import device, run
+from vaex.training.run import Outcome
+
+Hydra = Callable[[Task, list[str]], int]
+"""Runs a task under Hydra, with further overrides."""
+
+
+def train(command: Command, hydra: Hydra) -> int:
+    """Check every job, reserve the directory, train, report; returns the exit code."""
+    configs = [tracking.resolved(config) for config in command.jobs]
+    jobs = [
+        sweep.noted(number, Path(command.subdirectories[number]), command.overrides[number], config)
+        for number, config in enumerate(configs)
+    ]
+    begun = command.multirun and not command.directory_is_default and (command.directory / sweep.NAME).exists()
+    if begun and not command.sweeper_decides:
+        return resume_sweep.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)))
+    device.start()
+    if command.multirun:
+        tracking.leave_agent(configs)
+    sweep.encoded(jobs)  # refused now if they are too many
+    for config in dict.fromkeys(configs):
+        run.check(config)
+    directory = _make_directory(command)
+    if not command.multirun:
+        task = Task(directory, command)
+        with contextlib.suppress(EndOfCommand):
+            hydra(task, [pinned("hydra.run.dir", directory)])
+        return ending.of_run(task.outcomes[0])
+    return _train_sweep(command, directory, jobs, hydra)
+
+
+def _train_sweep(command: Command, directory: Path, jobs: list[sweep.Noted], hydra: Hydra) -> int:
+    task = Task(directory, command)
+    launcher.register(task)
+    with files.locked(directory):
+        if not command.sweeper_decides:
+            sweep.write(directory, jobs)
+        try:
+            hydra(task, [pinned("hydra.sweep.dir", directory)])
+        except EndOfCommand:
+            pass
+        except KeyboardInterrupt:  # while no run trains: jobs are opened, or one batch follows another
+            task.outcomes.append(Outcome({}, signal.SIGINT, ended_by_policy=False))
+        return ending.of_sweep(directory, task.outcomes)
+
+
+def _make_directory(command: Command) -> Path:
+    """The run's or sweep's directory, made; raises `InputError` when it cannot be or holds a run already."""
+    folders = [command.directory / subdirectory for subdirectory in command.subdirectories]
+    if command.multirun and len(set(folders)) < len(folders):
+        raise InputError("hydra.sweep.subdir: gives two jobs the same directory; ${hydra.job.num} differs in each")
+    if command.multirun and not all(sweep.inside(Path(subdirectory)) for subdirectory in command.subdirectories):
+        raise InputError("hydra.sweep.subdir: leaves the sweep's directory; choose hydra.sweep.dir for that")
+    try:
+        if command.directory_is_default:
+            return reserve(command.directory)
+        for folder in (command.directory, *(folders if command.multirun else [])):
+            refuse_existing(folder)
+        command.directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{command.directory}: cannot be made: {error.strerror}") from error
+    return command.directory
