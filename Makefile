@@ -23,13 +23,13 @@ lint: .venv/.developer  ## formatting, lint rules, types, which room imports whi
 	$(BIN)/lint-imports --no-logo
 
 grid: .venv/.developer  ## every loss x likelihood x model, two epochs each (minutes)
-	$(BIN)/pytest -m slow tests/test_grid.py
+	$(BIN)/pytest -m slow tests/options/test_grid.py
 
 faults: .venv/.developer  ## kill a run at 100 moments and resume it, W&B's part of it too (minutes)
-	$(BIN)/pytest -m slow tests/test_faults.py tests/test_wandb_online.py tests/test_tracking.py
+	$(BIN)/pytest -m slow tests/training/test_faults.py tests/tracking/test_wandb_online.py tests/tracking/test_tracking.py
 
 sweeps: .venv/.developer  ## twelve jobs of Fashion-MNIST byte for byte, a thousand jobs with few open files (minutes)
-	$(BIN)/pytest -m slow tests/test_sweep.py
+	$(BIN)/pytest -m slow tests/sweeping/test_sweep.py
 
 fuzz: .venv/.developer  ## fuzz every reader of files, five minutes each (installs atheris; ARGS="metrics" names others)
 	$(BIN)/python -m pip install -q --disable-pip-version-check "atheris>=3,<4"
@@ -37,7 +37,7 @@ fuzz: .venv/.developer  ## fuzz every reader of files, five minutes each (instal
 		PYTHONPATH=. $(BIN)/python tests/fuzz/readers.py $$reader -max_total_time=300 -timeout=10 -rss_limit_mb=1024 -max_len=16384 || exit 1; done
 
 coverage: .venv/.developer  ## how often the intervals of `vaex compare` hold the truth, simulated (minutes)
-	$(BIN)/pytest -m slow -s tests/test_evidence.py
+	$(BIN)/pytest -m slow -s tests/study/test_evidence.py
 
 bench: .venv/.developer .venv-peers/.installed  ## speed against Keras, PyTorch, Flax and the limit (ten minutes, idle machine)
 	$(BIN)/python tests/benchmarks/epoch_time.py --peers-python .venv-peers/bin/python --results tests/benchmarks/results $(ARGS)

@@ -16,8 +16,8 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from tests import processes
-from tests.processes import PATIENCE, ROOT
+from tests.support import processes
+from tests.support.processes import PATIENCE, ROOT
 
 CHECKED = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import PATIENCE, ROOT
+from tests.support.processes import PATIENCE, ROOT
 
 
 @pytest.fixture(scope="module")

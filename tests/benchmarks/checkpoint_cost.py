@@ -24,7 +24,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from tests.configurations import make
+from tests.support.configurations import make
 from vaex import files
 from vaex.disk import checkpoint, metrics, provenance
 from vaex.disk.progress import Progress

@@ -22,7 +22,7 @@ with atheris.instrument_imports(include=["vaex", "yaml", "zipfile", "json", "num
     import numpy as np
     import yaml
 
-    from tests.configurations import make
+    from tests.support.configurations import make
     from vaex import config, files
     from vaex.data import idx
     from vaex.disk import checkpoint, metrics

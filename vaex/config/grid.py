@@ -3,7 +3,7 @@
 Hydra composes once for each choice of groups, and only its overrides of values are applied for each job.
 
 Composing takes Hydra a tenth of a second, most of it reading and merging the groups' files, which is the same for all
-jobs that choose the same options. `tests/test_config.py` compares the result with Hydra's own, key by key.
+jobs that choose the same options. `tests/config/test_config.py` compares the result with Hydra's own, key by key.
 """
 
 import copy
