@@ -59,8 +59,8 @@ SMALL = ("dataset=digits", "training.epochs=1", "tracking.mode=disabled")
 
 
 def written_as_readme_has_it(folder: Path, group: str) -> list[str]:
-    """The plugin and the yaml of README's section on an option of one's own, written; the arguments that choose it."""
-    section = (ROOT / "README.md").read_text().partition(f"### A {group} of your own")[2]
+    """The plugin and the yaml of the section in conf/README.md on an option of one's own, written; the arguments that choose it."""
+    section = (ROOT / "conf" / "README.md").read_text().partition(f"### A {group}\n")[2]
     line = re.search("^    vaex (.*)", section, re.MULTILINE)[1].split()
     name = line[0].removeprefix(f"{group}=")
     (folder / f"{name}.py").write_text(section.split("```python\n")[1].split("```")[0])

@@ -29,6 +29,9 @@ NUMERIC_VARIABLES = (
 """Environment variables, or their beginnings, that can change a result."""
 
 
+CODE = ("vaex", "conf", ":(exclude)conf/README.md")
+"""What of a checkout decides numbers, as git takes paths."""
+
 MOST_THREADS = 1024
 """Neither NPROC nor a manifest can ask for more threads or devices: XLA starts them all, and 99999 take for ever."""
 
@@ -185,8 +188,8 @@ def _code() -> dict[str, str | None]:
 @functools.cache
 def _diff() -> bytes | None:
     """Uncommitted changes of the code, as a patch; files that git does not know yet are new files in it."""
-    changed = _git("diff", "HEAD", "--binary", "--", "vaex", "conf")
-    unknown = _git("ls-files", "--others", "--exclude-standard", "-z", "--", "vaex", "conf") or b""
+    changed = _git("diff", "HEAD", "--binary", "--", *CODE)
+    unknown = _git("ls-files", "--others", "--exclude-standard", "-z", "--", *CODE) or b""
     new = [
         _git("diff", "--no-index", "--binary", "--", os.devnull, os.fsdecode(name))
         for name in unknown.split(b"\0")[:-1]

@@ -3,7 +3,6 @@
 Where a key is unset, W&B's own variable holds.
 """
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,7 +52,7 @@ def start(tracking: Tracking, directory: Path, group: str | None, run_id: str, c
     os.environ.setdefault("WANDB_DISABLE_GIT", "true")  # the manifest has the commit; W&B would run git itself
     import wandb
 
-    _give_a_cache(place(directory) / "wandb" / "cache")
+    _give_places(place(directory) / "wandb" / "own")
     wandb.setup(wandb.Settings(silent=True))  # then it asks nobody to log in: a question would outlive the run
     mode = tracking.mode
     session = wandb.init(
@@ -83,17 +82,29 @@ def start(tracking: Tracking, directory: Path, group: str | None, run_id: str, c
     return session
 
 
-def _give_a_cache(other: Path) -> None:
-    """Name W&B another place for its cache where the user's cannot be: it would write twenty lines about it."""
+def _give_places(other: Path) -> None:
+    """Name W&B other places for its own files where the user's cannot be: it would fail, or write twenty lines."""
+    try:
+        Path.home()
+        lacking = [] if _has_cache() else ["CACHE"]
+    except RuntimeError:  # a user whom the system does not know, and no HOME
+        lacking = ["CACHE", "CONFIG", "DATA"]
+    for name in lacking:
+        os.environ.setdefault(f"WANDB_{name}_DIR", str(other.absolute()))
+
+
+def _has_cache() -> bool:
+    """Whether W&B's server, which asks only these variables, will find a cache that it can write to."""
     home = os.environ.get("HOME")
     usual = os.environ.get("XDG_CACHE_HOME") or (Path(home) / ".cache" if home else None)
-    if usual and "WANDB_CACHE_DIR" not in os.environ:
-        with contextlib.suppress(OSError):
-            folder = Path(usual) / "wandb"
-            folder.mkdir(parents=True, exist_ok=True)
-            if os.access(folder, os.W_OK):
-                return
-    os.environ.setdefault("WANDB_CACHE_DIR", str(other.absolute()))
+    if usual is None:
+        return False
+    folder = Path(usual) / "wandb"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def catch_up(session: Any, path: Path) -> int:
