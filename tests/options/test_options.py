@@ -59,7 +59,7 @@ SMALL = ("dataset=digits", "training.epochs=1", "tracking.mode=disabled")
 
 
 def written_as_readme_has_it(folder: Path, group: str) -> list[str]:
-    """The plugin and the yaml of the section in conf/README.md on an option of one's own, written; the arguments that choose it."""
+    """The plugin and the yaml of the section on an option of one's own, written; the arguments that choose it."""
     section = (ROOT / "conf" / "README.md").read_text().partition(f"### A {group}\n")[2]
     line = re.search("^    vaex (.*)", section, re.MULTILINE)[1].split()
     name = line[0].removeprefix(f"{group}=")
