@@ -58,15 +58,16 @@ Command = Callable[..., Finished]
 @pytest.fixture(scope="session", autouse=True)
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests in this process have the environment of those in others."""
-    wanted = processes.environment(tmp_path_factory.mktemp("environment"))
+    programs = processes.common(tmp_path_factory.getbasetemp()) / "programs"
+    wanted = processes.environment(tmp_path_factory.mktemp("environment"), programs)
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ.keys() - wanted.keys():
             patch.delenv(name)
         for name, value in wanted.items() - os.environ.items():
             patch.setenv(name, value)
-        jax.config.update("jax_compilation_cache_dir", wanted["JAX_COMPILATION_CACHE_DIR"])
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        from vaex.training import compilation_cache  # late: its import is hooked above
+
+        compilation_cache.start()
         yield
 
 
@@ -111,9 +112,7 @@ def vaex(tmp_path: Path) -> Command:
 
 def once(factory: pytest.TempPathFactory, name: str, *arguments: str) -> Finished:
     """A command that ends well, run by the first of pytest's processes that asks for it."""
-    folder = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # which all of them have in common
+    folder = processes.common(factory.getbasetemp())
     cwd, printed = folder / name, folder / f"{name}.printed"
     with FileLock(folder / f"{name}.lock"):
         if not printed.exists():

@@ -38,18 +38,20 @@ CHANGING = ("WANDB_", "HYDRA_", "JAX_", "XLA_", "VAEX_", "NPROC", "COLUMNS", "FO
 """Variables whose names begin so would change what is tested."""
 
 
-def environment(scratch: Path, **more: str) -> dict[str, str]:
-    """The environment of all tests: nothing is sent, little is written outside `scratch`, compilations are kept.
+def common(folder: Path) -> Path:
+    """The folder that all of pytest's processes have in common, for what one makes and the others use."""
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
-    Not unset is VAEX_DATA: datasets are those that the user has already.
+
+def environment(scratch: Path, programs: Path, **more: str) -> dict[str, str]:
+    """The environment of all tests: nothing is sent, little is written outside `scratch`.
+
+    Compilations are kept in `programs` by vaex's own cache, which half an entry of a killed run does not harm. Not
+    unset is VAEX_DATA: datasets are those that the user has already.
     """
     kept = {key: value for key, value in os.environ.items() if key == "VAEX_DATA" or not key.startswith(CHANGING)}
     wandb = {f"WANDB_{name}_DIR": str(scratch / "wandb") for name in ("CONFIG", "DATA", "CACHE", "ARTIFACT")}
-    cache = {  # of one program compiled by many commands: bit for bit the same with and without it
-        "JAX_COMPILATION_CACHE_DIR": str(scratch / "jax"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
+    cache = {"VAEX_CACHE": str(programs)}  # one program is compiled once: bit for bit the same with and without it
     return kept | wandb | cache | {"WANDB_MODE": "disabled", "NPROC": "2", "PYTHONPATH": str(ROOT)} | more
 
 
@@ -94,14 +96,14 @@ class Forked:
 class ForkServer:
     """A process that has imported vaex and forks a copy of itself for every run; it never starts JAX's backend."""
 
-    def __init__(self, scratch: Path, **more: str):
+    def __init__(self, scratch: Path, programs: Path, **more: str):
         self.scratch = scratch
         self._numbers = itertools.count()
         self._runs: list[Forked] = []
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "tests.support.processes"],
             cwd=ROOT,
-            env=environment(scratch, OPENBLAS_NUM_THREADS="1", **more),
+            env=environment(scratch, programs, OPENBLAS_NUM_THREADS="1", **more),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -148,7 +150,7 @@ class ForkServer:
 def server() -> ForkServer:
     """The one fork server of a test session."""
     scratch = Path(tempfile.mkdtemp(prefix="vaex-tests-"))
-    forks = ForkServer(scratch)
+    forks = ForkServer(scratch, Path(os.environ["VAEX_CACHE"]))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     atexit.register(forks.close)
     return forks

@@ -1,5 +1,6 @@
 """A run that is cut off and goes on is one run for W&B: against a server on the loopback, by the real command line."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def test_two_offline_segments_are_synced_as_one_run(tmp_path: Path):
     assert len(segments) == 2
     with serving() as wandb:
         command = [Path(sys.executable).with_name("wandb"), "sync", *segments]
-        variables = environment(server().scratch, **wandb.variables)
+        variables = environment(server().scratch, Path(os.environ["VAEX_CACHE"]), **wandb.variables)
         done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, done.stdout + done.stderr
         check(wandb, summary, directory)
