@@ -9,9 +9,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from vaex import __version__
+from vaex import __version__, process
 from vaex.errors import InputError, VaexError, printable
-from vaex.terminal import process
 
 VERBS = ("train", "resume", "reproduce", "compare", "figures", "data")
 """Each is a file in `vaex/commands/`."""

@@ -141,6 +141,7 @@ def test_a_wrong_value_is_one_line_that_names_the_key(key, value, message):
     with pytest.raises(ConfigError) as error:
         parse(plain)
     assert message in str(error.value)
+    assert (" now" in str(error.value)) is (" now" in message)
     assert str(error.value).isprintable()
 
 
@@ -426,7 +427,7 @@ PLUGIN_FAULTS = {
     "def (": "cannot be imported: SyntaxError",
     "x = 1": "does not define a dataclass Config, posterior",
     "from vaex.posterior import sample": "No module named 'vaex.posterior'; it is vaex.vae.posterior now",
-    "import nowhere.posterior": "No module named 'nowhere'",
+    "import tables": "No module named 'tables'",
     LOSS.replace("posterior", "Posterior").replace(
         "vaex.losses.gamma", "vaex.vae.posterior"
     ): "does not define posterior",
@@ -440,6 +441,7 @@ def test_a_plugin_that_does_not_work_is_one_line(tmp_path, code, message):
     with pytest.raises(ConfigError) as error:
         parse(with_loss(str(tmp_path / "mine.py"), shift=[1.0] if "list" in code else 1.0))
     assert message in str(error.value)
+    assert (" now" in str(error.value)) is (" now" in message)
     assert str(error.value).isprintable()
 
 

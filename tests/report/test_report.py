@@ -15,12 +15,12 @@ import yaml
 from tests.support import browser as browsing
 from tests.support.made_runs import MANIFEST, STEPS, lively_run, picture
 from tests.support.processes import until
-from vaex.report import bands, page, report
+from vaex.report import bands, document, page
 from vaex.report.charts import Panel, Plotter
 from vaex.report.divergence_charts import divergence
 from vaex.report.outcome_charts import intervals, latents, rate_distortion
 from vaex.report.training_charts import curves, gradients, sigma
-from vaex.study import questions, study
+from vaex.study import comparing, runs
 
 SECTIONS = ["numbers", "curves", "divergence", "gradients", "sigma", "rate", "pictures", "differences", "runs"]
 HOSTILE = "<img src=x onerror=hacked=1><script>hacked=1</script></script>\u2028%{x}$a$<b>b</b>&lt;"
@@ -28,9 +28,9 @@ HOSTILE = "<img src=x onerror=hacked=1><script>hacked=1</script></script>\u2028%
 
 def write(folder, *directories):
     """The report of these directories, in `folder`."""
-    found = study.read(list(directories) or [folder])
-    comparison = json.loads(json.dumps(questions.compare(found), allow_nan=False))
-    report.write(folder / "report.html", found, comparison)
+    found = runs.read(list(directories) or [folder])
+    comparison = json.loads(json.dumps(comparing.compare(found), allow_nan=False))
+    document.write(folder / "report.html", found, comparison)
     return folder / "report.html"
 
 
@@ -90,13 +90,13 @@ def many(tmp_path):
     """512 runs, eight variants by sixteen learning rates by four seeds, a quarter diverged: four runs copied."""
     losses = ["gamma", "sigma", "log_sigma", "softplus", "exp_linear", "bounded", "gamma_clamped", "soft_clamp"]
     four = [lively_run(tmp_path / str(seed), seed=seed, epochs=12, diverged=seed == 3) for seed in range(4)]
-    runs = study.read(four).runs
+    made = runs.read(four).runs
     copies = []
-    for loss, power, (seed, run) in itertools.product(losses, range(1, 17), enumerate(runs)):
+    for loss, power, (seed, run) in itertools.product(losses, range(1, 17), enumerate(made)):
         flat = run.flat | {"loss.name": loss, "optimizer.learning_rate": 10.0**-power, "seed": seed}
         copies.append(replace(run, name=f"job {len(copies)}", variant=loss, flat=flat))
     varied = {"seed": [0, 1, 2, 3], "optimizer.learning_rate": [10.0**-power for power in range(1, 17)]}
-    return replace(study.read(four), runs=copies, by="loss", against="gamma", varied=varied)
+    return replace(runs.read(four), runs=copies, by="loss", against="gamma", varied=varied)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_in_a_browser(browser, reports, name, width):
 
 def test_512_runs_in_a_browser(browser, many, tmp_path):
     """Bands instead of lines: the data is small beside Plotly itself."""
-    report.write(tmp_path / "report.html", many, questions.compare(many))
+    document.write(tmp_path / "report.html", many, comparing.compare(many))
     console, asked = browser.open(tmp_path / "report.html")
     assert (console, len(asked)) == ([], 1)
     assert browser.ask("document.querySelectorAll('.cartesianlayer .subplot').length") >= 25
@@ -260,8 +260,8 @@ def test_damage_is_named_and_stops_nothing(reports):
 
 def test_the_verdicts_stand_first(reports):
     html = reports["two"].read_text()
-    found = study.read([reports["two"].parent])
-    sentences = [question["verdict"] for question in questions.compare(found)["questions"] if question["headline"]]
+    found = runs.read([reports["two"].parent])
+    sentences = [question["verdict"] for question in comparing.compare(found)["questions"] if question["headline"]]
     assert len(sentences) > 2
     for sentence in sentences:
         assert page.text(sentence, 1000) in html[: html.index("<nav")]
@@ -315,10 +315,10 @@ def test_bands_of_known_values():
 
 
 def test_steps_are_binned_with_their_extremes(tmp_path):
-    runs = study.read([lively_run(tmp_path / "run", epochs=40)]).runs
-    x, low = bands.by_step(runs, "sigma_min", np.nanmin)
+    (run,) = runs.read([lively_run(tmp_path / "run", epochs=40)]).runs
+    x, low = bands.by_step([run], "sigma_min", np.nanmin)
     assert len(x) == low.shape[1] <= bands.MOST_POINTS
-    assert np.nanmin(low) == runs[0].steps["sigma_min"].min()
+    assert np.nanmin(low) == run.steps["sigma_min"].min()
     assert x[-1] >= len(runs[0].steps["sigma_min"]) == 40 * STEPS
 
 
@@ -334,7 +334,7 @@ def test_an_axis_is_cut_only_where_a_run_exploded():
 
 
 def test_charts_of_known_runs(reports):
-    found = study.read([reports["two"].parent])
+    found = runs.read([reports["two"].parent])
     plotter = Plotter(found)
     (panel,) = plotter.panels(found.runs)
     chart = curves(plotter, panel, "valid/elbo", "", "high")
@@ -352,7 +352,7 @@ def test_charts_of_known_runs(reports):
 
 
 def test_gradient_boxes_are_quantiles_of_all_finite_steps(reports):
-    found = study.read([reports["two"].parent])
+    found = runs.read([reports["two"].parent])
     plotter = Plotter(found)
     chart = gradients(plotter, plotter.panels(found.runs)[0])
     box = next(trace for trace in chart.data if trace.get("type") == "box" and trace["name"] == "sigma")
@@ -365,7 +365,7 @@ def test_gradient_boxes_are_quantiles_of_all_finite_steps(reports):
 
 
 def test_latents_and_rate(reports):
-    plotter = Plotter(study.read([reports["latents"].parent]))
+    plotter = Plotter(runs.read([reports["latents"].parent]))
     elbo, active = latents(plotter)
     assert elbo.data[0]["x"] == active.data[0]["x"] == [2, 5, 10]
     assert sum(len(trace["x"]) for trace in elbo.data[1:]) == 6
@@ -375,8 +375,8 @@ def test_latents_and_rate(reports):
 
 
 def test_intervals_are_those_of_the_comparison(reports):
-    found = study.read([reports["two"].parent])
-    asked = {question["key"]: question for question in questions.compare(found)["questions"]}
+    found = runs.read([reports["two"].parent])
+    asked = {question["key"]: question for question in comparing.compare(found)["questions"]}
     assert intervals(Plotter(found), asked["divergence"]) is None
     chart = intervals(Plotter(found), asked["valid/elbo"])
     item = asked["valid/elbo"]["comparisons"][0]
@@ -392,7 +392,7 @@ def test_numbers_of_other_quantities_share_no_axis(tmp_path):
         config["likelihood"] = {"name": kind}
         (directory / "config.yaml").write_text(yaml.safe_dump(config))
     html = write(tmp_path).read_text()
-    found = study.read([tmp_path])
+    found = runs.read([tmp_path])
     plotter = Plotter(found)
     density, entropy = (": gaussian (log density of the pixels' values)", ": bernoulli with binarize=null (")
     titles = [chart.title for chart in latents(plotter)]
@@ -406,5 +406,5 @@ def test_numbers_of_other_quantities_share_no_axis(tmp_path):
     assert len(plotter.alike(Panel("", found.runs), "anything")) == 1
     of_rate = html[html.index('id="rate"') : html.index('id="differences"')]
     assert of_rate.count("<figcaption>") == 2
-    (line,) = questions.compare(found)["apart"]
+    (line,) = comparing.compare(found)["apart"]
     assert page.text(line, 1000) in html[: html.index("<nav")]

@@ -14,8 +14,8 @@ import pytest
 
 from tests.support.made_runs import MANIFEST, two_variants, write_run
 from vaex.commands import compare
-from vaex.report import comparison
-from vaex.study import answers, evidence, questions, study
+from vaex.report import publish
+from vaex.study import comparing, evidence, runs, sentences
 
 HEADLINE = ("divergence", "loss_spikes", "steps_to_target", "valid/elbo")
 
@@ -29,7 +29,7 @@ def asked(comparison: dict[str, Any], key: str, variant: str = "sigma") -> dict[
 
 def test_a_planted_effect_is_found_with_its_size(tmp_path):
     """sigma is 6 nats lower throughout, far less than seeds differ; noise of a pair: 1.4 nats."""
-    comparison = questions.compare(study.read([two_variants(tmp_path, 6.0)]))
+    comparison = comparing.compare(runs.read([two_variants(tmp_path, 6.0)]))
     elbo = asked(comparison, "valid/elbo")
     assert elbo["answer"] == "fewer"
     assert elbo["low"] < -6 < elbo["high"] < 0
@@ -41,14 +41,16 @@ def test_a_planted_effect_is_found_with_its_size(tmp_path):
     assert steps["answer"] == "more"
     assert 1 < steps["low"] < steps["estimate"]
     assert asked(comparison, "seconds_to_target")["estimate"] == pytest.approx(steps["estimate"])  # 0.2 s a step
-    assert asked(comparison, "divergence")["answer"] == asked(comparison, "loss_spikes")["answer"] == answers.NOT_SHOWN
+    assert (
+        asked(comparison, "divergence")["answer"] == asked(comparison, "loss_spikes")["answer"] == sentences.NOT_SHOWN
+    )
 
 
 def test_a_planted_null_is_not(tmp_path):
-    comparison = questions.compare(study.read([two_variants(tmp_path, 0.0, rates=("1e-3", "1e-2"))]))
+    comparison = comparing.compare(runs.read([two_variants(tmp_path, 0.0, rates=("1e-3", "1e-2"))]))
     for key in HEADLINE:
-        assert asked(comparison, key)["answer"] == answers.NOT_SHOWN, key
-        assert asked(comparison, key)["sentence"].startswith(answers.NOT_SHOWN)
+        assert asked(comparison, key)["answer"] == sentences.NOT_SHOWN, key
+        assert asked(comparison, key)["sentence"].startswith(sentences.NOT_SHOWN)
     elbo = asked(comparison, "valid/elbo")
     assert elbo["low"] < 0 < elbo["high"]
     assert [place["setting"] for place in elbo["by_setting"]] == [
@@ -69,7 +71,7 @@ def diverging(tmp_path: Path) -> Path:
 
 
 def test_planted_divergences_are_counted_and_in_no_mean(diverging):
-    comparison = questions.compare(study.read([diverging]))
+    comparison = comparing.compare(runs.read([diverging]))
     told = asked(comparison, "divergence")
     assert told["answer"] == "more"
     assert (told["only_variant"], told["only_against"], told["pairs"]) == (7, 0, 16)
@@ -83,13 +85,13 @@ def test_planted_divergences_are_counted_and_in_no_mean(diverging):
     assert variant["means"]["valid/elbo"]["runs"] == 9
     assert variant["means"]["loss_spikes"] == {"mean": 0, "runs": 9}
     elbo = asked(comparison, "valid/elbo")
-    assert (elbo["answer"], elbo["pairs"]) == (answers.NOT_SHOWN, 8)
+    assert (elbo["answer"], elbo["pairs"]) == (sentences.NOT_SHOWN, 8)
     assert asked(comparison, "steps_to_target")["pairs"] == 8
     assert elbo["thin"] == [{"optimizer.learning_rate": "0.01"}]
     assert abs(elbo["estimate"]) < 10
 
 
-def relabeled(found: study.Study, rng: np.random.Generator) -> study.Study:
+def relabeled(found: runs.Study, rng: np.random.Generator) -> runs.Study:
     """The same runs with the variants of each pair exchanged or not, by a coin."""
     other = {"sigma": "gamma", "gamma": "sigma"}
     coins: dict[Any, bool] = {}
@@ -108,17 +110,17 @@ def test_relabeled_pairs_show_no_effect(diverging, record_property, monkeypatch)
         shutil.rmtree(diverging / str(job))
         curve = [row["valid/elbo"] - 10.0 for row in rows]
         write_run(diverging / str(job), curve, "loss=sigma", f"seed={job}", spikes=int(rng.poisson(9)))
-    found = study.read([diverging])
+    found = runs.read([diverging])
     monkeypatch.setattr(evidence, "RESAMPLES", 1999)  # enough for 5 %, and five times as quick
     evidence._resamples.cache_clear()
-    monkeypatch.setattr(questions, "QUESTIONS", [question for question in questions.QUESTIONS if question.headline])
-    as_it_is = questions.compare(found)
+    monkeypatch.setattr(comparing, "QUESTIONS", [question for question in comparing.QUESTIONS if question.headline])
+    as_it_is = comparing.compare(found)
     assert all(asked(as_it_is, key)["answer"] in ("more", "fewer") for key in HEADLINE)
     null = dict.fromkeys(HEADLINE, 0)
     for _ in range(200):
-        comparison = questions.compare(relabeled(found, rng))
+        comparison = comparing.compare(relabeled(found, rng))
         for key in HEADLINE:
-            null[key] += asked(comparison, key)["answer"] == answers.NOT_SHOWN
+            null[key] += asked(comparison, key)["answer"] == sentences.NOT_SHOWN
     evidence._resamples.cache_clear()
     shares = {key: count / 200 for key, count in null.items()}
     record_property("no_difference_under_relabeling", shares)
@@ -128,10 +130,10 @@ def test_relabeled_pairs_show_no_effect(diverging, record_property, monkeypatch)
 
 @pytest.mark.parametrize("seeds", [1, 4])
 def test_too_few_seeds_end_in_no_verdict_however_large_the_effect(tmp_path, seeds):
-    comparison = questions.compare(study.read([two_variants(tmp_path, 500.0, seeds=seeds)]))
+    comparison = comparing.compare(runs.read([two_variants(tmp_path, 500.0, seeds=seeds)]))
     for key in HEADLINE:
         told = asked(comparison, key)
-        assert told["answer"] == answers.TOO_FEW
+        assert told["answer"] == sentences.TOO_FEW
         assert told["p"] is None
     (verdict,) = comparison["verdicts"]  # one line for all questions
     assert (
@@ -142,8 +144,8 @@ def test_too_few_seeds_end_in_no_verdict_however_large_the_effect(tmp_path, seed
 
 
 def test_two_settings_of_three_seeds_are_too_few_too(tmp_path):
-    found = study.read([two_variants(tmp_path, 500.0, seeds=3, rates=("1e-3", "1e-2"))])
-    assert {asked(questions.compare(found), key)["answer"] for key in HEADLINE} == {answers.TOO_FEW}
+    found = runs.read([two_variants(tmp_path, 500.0, seeds=3, rates=("1e-3", "1e-2"))])
+    assert {asked(comparing.compare(found), key)["answer"] for key in HEADLINE} == {sentences.TOO_FEW}
 
 
 def test_several_variants_are_corrected_together(tmp_path):
@@ -156,7 +158,7 @@ def test_several_variants_are_corrected_together(tmp_path):
             noise = float(np.random.default_rng(job + 100 * place).normal())
             curve = [row["valid/elbo"] + noise for row in rows]
             write_run(folder / f"{loss}{job}", curve, f"loss={loss}", f"seed={job - 8}")
-    comparison = questions.compare(study.read([folder]))
+    comparison = comparing.compare(runs.read([folder]))
     found = [asked(comparison, "valid/elbo", name) for name in ("sigma", *names)]
     smallest = min(found, key=lambda item: item["p"])
     assert smallest["variant"] == "sigma"
@@ -173,9 +175,9 @@ def test_pairs_in_which_nobody_gets_there_move_the_ratio_to_one(tmp_path):
     for seed in range(5):
         write_run(tmp_path / f"s{seed}", [-80.0, -70.0], "loss=sigma", f"seed={seed}")
         write_run(tmp_path / f"g{seed}", [-80.0, -20.0], "loss=gamma", f"seed={seed}")
-    told = asked(questions.compare(study.read([tmp_path]), target=-5.0), "steps_to_target")
+    told = asked(comparing.compare(runs.read([tmp_path]), target=-5.0), "steps_to_target")
     assert (told["estimate"], told["reached_variant"], told["reached_against"]) == (1, 0, 0)
-    assert told["answer"] == answers.NOT_SHOWN
+    assert told["answer"] == sentences.NOT_SHOWN
 
 
 def test_the_target_is_the_worse_variants_and_what_never_got_there_counts_whole(tmp_path):
@@ -183,11 +185,11 @@ def test_the_target_is_the_worse_variants_and_what_never_got_there_counts_whole(
     for seed in range(5):
         write_run(tmp_path / f"s{seed}", [-80.0, -70.0, -50.0 if seed < 3 else -60.0], "loss=sigma", f"seed={seed}")
         write_run(tmp_path / f"g{seed}", [-80.0, -20.0, -10.0], "loss=gamma", f"seed={seed}")
-    told = asked(questions.compare(study.read([tmp_path])), "steps_to_target")
+    told = asked(comparing.compare(runs.read([tmp_path])), "steps_to_target")
     assert told["targets"] == [{"setting": {}, "target": -50}]
     assert (told["reached_variant"], told["reached_against"], told["pairs"]) == (3, 5, 5)
     assert told["estimate"] == pytest.approx(2)
-    given = questions.compare(study.read([tmp_path]), target=-70.0)
+    given = comparing.compare(runs.read([tmp_path]), target=-70.0)
     assert asked(given, "steps_to_target")["estimate"] == pytest.approx(20 / (10 + 10 / 6))
     assert given["runs"][0]["steps_to_target"] == pytest.approx(10 + 10 / 6)
 
@@ -196,9 +198,9 @@ def test_without_a_finished_run_there_is_no_target_and_that_is_said(tmp_path):
     for seed in range(5):
         write_run(tmp_path / f"s{seed}", [-80.0, None], "loss=sigma", f"seed={seed}", status="diverged")
         write_run(tmp_path / f"g{seed}", [-80.0, -20.0], "loss=gamma", f"seed={seed}")
-    comparison = questions.compare(study.read([tmp_path]))
+    comparison = comparing.compare(runs.read([tmp_path]))
     told = asked(comparison, "steps_to_target")
-    assert (told["answer"], told["targets"][0]["target"]) == (answers.TOO_FEW, None)
+    assert (told["answer"], told["targets"][0]["target"]) == (sentences.TOO_FEW, None)
     assert "never finishes, so there is no target: give --target" in told["sentence"]
     assert asked(comparison, "divergence")["only_variant"] == 5
 
@@ -320,8 +322,8 @@ def test_a_partial_sweep(tmp_path):
     (folder / "13" / ".hydra").mkdir(parents=True)
     for job in (14, 15):
         shutil.rmtree(folder / str(job))
-    comparison = questions.compare(study.read([folder]))
-    assert asked(comparison, "valid/elbo")["answer"] == answers.TOO_FEW
+    comparison = comparing.compare(runs.read([folder]))
+    assert asked(comparison, "valid/elbo")["answer"] == sentences.TOO_FEW
     assert asked(comparison, "valid/elbo")["pairs"] == 4
     assert [problem.partition(": ")[0] for problem in comparison["problems"]] == ["job 13", "job 12"]
 
@@ -337,11 +339,11 @@ def test_one_run_has_nothing_to_be_compared_with(tmp_path):
 def test_after_a_sweep_the_report_is_there_and_a_failure_is_one_warning(tmp_path, capsys, caplog):
     logging.getLogger("vaex").propagate = True
     folder = two_variants(tmp_path / "sweep", 6.0)
-    comparison.sweep(folder)
+    publish.of_sweep(folder)
     assert "gamma has a higher final valid ELBO than sigma" in capsys.readouterr().out
     assert (folder / "report.html").exists()
     assert not caplog.records
-    comparison.sweep(tmp_path / "nope")
+    publish.of_sweep(tmp_path / "nope")
     (record,) = caplog.records
     assert "no report (InputError: " in record.getMessage()
 
@@ -349,11 +351,11 @@ def test_after_a_sweep_the_report_is_there_and_a_failure_is_one_warning(tmp_path
 def test_by_another_axis(tmp_path):
     """The learning rate compared, the losses being settings then."""
     folder = two_variants(tmp_path, 0.0, rates=("1e-3", "1e-2"))
-    found = study.read([folder], by="optimizer.learning_rate", against="0.01")
-    comparison = questions.compare(found)
+    found = runs.read([folder], by="optimizer.learning_rate", against="0.01")
+    comparison = comparing.compare(found)
     assert comparison["variants"] == ["0.01", "0.001"]
     told = asked(comparison, "valid/elbo", "0.001")
-    assert (told["pairs"], told["answer"]) == (16, answers.NOT_SHOWN)
+    assert (told["pairs"], told["answer"]) == (16, sentences.NOT_SHOWN)
     assert {place["setting"]["loss.name"] for place in told["by_setting"]} == {"sigma", "gamma"}
 
 
@@ -382,15 +384,15 @@ OTHERS = (
 @pytest.mark.parametrize(("first", "second", "why"), OTHERS)
 def test_what_is_not_the_same_quantity_is_not_compared(tmp_path, first, second, why):
     """100 nats apart in every pair: no verdict on ELBO and steps, one line that says why; counts are told."""
-    comparison = questions.compare(study.read([of_five_seeds(tmp_path, first, second)]), target=-260.0)
+    comparison = comparing.compare(runs.read([of_five_seeds(tmp_path, first, second)]), target=-260.0)
     variant = comparison["variants"][1]
     for key in ("valid/elbo", "test/elbo", "steps_to_target", "seconds_to_target", "stability/grad_norm_max"):
         told = asked(comparison, key, variant)
-        assert told["answer"] == answers.NOT_COMPARABLE, key
+        assert told["answer"] == sentences.NOT_COMPARABLE, key
         assert {told[name] for name in ("estimate", "low", "high", "p", "p_holm", "mean_variant")} == {None}, key
         assert told["by_setting"] == []
     for key in ("divergence", "loss_spikes", "active_latents", "stability/sigma_max", "stability/valid_jumps"):
-        assert asked(comparison, key, variant)["answer"] == answers.NOT_SHOWN, key
+        assert asked(comparison, key, variant)["answer"] == sentences.NOT_SHOWN, key
     *verdicts, line = comparison["verdicts"]
     assert line.startswith(
         "not compared: ELBO, reconstruction and steps to an ELBO, which are not the same quantity in "
@@ -414,20 +416,20 @@ SAME = (
 
 @pytest.mark.parametrize(("first", "second"), SAME)
 def test_what_is_the_same_quantity_is_compared_whatever_else_differs(tmp_path, first, second):
-    comparison = questions.compare(study.read([of_five_seeds(tmp_path, first, second)]))
+    comparison = comparing.compare(runs.read([of_five_seeds(tmp_path, first, second)]))
     assert comparison["apart"] == []
     elbo = asked(comparison, "valid/elbo", comparison["variants"][1])
     assert (elbo["answer"], elbo["estimate"], elbo["not_comparable"]) == ("fewer", -102, None)
     assert all(question["key"] != "active_latents" for question in comparison["questions"] if question["headline"])
     minimised = asked(comparison, "stability/valid_change_mean", comparison["variants"][1])
     other = any(key.startswith("kl_weight") for key in second)
-    assert (minimised["answer"] == answers.NOT_COMPARABLE) == other
+    assert (minimised["answer"] == sentences.NOT_COMPARABLE) == other
 
 
 def test_spikes_counted_by_another_rule_are_not_compared(tmp_path):
     folder = of_five_seeds(tmp_path, {"training.spike_nats": 50.0}, {"training.spike_nats": 10.0})
-    comparison = questions.compare(study.read([folder]))
-    assert asked(comparison, "loss_spikes", "10.0")["answer"] == answers.NOT_COMPARABLE
+    comparison = comparing.compare(runs.read([folder]))
+    assert asked(comparison, "loss_spikes", "10.0")["answer"] == sentences.NOT_COMPARABLE
     assert asked(comparison, "valid/elbo", "10.0")["answer"] == "fewer"
     assert comparison["verdicts"][-1] == (
         "not compared: loss spikes, which are counted by another rule in "
@@ -438,11 +440,11 @@ def test_spikes_counted_by_another_rule_are_not_compared(tmp_path):
 def test_one_configuration_whose_file_has_changed_is_two_quantities(tmp_path):
     """The recorded digest decides; a run that has lost its own has that of the others of its dataset."""
     folder = of_five_seeds(tmp_path, {}, {"training.batch_size": 32, "data": "cd" * 32})
-    (line,) = questions.compare(study.read([folder]))["apart"]
+    (line,) = comparing.compare(runs.read([folder]))["apart"]
     assert "data abababababab and data cdcdcdcdcdcd" in line
     alike = of_five_seeds(tmp_path / "alike", {}, {"training.batch_size": 32})
     (alike / "7" / "manifest.json").unlink()
-    assert questions.compare(study.read([alike]))["apart"] == []
+    assert comparing.compare(runs.read([alike]))["apart"] == []
 
 
 @pytest.fixture
@@ -457,21 +459,21 @@ def two_likelihoods(tmp_path: Path) -> Path:
 
 
 def test_settings_of_other_quantities_have_no_mean_but_each_its_own(two_likelihoods):
-    comparison = questions.compare(study.read([two_likelihoods]))
+    comparison = comparing.compare(runs.read([two_likelihoods]))
     elbo = asked(comparison, "valid/elbo")
-    assert (elbo["answer"], elbo["estimate"]) == (answers.NOT_COMPARABLE, None)
+    assert (elbo["answer"], elbo["estimate"]) == (sentences.NOT_COMPARABLE, None)
     assert [setting["estimate"] for setting in elbo["by_setting"]] == [-6, -600]
     assert elbo["sentence"].endswith("by_setting has each setting on its own")
     steps = asked(comparison, "steps_to_target")  # a ratio, each setting with a target of its own
     assert steps["answer"] == "more"
-    given = questions.compare(study.read([two_likelihoods]), target=-200.0)
-    assert asked(given, "steps_to_target")["answer"] == answers.NOT_COMPARABLE
+    given = comparing.compare(runs.read([two_likelihoods]), target=-200.0)
+    assert asked(given, "steps_to_target")["answer"] == sentences.NOT_COMPARABLE
     assert "valid/elbo" not in comparison["by_variant"]["sigma"]["means"]
     assert comparison["by_variant"]["sigma"]["means"]["active_latents"]["runs"] == 10
 
 
 def test_the_table_and_the_closing_lines_say_it(two_likelihoods, capsys):
-    comparison.sweep(two_likelihoods)
+    publish.of_sweep(two_likelihoods)
     out = capsys.readouterr().out
     assert "final valid ELBO" not in out
     assert out.count("not compared: ELBO") == 1
@@ -484,6 +486,6 @@ def test_the_table_and_the_closing_lines_say_it(two_likelihoods, capsys):
 def test_one_seed_of_two_likelihoods_is_one_line_for_want_of_seeds_and_one_for_the_rest(tmp_path):
     for number, likelihood in enumerate(("bernoulli", "gaussian")):
         write_run(tmp_path / str(number), [-2.0, -1.0], f"likelihood={likelihood}")
-    few, apart = questions.compare(study.read([tmp_path]))["verdicts"]
-    assert few.startswith(answers.TOO_FEW)
+    few, apart = comparing.compare(runs.read([tmp_path]))["verdicts"]
+    assert few.startswith(sentences.TOO_FEW)
     assert apart.startswith("not compared: ELBO")

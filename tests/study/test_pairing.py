@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.made_runs import two_variants, write_run
-from vaex.study import pairing, study
+from vaex.study import pairing, runs
 from vaex.study.pairing import Measured, Pair
 
 
@@ -22,7 +22,7 @@ def test_pairs_have_the_same_seed_and_setting_whatever_the_group_holds(tmp_path)
     write_run(tmp_path / "2", [-1.0], "loss=gamma", "seed=2")
     write_run(tmp_path / "3", [-1.0], "loss=sigma", "seed=2", "model.latent_dim=5")
     write_run(tmp_path / "4", [-1.0], "loss=gamma", "seed=2", "model.latent_dim=5")
-    found = study.read([tmp_path])
+    found = runs.read([tmp_path])
     assert (found.by, found.against, found.variants) == ("loss", "gamma", ["gamma", "sigma"])
     assert named(pairing.pairs(found)[0]["sigma"]) == {("job 0", "job 1"), ("job 3", "job 4")}
     assert pairing.setting_keys(found) == ["model.latent_dim"]
@@ -31,10 +31,10 @@ def test_pairs_have_the_same_seed_and_setting_whatever_the_group_holds(tmp_path)
 def test_pairs_by_another_group_and_by_one_key(tmp_path):
     for number, (optimizer, size) in enumerate([("adam", 5), ("sgd", 5), ("adam", 10), ("sgd", 10)]):
         write_run(tmp_path / str(number), [-1.0], f"optimizer={optimizer}", f"model.latent_dim={size}")
-    by_group = study.read([tmp_path], by="optimizer", against="sgd")
+    by_group = runs.read([tmp_path], by="optimizer", against="sgd")
     assert by_group.variants == ["sgd", "adam"]
     assert named(pairing.pairs(by_group)[0]["adam"]) == {("job 0", "job 1"), ("job 2", "job 3")}
-    by_key = study.read([tmp_path], by="model.latent_dim")
+    by_key = runs.read([tmp_path], by="model.latent_dim")
     assert (by_key.against, by_key.variants) == ("5", ["5", "10"])
     assert named(pairing.pairs(by_key)[0]["10"]) == {("job 2", "job 0"), ("job 3", "job 1")}
 
@@ -42,7 +42,7 @@ def test_pairs_by_another_group_and_by_one_key(tmp_path):
 def test_of_two_runs_of_one_configuration_the_second_is_named_and_left_out(tmp_path):
     for number, loss in enumerate(["sigma", "gamma", "sigma"]):
         write_run(tmp_path / str(number), [-1.0], f"loss={loss}")
-    found = study.read([tmp_path])
+    found = runs.read([tmp_path])
     assert named(pairing.pairs(found)[0]["sigma"]) == {("job 0", "job 1")}
     assert pairing.pairs(found)[1] == ["job 2: the same configuration as job 0; only that one is compared"]
 
@@ -51,7 +51,7 @@ def test_of_two_runs_of_one_configuration_the_second_is_named_and_left_out(tmp_p
 def sixteen(tmp_path_factory):
     """Pairs of eight seeds at two settings."""
     folder = two_variants(tmp_path_factory.mktemp("study"), 1.0, rates=("1e-3", "1e-2"))
-    return pairing.pairs(study.read([folder]))[0]["sigma"]
+    return pairing.pairs(runs.read([folder]))[0]["sigma"]
 
 
 def test_a_seed_is_the_mean_of_its_settings(sixteen):
@@ -100,6 +100,6 @@ def test_the_recorded_digest_says_what_data_are_not_the_path(tmp_path):
         directory = write_run(tmp_path / name, [-1.0], f"loss={loss}", values={"dataset": data | {"path": path}})
         manifest = json.loads((directory / "manifest.json").read_text())
         (directory / "manifest.json").write_text(json.dumps(manifest | {"dataset_sha256": digest * 32}))
-    found = study.read([tmp_path])
+    found = runs.read([tmp_path])
     assert named(pairing.pairs(found)[0]["sigma"]) == {("job 1", "job 0")}
     assert found.varied == {"dataset.path": ["a.npy", "c.npy", "c.npy (SHA-256 dddddddd…)"]}

@@ -15,7 +15,7 @@ from tests.support.made_runs import write_run
 from vaex import config, files
 from vaex.disk import metrics
 from vaex.errors import InputError
-from vaex.study import study
+from vaex.study import runs
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def test_a_sweep_in_the_order_of_its_jobs(sweep):
-    found = study.read([sweep])
+    found = runs.read([sweep])
     assert [run.name for run in found.runs] == [f"job {number}" for number in range(12)]
     assert (found.by, found.against, found.variants) == ("loss", "gamma", ["gamma", "sigma"])
     assert found.varied == {"seed": [0, 1], "model.latent_dim": [2, 5, 10]}
@@ -48,23 +48,23 @@ def test_a_sweep_in_the_order_of_its_jobs(sweep):
 def test_what_is_compared_when_only_one_loss_is_there(tmp_path):
     for number, size in enumerate((10, 2, 5)):
         write_run(tmp_path / str(number), [-1.0], f"model.latent_dim={size}", f"seed={number % 2}")
-    found = study.read([tmp_path])
+    found = runs.read([tmp_path])
     assert (found.by, found.against, found.variants) == ("model.latent_dim", "10", ["10", "2", "5"])
-    only_seeds = study.read([tmp_path / "0"])
+    only_seeds = runs.read([tmp_path / "0"])
     assert (only_seeds.by, only_seeds.variants) == ("loss", ["gamma"])
 
 
 def test_a_group_that_differs_is_compared_whole(tmp_path):
     for number, name in enumerate(("sgd", "adam")):
         write_run(tmp_path / str(number), [-1.0], f"optimizer={name}")
-    found = study.read([tmp_path])
+    found = runs.read([tmp_path])
     assert (found.by, found.against, found.varied) == ("optimizer", "sgd", {})
 
 
 def test_a_section_without_names_is_compared_by_what_differs_in_it(tmp_path):
     for number, kind in enumerate(("float32", "bfloat16")):
         write_run(tmp_path / str(number), [-1.0], f'precision.network="{kind}"', f'precision.posterior="{kind}"')
-    found = study.read([tmp_path], by="precision")
+    found = runs.read([tmp_path], by="precision")
     assert found.variants == ["network=float32, posterior=float32", "network=bfloat16, posterior=bfloat16"]
 
 
@@ -72,14 +72,14 @@ def test_one_loss_in_two_forms_is_two_variants(tmp_path):
     for number, epsilon in enumerate((0.0, 1e-6)):
         write_run(tmp_path / str(number), [-1.0], "loss=sigma", f"loss.epsilon={epsilon}")
     write_run(tmp_path / "2", [-1.0], "loss=gamma")
-    assert study.read([tmp_path]).variants == ["gamma", "sigma (epsilon=0.0)", "sigma (epsilon=1e-06)"]
+    assert runs.read([tmp_path]).variants == ["gamma", "sigma (epsilon=0.0)", "sigma (epsilon=1e-06)"]
 
 
 def test_lone_runs_and_sweeps_mixed_and_a_run_named_twice_counts_once(sweep, tmp_path, monkeypatch):
     lone = write_run(tmp_path / "lone", [-1.0], "loss=softplus")
     deep = write_run(tmp_path / "other" / "a" / "b=1", [-1.0], "loss=bounded")
     monkeypatch.chdir(tmp_path)
-    found = study.read([sweep, lone, deep.parent, sweep / "3", lone / "..", Path("lone")])
+    found = runs.read([sweep, lone, deep.parent, sweep / "3", lone / "..", Path("lone")])
     assert len(found.runs) == 14
     assert [run.name for run in found.runs][-2:] == ["lone", "other/a/b=1"]
 
@@ -89,7 +89,7 @@ def test_lone_runs_and_sweeps_mixed_and_a_run_named_twice_counts_once(sweep, tmp
 )
 def test_a_damaged_summary_is_named(sweep, content):
     (sweep / "4" / "summary.json").write_bytes(content)
-    found = study.read([sweep])
+    found = runs.read([sweep])
     assert len(found.runs) == 12
     assert found.runs[4].status == "interrupted"
     (problem,) = found.problems
@@ -109,7 +109,7 @@ def test_a_damaged_summary_is_named(sweep, content):
 def test_a_damaged_metrics_file_is_cut_and_named(sweep, damage, epochs, words):
     path = sweep / "4" / "metrics.jsonl"
     path.write_text(damage(path.read_text()))
-    found = study.read([sweep])
+    found = runs.read([sweep])
     assert len(found.runs[4].rows) == epochs
     assert found.problems == (f"job 4: metrics.jsonl: {words}",)
 
@@ -117,7 +117,7 @@ def test_a_damaged_metrics_file_is_cut_and_named(sweep, damage, epochs, words):
 @pytest.mark.parametrize("name", ["summary.json", "metrics.jsonl", "steps.npz", "manifest.json"])
 def test_a_missing_file_is_named(sweep, name):
     (sweep / "4" / name).unlink()
-    found = study.read([sweep])
+    found = runs.read([sweep])
     assert len(found.runs) == 12
     assert len(found.problems) == 1
     assert found.problems[0].startswith(f"job 4: {name}: ")
@@ -127,7 +127,7 @@ def test_a_missing_file_is_named(sweep, name):
 def test_a_truncated_steps_file_costs_only_what_is_in_it(sweep):
     path = sweep / "4" / "steps.npz"
     path.write_bytes(path.read_bytes()[:200])
-    found = study.read([sweep])
+    found = runs.read([sweep])
     assert found.runs[4].steps is None
     assert found.runs[4].measures["stability/grad_norm_max"] is None
     assert found.runs[4].measures["stability/valid_change_mean"] == 1
@@ -139,7 +139,7 @@ def test_a_run_without_a_readable_configuration_is_left_out_and_named(sweep, con
     (sweep / "4" / "config.yaml").write_bytes(content)
     (sweep / "5" / "config.yaml").unlink()  # killed before it was written: Hydra's own folder shows that it was meant
     (sweep / "5" / ".hydra").mkdir()
-    found = study.read([sweep])
+    found = runs.read([sweep])
     assert len(found.runs) == 10
     assert [problem.partition(": ")[0] for problem in found.problems] == ["job 4", "job 5"]
     assert all("left out: config.yaml: " in problem for problem in found.problems)
@@ -147,24 +147,24 @@ def test_a_run_without_a_readable_configuration_is_left_out_and_named(sweep, con
 
 def test_a_configuration_of_another_shape_is_data_all_the_same(sweep):
     (sweep / "4" / "config.yaml").write_text("loss: 3\nmodel: [1, {a: b}]\n2: {x: 2026-01-01}\n")
-    assert "null" in study.read([sweep]).variants
+    assert "null" in runs.read([sweep]).variants
 
 
 def test_what_is_no_study_is_refused(tmp_path, sweep):
     (tmp_path / "empty").mkdir()
     for directory, words in ((tmp_path / "empty", "holds no run"), (tmp_path / "nope", "no such directory")):
         with pytest.raises(InputError, match=f"{directory.name}: {words}"):
-            study.read([sweep, directory])
+            runs.read([sweep, directory])
     shutil.copytree(sweep / "4", tmp_path / "bad")
     (tmp_path / "bad" / "config.yaml").write_text("")
     with pytest.raises(InputError, match=r"config\.yaml: expected a mapping"):
-        study.read([tmp_path / "bad"])
+        runs.read([tmp_path / "bad"])
     with pytest.raises(InputError, match=r"--by losss: no run has such a key or group; did you mean 'loss'\?"):
-        study.read([sweep], by="losss")
+        runs.read([sweep], by="losss")
     with pytest.raises(
         InputError, match=r"--against gama: no such variant; did you mean 'gamma'\? \(variants: sigma, gamma\)"
     ):
-        study.read([sweep], against="gama")
+        runs.read([sweep], against="gama")
 
 
 def test_reading_runs_nothing_and_starts_no_jax(tmp_path):
@@ -179,8 +179,8 @@ def test_reading_runs_nothing_and_starts_no_jax(tmp_path):
     code = f"""
 import sys
 from pathlib import Path
-from vaex.study import study
-found = study.read([Path({str(run)!r}), Path({str(other)!r})])
+from vaex.study import runs
+found = runs.read([Path({str(run)!r}), Path({str(other)!r})])
 assert len(found.runs) == 1 and len(found.problems) == 2, found.problems
 assert "jax" not in sys.modules
 """
@@ -193,13 +193,13 @@ def test_names_that_a_terminal_would_obey_are_shown_as_text(tmp_path):
     write_run(tmp_path / "a\x1b[31m" / "0", [-1.0], values={"dataset.name": "x\x1b[2J"})
     write_run(tmp_path / "a\x1b[31m" / "1", [-1.0])
     (tmp_path / "a\x1b[31m" / "1" / "summary.json").write_text("")
-    found = study.read([tmp_path])
+    found = runs.read([tmp_path])
     assert all("\x1b" not in text for run in found.runs for text in (run.name, run.variant))
     assert all("\x1b" not in problem for problem in found.problems)
 
 
 def test_a_real_sweep(digits_sweep):
-    found = study.read([digits_sweep.directory])
+    found = runs.read([digits_sweep.directory])
     assert (found.by, found.against) == ("model.latent_dim", "5")
     assert found.varied == {"optimizer.learning_rate": [0.001, 0.002]}
     assert found.problems == ()

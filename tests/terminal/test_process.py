@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Finished
-from vaex import cli, files
-from vaex.terminal import process
+from vaex import cli, files, process
 
 
 def test_an_empty_variable_is_unset_unless_it_has_a_meaning(monkeypatch: pytest.MonkeyPatch):
@@ -26,7 +25,7 @@ def test_an_empty_variable_is_unset_unless_it_has_a_meaning(monkeypatch: pytest.
 def test_closed_streams_are_opened_on_nothing(tmp_path: Path):
     """A file of ours that got the number of standard output would be written to by whatever prints."""
     code = (
-        "from vaex.terminal import process; process.open_closed_streams(); file = open('f', 'w'); print('out'); "
+        "from vaex import process; process.open_closed_streams(); file = open('f', 'w'); print('out'); "
         "import sys; print('err', file=sys.stderr); file.write(repr(file.fileno() > 2) + repr(sys.stdin.read()))"
     )
     line = ["bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash", sys.executable, "-c", code]

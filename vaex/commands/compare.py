@@ -1,7 +1,7 @@
 """`vaex compare DIR…`: tables, figures and verdicts of sweeps and runs, from what is on disk.
 
-Pairs runs that differ only in `--by` and compares every variant with `--against`; see questions.py for what is asked
-and how it is answered. Leaves compare.json, compare.csv and report.html.
+Pairs runs that differ only in `--by` and compares every variant with `--against`; see study/questions.py for what is
+asked, study/comparing.py for how it is answered. Leaves compare.json, compare.csv and report.html.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from typing_extensions import override
 
 from vaex.disk.directory import reserve
 from vaex.errors import InputError
-from vaex.report import comparison as report
-from vaex.study import questions, study
+from vaex.report import publish
+from vaex.study import comparing, runs
 from vaex.study.stability import number
 from vaex.terminal.screen import Screen
 
@@ -32,14 +32,14 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str]) -> int:
     """The verb; 0 whenever a report was written."""
     chosen = _parse(arguments)
-    found = study.read(chosen.directories, chosen.by, chosen.against)
+    found = runs.read(chosen.directories, chosen.by, chosen.against)
     directory = chosen.out or _directory(chosen.directories)
-    comparison = questions.compare(found, chosen.target)
+    comparison = comparing.compare(found, chosen.target)
     screen = Screen()
     for problem in comparison["problems"]:
         screen.print(f"not as it should be: {problem}", markup=False)
-    report.tell(comparison, screen)
-    report.write(found, comparison, directory)
+    publish.tell(comparison, screen)
+    publish.write(found, comparison, directory)
     screen.print(f"report: {directory / 'report.html'}", markup=False)
     return 0
 

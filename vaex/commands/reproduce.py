@@ -20,7 +20,7 @@ from vaex.study import quantities
 from vaex.study.verdict import Recorded, Verdict, compare, read_recorded
 from vaex.terminal.screen import say
 from vaex.terminal.tables import show
-from vaex.tracking import tracker as tracking
+from vaex.tracking import tracker
 from vaex.training import device
 
 NO_VARIATION = (*configuration.NOT_IDENTITY, saved.PLACE, "hydra.run.dir")
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     if isinstance(values.get("tracking"), dict) and "tracking.mode" not in keys:
         values["tracking"]["mode"] = None  # a run that somebody sent does not decide that something goes online
     original = parse_saved(file, written | {"plugins": values.get("plugins")}, keys)
-    config = tracking.resolved(parse_saved(file, values, keys))
+    config = tracker.resolved(parse_saved(file, values, keys))
     manifest = read_manifest(file.parent)
     if any(not key.startswith(NO_VARIATION) for key in keys):
         return _vary(file.parent, manifest, original, config, overrides)
@@ -89,14 +89,20 @@ def _vary(original: Path, manifest: dict[str, Any], before: Config, config: Conf
 
     with saved.telling_where_data_were_sought(config, original):
         run.check(config)
-    changed = provenance.differences(configuration.dump(before), configuration.dump(config))
+    data = manifest.get("dataset_sha256"), run.load(config.dataset).digest
+    moved = {f"{saved.PLACE}: "} if data[0] == data[1] else set()  # the same data elsewhere are no other data
+    changed = [
+        line
+        for line in provenance.differences(configuration.dump(before), configuration.dump(config))
+        if not line.startswith(tuple(moved))
+    ]
     say("a variation:", *(f"  {line}" for line in changed))
     directory, code = _run(original, {}, config, overrides)
     if code > 1:
         return code
     _side_by_side(then, read_recorded(directory))
-    for line in quantities.apart(quantities.of_configuration(configuration.dump(each)) for each in (before, config)):
-        print(line)
+    both = zip((before, config), data, strict=True)
+    say(*quantities.apart(quantities.Source(configuration.dump(each), str(digest)) for each, digest in both))
     content = {"original": str(original), "verdict": None, "overrides": overrides, "changed": changed}
     files.write_json(directory / "reproduce.json", content)
     return code

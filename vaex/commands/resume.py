@@ -14,9 +14,9 @@ from vaex.disk.directory import named_path, refuse_links
 from vaex.disk.job import Job
 from vaex.disk.saved import parse_saved
 from vaex.errors import ConfigError, printable
-from vaex.sweeping import going_on as resume_sweep
+from vaex.sweeping import going_on
 from vaex.terminal.screen import say
-from vaex.tracking import tracker as tracking
+from vaex.tracking import tracker
 from vaex.training import device
 
 MAY_CHANGE = ("training.epochs", saved.PLACE, "tracking", "checkpoint", "sweep", "plugins")
@@ -26,7 +26,7 @@ MAY_CHANGE = ("training.epochs", saved.PLACE, "tracking", "checkpoint", "sweep",
 def main(arguments: Sequence[str]) -> int:
     """The verb; returns its exit code."""
     if arguments and (Path(arguments[0]) / sweep.NAME).exists():
-        return resume_sweep.resume(Path(arguments[0]), arguments[1:])
+        return going_on.resume(Path(arguments[0]), arguments[1:])
     return resume(named_path("resume", arguments), arguments[1:])
 
 
@@ -37,7 +37,7 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
     changed, keys = compose.override(written, overrides)
     _refuse_changes(keys, list(flat_keys(written)))
     changed = saved.with_data_found(changed, keys, directory)
-    config = tracking.resolved(parse_saved(directory / "config.yaml", changed, keys))
+    config = tracker.resolved(parse_saved(directory / "config.yaml", changed, keys))
     before = parse_saved(directory / "config.yaml", written | {"plugins": changed.get("plugins")}, keys)
     manifest = files.read_json(directory / "manifest.json")
     summary = files.read_json(directory / "summary.json") if (directory / "summary.json").exists() else {}

@@ -23,9 +23,9 @@ def load(plugin: str) -> ModuleType:
 
 def _where_it_is_now(error: BaseException) -> str:
     """`; it is vaex.vae.posterior now`, for a plugin that was written when all modules lay flat in `vaex`."""
-    name = (getattr(error, "name", None) or "").removeprefix("vaex.")
-    here = Path(__file__).parents[1]
-    found = sorted(here.glob(f"*/{name}.py")) if isinstance(error, ModuleNotFoundError) and name.isidentifier() else []
+    package, _, name = str(getattr(error, "name", "")).partition(".")
+    ours = isinstance(error, ModuleNotFoundError) and package == "vaex" and name.isidentifier()
+    found = sorted(Path(__file__).parents[1].glob(f"*/{name}.py")) if ours else []
     return "".join(f"; it is vaex.{path.parent.name}.{name} now" for path in found[:1])
 
 

@@ -37,7 +37,7 @@ def refuse_altered(directory: Path, manifest: dict[str, Any], summary: dict[str,
     found = list(_altered(directory, manifest, summary, config)) if "identity" in summary else []
     segments = manifest.get("segments")
     known = [each.get("identity") for each in segments if isinstance(each, dict)] if isinstance(segments, list) else []
-    unknown = any(known) and configuration.identity(config) not in known
+    unknown = bool(known) and all(known) and configuration.identity(config) not in known  # older segments do not say
     if unknown or manifest.get("seed", config.seed) != config.seed:
         found.insert(0, CONFIG_ALTERED)
     if found:

@@ -129,9 +129,11 @@ def start_over(directory: Path) -> None:
 
 
 def cut_back(directory: Path, record: dict[str, Any], run_id: str) -> Progress:
-    """The progress at a checkpoint; metrics.jsonl is cut back to it, steps.npz is at the next one."""
+    """The progress at a checkpoint; metrics.jsonl and steps.npz are cut back to it, as a summary may soon vouch for."""
     path = directory / "metrics.jsonl"
     steps = _steps_until(directory, record)
+    if len(steps["loss"]) < len(metrics.read_steps(directory / "steps.npz")["loss"]):
+        files.write(directory / "steps.npz", metrics.steps_bytes([steps]))
     rows = metrics.read_rows(path)[: record["epoch"]]
     files.write(path, "".join(map(metrics.as_line, rows)).encode())
     return Progress(

@@ -69,9 +69,8 @@ class Recorder:
             for unfinished in (*self.directory.glob(".*.tmp"), *self.directory.glob("checkpoints/.*.tmp")):
                 unfinished.unlink(missing_ok=True)
             (self.directory / "summary.json").unlink(missing_ok=True)
-            files.write_json(
-                self.directory / "manifest.json", manifest
-            )  # first: it vouches for what config.yaml becomes
+            # First: it vouches for what config.yaml becomes.
+            files.write_json(self.directory / "manifest.json", manifest)
             self._keep_history()
         for line in provenance.changes(manifest):
             log.warning("not as when the run began, so bits may differ: %s", line)

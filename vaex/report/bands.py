@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from vaex.study.runs import StudyRun
 from vaex.study.stability import number
-from vaex.study.study import StudyRun
 
 MOST_POINTS = 150
 """Points of a curve in a report; longer ones are thinned, so that the file stays small."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from vaex.report.charts import MOST_VARIANTS, Chart, Plotter, axis, layout
 from vaex.report.page import label
-from vaex.study.study import StudyRun, text
+from vaex.study.runs import StudyRun, text
 
 RATE = "optimizer.learning_rate"
 

@@ -23,8 +23,8 @@ from vaex.report.charts import (
     short,
 )
 from vaex.report.page import label, shown
+from vaex.study.runs import StudyRun, within
 from vaex.study.stability import number
-from vaex.study.study import StudyRun, within
 
 Point = tuple[StudyRun, float, float]
 """A run and where it lies in a chart."""

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vaex.report import page
+from vaex.study.runs import Study, StudyRun, text, within
 from vaex.study.stability import number
-from vaex.study.study import Study, StudyRun, text, within
 
 MOST_COLUMNS = 8
 """Variants that a table has a column for."""

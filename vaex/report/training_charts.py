@@ -9,7 +9,7 @@ import numpy as np
 from vaex.report import bands
 from vaex.report.charts import MOST_VARIANTS, Chart, Panel, Plotter, Trace, axis, count, decades, faint, layout, short
 from vaex.report.page import label, shown
-from vaex.study.study import StudyRun
+from vaex.study.runs import StudyRun
 
 MOST_LINES = 40
 """Runs of a study up to which each one's own curve is drawn within its variant's band."""

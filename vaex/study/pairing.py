@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from vaex.study.study import Study, StudyRun, text
+from vaex.study.runs import Study, StudyRun, text
 
 FEWEST = 5
 """Seeds that must be in common before anything is concluded; also those that a setting needs to count in a mean."""

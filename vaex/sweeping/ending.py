@@ -29,9 +29,9 @@ def of_sweep(directory: Path, outcomes: Sequence[Outcome]) -> int:
     if len(table):
         console.print(sweep_table(table.to_dict("records"), results.override_columns(table)))
     if not signal:  # who interrupts wants the prompt, and there is more to come
-        from vaex.report import comparison  # late: so do statistics and charts
+        from vaex.report import publish  # late: so do statistics and charts
 
-        comparison.sweep(shown(directory))
+        publish.of_sweep(shown(directory))
     console.print(f"sweep directory: {shown(directory)}", markup=False)
     if signal:
         console.print(f"to go on: vaex resume {shlex.quote(str(shown(directory)))}", markup=False)

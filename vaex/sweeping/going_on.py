@@ -18,7 +18,7 @@ from vaex.disk.saved import parse_saved, read_manifest
 from vaex.disk.sweep import Noted
 from vaex.errors import ConfigError, InputError
 from vaex.terminal.screen import say
-from vaex.tracking import tracker as tracking
+from vaex.tracking import tracker
 from vaex.training import device
 
 log = logging.getLogger("vaex")
@@ -37,7 +37,7 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
         if refuse:
             raise ConfigError(f"{refuse}: cannot change in a sweep that goes on (may change: {', '.join(MAY_CHANGE)})")
         changed = saved.with_data_found(changed, keys, directory)
-        jobs.append((job, tracking.resolved(parse_saved(directory / sweep.NAME, changed, keys))))
+        jobs.append((job, tracker.resolved(parse_saved(directory / sweep.NAME, changed, keys))))
     return go_on(directory, jobs, threads)
 
 
@@ -56,7 +56,7 @@ def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int) -
     """Train what is left of a sweep, and finish its table."""
     refuse_links(directory)
     device.start({"environment": {"threads": threads}})
-    tracking.leave_agent(config for _, config in jobs)
+    tracker.leave_agent(config for _, config in jobs)
     from vaex.sweeping import ending, task  # late: with them comes jax, after the thread count is set
     from vaex.training import run
 

@@ -11,10 +11,9 @@ from vaex.config.overrides import pinned
 from vaex.disk import sweep
 from vaex.disk.directory import refuse_existing, reserve
 from vaex.errors import InputError
-from vaex.sweeping import ending, launcher
-from vaex.sweeping import going_on as resume_sweep
+from vaex.sweeping import ending, going_on, launcher
 from vaex.sweeping.task import EndOfCommand, Task
-from vaex.tracking import tracker as tracking
+from vaex.tracking import tracker
 from vaex.training import device, run
 from vaex.training.run import Outcome
 
@@ -24,17 +23,17 @@ Hydra = Callable[[Task, list[str]], int]
 
 def train(command: Command, hydra: Hydra) -> int:
     """Check every job, reserve the directory, train, report; returns the exit code."""
-    configs = [tracking.resolved(config) for config in command.jobs]
+    configs = [tracker.resolved(config) for config in command.jobs]
     jobs = [
         sweep.noted(number, Path(command.subdirectories[number]), command.overrides[number], config)
         for number, config in enumerate(configs)
     ]
     begun = command.multirun and not command.directory_is_default and (command.directory / sweep.NAME).exists()
     if begun and not command.sweeper_decides:
-        return resume_sweep.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)))
+        return going_on.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)))
     device.start()
     if command.multirun:
-        tracking.leave_agent(configs)
+        tracker.leave_agent(configs)
     sweep.encoded(jobs)  # refused now if they are too many
     for config in dict.fromkeys(configs):
         run.check(config)

@@ -16,7 +16,7 @@ from vaex.disk import sweep
 from vaex.disk.job import Job
 from vaex.disk.sweep import group_of
 from vaex.terminal.displays import SweepDisplay
-from vaex.tracking import tracker as tracking
+from vaex.tracking import tracker
 from vaex.training import device, run
 from vaex.training.run import Outcome
 
@@ -64,7 +64,7 @@ class Task:
         many = "MULTIRUN" in str(hydra.mode)
         overrides = " ".join(item for item in written(hydra.overrides.task) if item not in self._common)
         known = [] if self.command.sweeper_decides else self.command.jobs
-        config = tracking.resolved(known[hydra.job.num if many else 0] if known else configuration.parse(plain(job)))
+        config = tracker.resolved(known[hydra.job.num if many else 0] if known else configuration.parse(plain(job)))
         if self._noted is not None:
             self._noted.append(
                 sweep.noted(hydra.job.num, Path(hydra.sweep.subdir), written(hydra.overrides.task), config)

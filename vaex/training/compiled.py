@@ -1,4 +1,4 @@
-"""The compiled functions of a pack, with `loop.py` the only place that knows jit and donation.
+"""The compiled functions of a pack, the only place with jit and donation.
 
 Compiled ahead, once for all packs of one program and data shape, whatever number of threads asks; the evaluation while
 the first epoch trains, which does not need it yet. No epoch's `seconds` has the wait for a compiler in it; a run's

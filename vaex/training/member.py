@@ -1,4 +1,4 @@
-"""One run on the host: its directory, its progress, its tracker, and how it ends. The device work is `loop.py`'s.
+"""One run on the host: its directory, its progress, its tracker, and how it ends. The device work is `training/loop.py`'s.
 
 A run of a sweep is one of many: what goes wrong for it on the host (its directory, its disk) ends it alone.
 """
@@ -28,7 +28,7 @@ from vaex.disk.recorder import Recorder
 from vaex.errors import InputError, VaexError, printable
 from vaex.study import stability
 from vaex.terminal.displays import Display
-from vaex.tracking import tracker as tracking
+from vaex.tracking import tracker
 from vaex.training import remarks
 from vaex.vae import objective, step
 from vaex.vae.step import TrainState
@@ -52,7 +52,7 @@ class Member:
         self._dataset, self._display = dataset, display
         self._started = time.monotonic()
         self._recorder: Recorder | None = None
-        self._tracker: tracking.Tracker = tracking.Silent()
+        self._tracker: tracker.Tracker = tracker.Silent()
         self._held = contextlib.ExitStack()
 
     @property
@@ -83,7 +83,7 @@ class Member:
         recorder = self._opened()
         run_id = recorder.go_on() if self.job.resumed else recorder.begin(self._dataset.digest, members)
         self.progress = Progress(run_id, started=self._started)
-        self._tracker = tracking.open_tracker(self.config.tracking, self.directory, self.job.group, run_id)
+        self._tracker = tracker.open_tracker(self.config.tracking, self.directory, self.job.group, run_id)
         self._tracker.start(configuration.dump(self.config))
 
     def state(self, found: Found | None, fresh: TrainState) -> TrainState:

@@ -9,7 +9,6 @@ import numpy as np
 
 from vaex.config import implementation
 from vaex.data.dataset import Dataset
-from vaex.terminal.displays import Screen, log_to
 
 log = logging.getLogger("vaex")
 
@@ -26,16 +25,14 @@ def of(config: Any, dataset: Dataset, likelihood: Any) -> tuple[str, ...]:
     return (*dataset.remarks, *own)
 
 
-def say(lines: Sequence[str]) -> None:
+def warn(lines: Sequence[str]) -> None:
     """Warn of each on the screen, once a command, whatever number of its jobs it is about."""
     for line in lines:
-        _say(line)
+        _warn(line)
 
 
 @functools.cache
-def _say(line: str) -> None:
-    if not log.handlers:  # nothing trains yet
-        log_to(Screen())
+def _warn(line: str) -> None:
     log.warning("%s", line)
 
 

@@ -91,7 +91,7 @@ def _check_data(dataset: object, likelihood: object) -> None:
         raise DataError(f"{here}: its splits must have images of one shape and dtype, at least one each: {kinds}")
     for name, images in splits.items():
         implementation(likelihood).check(likelihood, images, f"{here} ({name})")
-    remarks.say(remarks.of(dataset, load(dataset), likelihood))
+    remarks.warn(remarks.of(dataset, load(dataset), likelihood))
 
 
 def run(

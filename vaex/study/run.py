@@ -45,7 +45,7 @@ class StudyRun:
         return status if status in STATUSES else "interrupted"
 
 
-def read(path: Path, name: str) -> StudyRun:
+def read_run(path: Path, name: str) -> StudyRun:
     """One directory; raises `InputError` only when its configuration cannot be read."""
     config = _plain(files.read_yaml(path / "config.yaml"))
     problems: list[str] = []

@@ -136,7 +136,8 @@ def _verdict(title: str, comparisons: Sequence[Comparison]) -> str:
     for answer in (NOT_SHOWN, TOO_FEW, NOT_COMPARABLE):
         names = [item["variant"] for item in comparisons if item["answer"] == answer]
         if names:
-            parts.append(f"{answer} from {comparisons[0]['against']} in {title}: {', '.join(names)}")
+            word = "with" if answer == NOT_COMPARABLE else "from"
+            parts.append(f"{answer} {word} {comparisons[0]['against']} in {title}: {', '.join(names)}")
     return "; ".join(parts)
 
 

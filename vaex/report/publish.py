@@ -11,19 +11,19 @@ from rich.text import Text
 
 from vaex import files
 from vaex.errors import InputError, printable
-from vaex.study import questions, study
-from vaex.study.answers import NOT_COMPARABLE, percent, show
-from vaex.study.study import Study
+from vaex.study import comparing, runs
+from vaex.study.runs import Study
+from vaex.study.sentences import NOT_COMPARABLE, percent, show
 from vaex.terminal.screen import Screen
 
 log = logging.getLogger("vaex")
 
 
-def sweep(directory: Path) -> None:
+def of_sweep(directory: Path) -> None:
     """The comparison of a sweep that has just ended, with its verdicts printed; what goes wrong is one warning."""
     try:
-        found = study.read([directory])
-        comparison = questions.compare(found)
+        found = runs.read([directory])
+        comparison = comparing.compare(found)
         write(found, comparison, directory)
         screen = Screen()
         for verdict in comparison["verdicts"] if len(found.variants) > 1 else comparison["apart"]:
@@ -35,13 +35,13 @@ def sweep(directory: Path) -> None:
 
 def write(found: Study, comparison: dict[str, Any], directory: Path) -> None:
     """compare.json, compare.csv and report.html in `directory`; raises `InputError` where it cannot be written to."""
-    from vaex.report import report  # late: the figures' library takes long to import
+    from vaex.report import document  # late: the figures' library takes long to import
 
     try:
         directory.mkdir(parents=True, exist_ok=True)
         files.write_json(directory / "compare.json", comparison)
         files.write(directory / "compare.csv", _table(comparison).to_csv(index=False).encode())
-        report.write(directory / "report.html", found, comparison)
+        document.write(directory / "report.html", found, comparison)
     except OSError as error:
         raise InputError(f"{directory}: cannot be written to: {files.first_line(error)}") from error
 

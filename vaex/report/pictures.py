@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from vaex.report import page
 from vaex.report.charts import Panel, Plotter
+from vaex.study.runs import StudyRun
 from vaex.study.stability import number
-from vaex.study.study import StudyRun
 
 MOST_PICTURED = 8
 """Variants whose pictures are shown."""

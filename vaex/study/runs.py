@@ -17,8 +17,8 @@ from typing import Any
 from vaex.config import GROUPS
 from vaex.config.validation import nearest
 from vaex.errors import InputError, printable
-from vaex.study import contents, study_run
-from vaex.study.study_run import StudyRun, without
+from vaex.study import contents
+from vaex.study.run import StudyRun, read_run, without
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def read(directories: Sequence[Path], by: str | None = None, against: str | None
     for path in found:
         name = _name(path, directories)
         try:
-            runs.append(study_run.read(path, name))
+            runs.append(read_run(path, name))
         except InputError as error:
             left_out.append(f"{name}: left out: {without(path, error)}")
     if not runs:

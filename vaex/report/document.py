@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from vaex import files
-from vaex.report import divergence_charts, outcome_charts, page, report_pictures, training_charts
+from vaex.report import divergence_charts, outcome_charts, page, pictures, training_charts
 from vaex.report import tables as report_tables
 from vaex.report.charts import MOST_VARIANTS, Chart, Panel, Plotter, capital
 from vaex.report.divergence_charts import RATE
 from vaex.report.outcome_charts import LATENTS
-from vaex.report.report_pictures import swatch
+from vaex.report.pictures import swatch
 from vaex.report.tables import listed
-from vaex.study.answers import unanswerable
 from vaex.study.quantities import Kind
-from vaex.study.study import Study
+from vaex.study.runs import Study
+from vaex.study.sentences import unanswerable
 
 MOST_PANELS = 8
 """Settings that get charts of their own."""
@@ -30,7 +30,7 @@ SETTLED = ("more", "fewer")
 def write(path: Path, study: Study, comparison: Mapping[str, Any]) -> None:
     """Write the page; its links to runs are relative to its directory. A section without data is left out.
 
-    `comparison` is what `questions.compare` returns for `study`. Raises `OSError` where it cannot be written.
+    `comparison` is what `comparing.compare` returns for `study`. Raises `OSError` where it cannot be written.
     """
     files.write(path, Report(path.parent.resolve(), study, comparison).html().encode())
 
@@ -54,7 +54,7 @@ class Report:
             ("gradients", "Gradient norms", self._gradients()),
             ("sigma", "Range of σ", self._sigma()),
             ("rate", "Rate and distortion", self._rate_distortion()),
-            ("pictures", "Samples and reconstructions", report_pictures.section(self.plotter, self.links)),
+            ("pictures", "Samples and reconstructions", pictures.section(self.plotter, self.links)),
             ("differences", "Differences in configuration", self._differences()),
             ("runs", "Runs", self._runs()),
             ("problems", "Problems", self._problems()),

@@ -1,0 +1,166 @@
+"""The answers to what a comparison asks (asked.py): from a study to the numbers and sentences of compare.json.
+
+Diverged runs are in no mean: they are counted, and every mean says over how many runs it is. All p-values of one
+question, one for each variant, are corrected together (Holm); the 95 % intervals are not.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vaex import __version__
+from vaex.disk import metrics
+from vaex.errors import printable
+from vaex.study import effects, evidence, pairing, quantities, sentences, stability
+from vaex.study.pairing import FEWEST, Pair
+from vaex.study.questions import METHOD, QUESTIONS, WITHOUT_BOUND, Question
+from vaex.study.run import STATUSES
+from vaex.study.runs import Study, StudyRun, text
+
+
+def compare(study: Study, target: float | None = None) -> dict[str, Any]:
+    """The comparison: everything that compare.json holds, plain values, None for what is not finite or not known.
+
+    format      1
+    vaex        version of this program
+    by, against, variants (the one compared with first), varied {key: [values]}, target (given, or None)
+    directories, problems [line], method [line]
+    runs        [{name, directory, variant, seed, setting {key: value}, status, first_nonfinite_step, culprit, epochs,
+                steps, wall_seconds, loss_spikes, stability/…, valid/elbo, test/elbo,
+                steps_to_target, seconds_to_target (of a given target only, else None)}], in the order of study.runs
+    by_variant  {variant: {runs, finished, diverged, interrupted, failed,
+                divergence {count, total, share, low, high} or None,
+                means {key of a question: {mean, runs} over its finished runs (no target: no key; none where they are
+                not of one quantity)}}}
+    questions   [{key: "divergence" or a question's, title, scale, headline, verdict (a sentence), comparisons: [
+                {variant, against, seeds, pairs, estimate, low, high (null beside an estimate: unbounded), p, p_holm,
+                answer: "more"|"fewer"|"no difference shown"|"not enough runs to tell"|"not comparable" (of the
+                variant, beside against), sentence, …}]}]
+                divergence also has: only_variant, only_against (pairs of which only that one diverged), estimate =
+                difference of the rates over the pairs, share_low, share_high (exact interval of
+                only_variant / (only_variant + only_against)), no low and high.
+                The others also have mean_variant, mean_against over those pairs (geometric where scale is ratio),
+                not_comparable (why not, or None; then all these numbers are None),
+                by_setting [{setting, and the same numbers for its pairs alone; p is not corrected}],
+                thin [setting {key: value} left out: fewer than five seeds finished in both].
+                The ones to target also have targets [{setting, target or None}], reached_variant, reached_against.
+    apart       [line for each kind of number that is not the same quantity in all runs (quantities.py)]
+    verdicts    [the headline questions' sentences; one where all of them lack seeds; then the lines of `apart`]
+    """
+    pairs, again = pairing.pairs(study)
+    sources = [effects.source(run) for run in study.runs]
+    apart = quantities.apart(sources)
+    instead = "" if quantities.one(sources, "bound") else WITHOUT_BOUND
+    questions = [
+        _divergence(pairs, study.against),
+        *(_ask(study, question, pairs, target, question.headline or question.key == instead) for question in QUESTIONS),
+    ]
+    return metrics.finite_or_null(
+        {
+            "format": 1,
+            "vaex": __version__,
+            "by": study.by,
+            "against": study.against,
+            "variants": study.variants,
+            "varied": {text(key): list(map(_shown, values)) for key, values in study.varied.items()},
+            "target": target,
+            "directories": [printable(path) for path in study.directories],
+            "problems": [*study.problems, *again],
+            "runs": [_run(study, run, target) for run in study.runs],
+            "by_variant": {name: _variant(study, name) for name in study.variants},
+            "questions": questions,
+            "apart": apart,
+            "verdicts": [*sentences.verdicts(questions), *apart],
+            "method": list(METHOD),
+        }
+    )
+
+
+def _run(study: Study, run: StudyRun, target: float | None) -> dict[str, Any]:
+    summary = run.summary
+    last = run.rows[-1] if run.rows else {}
+    steps, seconds = (None, None) if target is None else stability.to_target(run.rows, target) or (None, None)
+    return {
+        "name": run.name,
+        "directory": printable(run.directory),
+        "variant": run.variant,
+        "seed": _shown(run.flat.get("seed")),
+        "setting": effects.named(study, pairing.setting(study, run)),
+        "status": run.status,
+        "first_nonfinite_step": stability.number(summary.get("first_nonfinite_step")),
+        "culprit": _shown(summary.get("culprit")),
+        "epochs": len(run.rows),
+        "steps": stability.number(last.get("step")),
+        "wall_seconds": stability.number(summary.get("wall_seconds")),
+        **run.measures,
+        "valid/elbo": stability.number(summary.get("valid/elbo")),
+        "test/elbo": stability.number(summary.get("test/elbo")),
+        "steps_to_target": steps,
+        "seconds_to_target": seconds,
+    }
+
+
+def _variant(study: Study, name: str) -> dict[str, Any]:
+    """Counts, divergence rate and means of one variant, over all its runs, paired or not."""
+    runs = [run for run in study.runs if run.variant == name]
+    counts = {status: sum(run.status == status for run in runs) for status in STATUSES}
+    ended = counts["finished"] + counts["diverged"]
+    means = {}
+    for question in QUESTIONS:
+        known = [(run, found) for run in runs if (found := effects.value(run, question.key)) is not None]
+        values = [found for _, found in known]
+        if values and quantities.one([effects.source(run) for run, _ in known], question.kind):
+            means[question.key] = {"mean": float(np.mean(values)), "runs": len(values)}
+    rate = {"count": counts["diverged"], "total": ended}
+    divergence = rate | evidence.rate(counts["diverged"], ended)._asdict() if ended else None
+    return {"runs": len(runs), **counts, "divergence": divergence, "means": means}
+
+
+def _divergence(pairs: Mapping[str, list[Pair]], against: str) -> dict[str, Any]:
+    """How often runs diverge: rates over pairs that both came to an end, McNemar's test between them."""
+    comparisons = []
+    for variant, paired in pairs.items():
+        some = [pair for pair in paired if _ended(pair.variant) and _ended(pair.against)]
+        diverged = [(pair.variant.status == "diverged", pair.against.status == "diverged") for pair in some]
+        first, second = diverged.count((True, False)), diverged.count((False, True))
+        told = evidence.discordance(first, second)
+        seeds = len({pair.seed for pair in some})
+        both = diverged.count((True, True))
+        comparisons.append(
+            {
+                "variant": variant,
+                "against": against,
+                "seeds": seeds,
+                "pairs": len(some),
+                "diverged_variant": both + first,
+                "diverged_against": both + second,
+                "only_variant": first,
+                "only_against": second,
+                "estimate": (first - second) / len(some) if some else None,
+                "share_low": told.low,
+                "share_high": told.high,
+                "p": told.p if seeds >= FEWEST else None,
+            }
+        )
+    return sentences.answered("divergence", "diverged runs", "share", True, comparisons, sentences.divergence)
+
+
+def _ask(
+    study: Study, question: Question, pairs: Mapping[str, list[Pair]], target: float | None, headline: bool
+) -> dict[str, Any]:
+    comparisons = [
+        {"variant": variant, "against": study.against} | effects.effect(study, question, some, target)
+        for variant, some in pairs.items()
+    ]
+    tell = sentences.difference(question.title, question.scale, question.fewer, question.more)
+    return sentences.answered(question.key, question.title, question.scale, headline, comparisons, tell)
+
+
+def _ended(run: StudyRun) -> bool:
+    return run.status in ("finished", "diverged")
+
+
+def _shown(value: Any) -> Any:
+    """A value from a file that goes into another: text without what a terminal would obey."""
+    return printable(value) if isinstance(value, str) else value
