@@ -24,6 +24,7 @@ from tests.support.processes import (
 from vaex import config as configuration
 from vaex import files
 from vaex.commands import resume
+from vaex.disk import checkpoint, metrics, progress
 from vaex.disk.alterations import refuse_altered
 from vaex.errors import ConfigError, InputError
 
@@ -267,17 +268,30 @@ def test_a_run_of_an_older_version_goes_on(copy: Path):
     assert results(copy) == results(finished(LONG))
 
 
+@pytest.mark.parametrize("version", ["this one", "an older one"])
 @pytest.mark.parametrize("moment", ["before config.yaml is written", "after"])
-def test_a_kill_while_the_configuration_changes_leaves_a_run_that_goes_on(copy: Path, moment: str):
+def test_a_kill_while_the_configuration_changes_leaves_a_run_that_goes_on(copy: Path, moment: str, version: str):
     config = files.read_yaml(copy / "config.yaml")
     config["training"]["epochs"] = 41
     longer = configuration.identity(configuration.parse(config))
     manifest = files.read_json(copy / "manifest.json")
     manifest["segments"].append(manifest["segments"][0] | {"identity": longer})
+    if version == "an older one":
+        del manifest["segments"][0]["identity"]
     files.write_json(copy / "manifest.json", manifest)
     if moment == "after":
         files.write_yaml(copy / "config.yaml", config)
     refuse_altered(copy, manifest, {}, configuration.parse(files.read_yaml(copy / "config.yaml")))
+
+
+def test_what_is_cut_back_and_then_interrupted_was_altered_by_nobody(copy: Path):
+    """The newest checkpoint is damaged, and Ctrl-C comes before the first epoch of those that are made again."""
+    (newest, before), _ = checkpoint.epochs(copy)[:2], checkpoint.path_of(copy, checkpoint.latest(copy)).unlink()
+    assert newest > before
+    record = checkpoint.load(checkpoint.path_of(copy, before))[1]
+    cut = progress.cut_back(copy, record, "id")
+    assert files.sha256_of_file(copy / "steps.npz") == files.sha256(metrics.steps_bytes(cut.steps))
+    assert len(metrics.read_steps(copy / "steps.npz")["loss"]) == record["steps"]
 
 
 @pytest.mark.parametrize("what", ["metrics.jsonl", "steps.npz", "the dataset"])

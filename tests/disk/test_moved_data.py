@@ -55,6 +55,14 @@ def test_the_same_bytes_elsewhere_are_the_same_data(moved: Path, trained: Path):
     assert code == 0, text
 
 
+def test_a_variation_of_data_that_lie_elsewhere_is_one_of_the_same_data(moved: Path):
+    varied = ("seed=1", "dataset.path=moved.npy", "hydra.run.dir=varied")
+    code, text = server().run("reproduce", "run", *varied, cwd=moved)
+    assert code == 0, text
+    assert "not compared" not in text
+    assert files.read_json(moved / "varied" / "reproduce.json")["changed"] == ["seed: 0 then, 1 now"]
+
+
 def test_other_bytes_are_refused_by_name(moved: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.chdir(moved)
     before = {path: path.stat().st_mtime_ns for path in (moved / "run").rglob("*")}

@@ -95,11 +95,11 @@ def relabeled(found: runs.Study, rng: np.random.Generator) -> runs.Study:
     """The same runs with the variants of each pair exchanged or not, by a coin."""
     other = {"sigma": "gamma", "gamma": "sigma"}
     coins: dict[Any, bool] = {}
-    runs = []
+    swapped = []
     for run in found.runs:
         swap = coins.setdefault((run.flat["seed"], run.flat["optimizer.learning_rate"]), bool(rng.integers(2)))
-        runs.append(dataclasses.replace(run, variant=other[run.variant] if swap else run.variant))
-    return dataclasses.replace(found, runs=runs)
+        swapped.append(dataclasses.replace(run, variant=other[run.variant] if swap else run.variant))
+    return dataclasses.replace(found, runs=swapped)
 
 
 def test_relabeled_pairs_show_no_effect(diverging, record_property, monkeypatch):

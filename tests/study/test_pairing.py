@@ -90,13 +90,13 @@ def test_pairs_are_of_one_type(sixteen):
 def test_the_recorded_digest_says_what_data_are_not_the_path(tmp_path):
     """One file under two names is one dataset; two contents under one name are two."""
     data = {"name": "arrays", "path": "a.npy", "limit": 7}
-    runs = (
+    four = (
         ("0", "gamma", "a.npy", "aa"),
         ("1", "sigma", "moved/b.npy", "aa"),
         ("2", "gamma", "c.npy", "cc"),
         ("3", "sigma", "c.npy", "dd"),
     )
-    for name, loss, path, digest in runs:
+    for name, loss, path, digest in four:
         directory = write_run(tmp_path / name, [-1.0], f"loss={loss}", values={"dataset": data | {"path": path}})
         manifest = json.loads((directory / "manifest.json").read_text())
         (directory / "manifest.json").write_text(json.dumps(manifest | {"dataset_sha256": digest * 32}))

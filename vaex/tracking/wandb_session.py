@@ -49,11 +49,11 @@ def refuse_unfit_names(tracking: Tracking) -> None:
 
 def start(tracking: Tracking, directory: Path, group: str | None, run_id: str, config: Mapping[str, Any]) -> Any:
     """Begin a run of W&B's, or go on with the one of this id; raises whatever W&B does."""
+    os.environ["WANDB_SILENT"] = "true"  # then it asks nobody to log in: a question would outlive the run
     os.environ.setdefault("WANDB_DISABLE_GIT", "true")  # the manifest has the commit; W&B would run git itself
+    _give_places(place(directory) / "wandb" / "own")
     import wandb
 
-    _give_places(place(directory) / "wandb" / "own")
-    wandb.setup(wandb.Settings(silent=True))  # then it asks nobody to log in: a question would outlive the run
     mode = tracking.mode
     session = wandb.init(
         dir=str(place(directory).absolute()),  # W&B's own process may have been started elsewhere

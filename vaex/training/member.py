@@ -1,4 +1,4 @@
-"""One run on the host: its directory, its progress, its tracker, and how it ends. The device work is `training/loop.py`'s.
+"""One run on the host: its directory, progress, tracker and end. The device work is `training/loop.py`'s.
 
 A run of a sweep is one of many: what goes wrong for it on the host (its directory, its disk) ends it alone.
 """
