@@ -157,7 +157,7 @@ def test_another_dataset_or_recipe_is_another_entry(cache: Path, monkeypatch: py
 
 @pytest.mark.parametrize(
     ("shape", "dtype"),
-    [((6, 5, 1), "uint8"), ((5, 6, 3), "float32"), ((8, 8, 3), "uint8"), ((1, 7, 1), "float32"), ((1, 1, 1), "uint8")],
+    [((6, 5, 1), "uint8"), ((5, 6, 3), "float32"), ((1, 7, 1), "float32")],
 )
 def test_every_kind_of_images(shape: tuple[int, int, int], dtype: str):
     dataset = tiny(shape, dtype)

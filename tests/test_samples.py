@@ -137,6 +137,13 @@ def test_support_of_collapsed_samples():
     assert samples.support(collapsed, collapsed, 3).coverage == (1, 0)
 
 
+def test_copies_of_an_example_are_at_distance_zero_however_the_squares_are_rounded():
+    """Each example four times: every ball reaches its three copies, has radius 0, and holds exactly the four."""
+    x = np.repeat(RNG.normal(size=(30, 17)), 4, axis=0)
+    found = samples.support(x, x[::-1].copy(), 3)
+    assert [estimate.value for estimate in found] == [1, 1, pytest.approx(4 / 3), 1]
+
+
 def test_coverage_of_equal_distributions_is_as_expected():
     """Naeem et al. 2020, Lemma 2: 1 − Π (N − i)/(N + M − i), i = 1 … k; and density is 1 on average."""
     n, m, k = 80, 60, 3

@@ -2,7 +2,7 @@
 
 q(z|xᵢ) = N(μᵢ, diag σᵢ²) for i = 1 … N and p(z) = N(0, I). Everything is NumPy in float64, N² pairs in chunks: squared
 distances by direct differences, since the product form (z²·σ⁻² − 2z·μσ⁻² + …) loses all its digits where σ is small
-beside μ, and is not faster where its rows are short. N = 10 000 and K = 10 take 5 seconds on two cores that others use.
+beside μ, and took no less time with chunks that a cache holds. N = 10 000 takes 3 s of one core at K = 10, 15 s at 50.
 """
 
 import math
