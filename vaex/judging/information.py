@@ -1,64 +1,130 @@
-"""Entropy and mutual information of codes (N x K, real) and factors (N x F, levels 0, 1, …), in nats.
+"""What a code says of its example: active units, I_q(x; z), and how far the aggregate posterior is from the prior.
 
-Two estimators of I(z; v), since neither is right everywhere:
-
-- **20 bins**, as Locatello et al. 2019: each latent is cut into 20 bins of equal width between its minimum and
-  maximum, and I is that of the joint table of counts. Too high by about (bins − 1)(levels − 1) / 2N where z and v are
-  independent (Miller 1955), at most log 20 whatever z holds, and blunted by a single outlier that widens the bins.
-- **neighbours** (Ross 2014), the 10 nearest, as Hsu et al. 2023 use it: no bins, next to no bias, but noisier, and cut
-  off at 0 from below.
+q(z|xᵢ) = N(μᵢ, diag σᵢ²) for i = 1 … N and p(z) = N(0, I). Everything is NumPy in float64, N² pairs in chunks: squared
+distances by direct differences, since the product form (z²·σ⁻² − 2z·μσ⁻² + …) loses all its digits where σ is small
+beside μ, and took no less time with chunks that a cache holds. N = 10 000 takes 3 s of one core at K = 10, 15 s at 50.
 """
 
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
-from jaxtyping import Float, Int
-from scipy import special
+from jaxtyping import Bool, Float, Float64
 
-BINS = 20
-NEIGHBOURS = 10
+from vaex.errors import DataError
+from vaex.judging.estimate import Estimate, check_finite, mean
 
+CHUNK = 1 << 19
+"""Pairs of a sample and a posterior held at once: two arrays of 4 MB, which a core's cache nearly holds."""
 
-def binned(codes: Float[np.ndarray, "N K"]) -> Int[np.ndarray, "N K"]:
-    """Each latent's bin, from 0 to 19: `BINS` of equal width from its minimum to its maximum, which must differ."""
-    edges = [np.linspace(latent.min(), latent.max(), BINS + 1)[1:-1] for latent in codes.T]
-    return np.stack([np.digitize(*pair) for pair in zip(codes.T, edges, strict=True)], axis=1)
+type_of_codes = Float[np.ndarray, "N K"]
 
 
-def one_hot(categories: Int[np.ndarray, "N C"], size: int) -> Float[np.ndarray, "N C size"]:
-    """1 at each row's category, 0 elsewhere."""
-    return (categories[..., None] == np.arange(size)).astype(np.float64)
+class ActiveUnits(NamedTuple):
+    """Var_x E[z|x] of each latent with its standard error, in the squared unit of z, and which exceed the threshold."""
+
+    variance: Float64[np.ndarray, " K"]
+    error: Float64[np.ndarray, " K"]
+    active: Bool[np.ndarray, " K"]
 
 
-def joint_counts(
-    bins: Float[np.ndarray, "N K B"], levels: Float[np.ndarray, "N F L"], weights: Float[np.ndarray, " N"]
-) -> Float[np.ndarray, "K F B L"]:
-    """How often each latent's bin meets each factor's level, every example counted `weights` times."""
-    n, latents, size = bins.shape
-    _, factors, most = levels.shape
-    weighted = (levels * weights[:, None, None]).reshape(n, -1)  # one matrix product for all the tables
-    counts = bins.reshape(n, -1).T @ weighted
-    return counts.reshape(latents, size, factors, most).swapaxes(1, 2)
+class Information(NamedTuple):
+    """The average KL taken apart, in nats: mutual + marginal_kl = kl + gap, exactly.
 
-
-def entropy(counts: Float[np.ndarray, "*rest C"]) -> Float[np.ndarray, "*rest"]:
-    """H = −Σ p log p of the shares p = counts / their sum, with 0 log 0 = 0."""
-    return special.entr(counts / counts.sum(-1, keepdims=True)).sum(-1)
-
-
-def mutual_information(counts: Float[np.ndarray, "*rest B L"]) -> Float[np.ndarray, "*rest"]:
-    """I = H(row) + H(column) − H(row, column) of a joint table; what rounding takes below 0 is 0."""
-    both = entropy(counts.reshape(*counts.shape[:-2], -1))
-    return np.maximum(entropy(counts.sum(-1)) + entropy(counts.sum(-2)) - both, 0.0)
-
-
-def neighbour_information(
-    codes: Float[np.ndarray, "N K"], levels: Int[np.ndarray, "N F"], random: np.random.RandomState
-) -> Float[np.ndarray, "K F"]:
-    """I(z; v) from distances to the 10 nearest examples of the same level (Ross 2014), not below 0.
-
-    `random` breaks ties between equal codes, by noise of 1e-10 of their scale.
+    mutual: I_q(x; z), at most `log_n`. marginal_kl: KL(q(z) ‖ p(z)). kl: the mean of KL(q(z|xᵢ) ‖ p(z)) in closed
+    form. gap: what sampling z adds to it; its expectation is 0. log_n: log N, the most that N examples can show.
     """
-    from sklearn.feature_selection import mutual_info_classif  # takes half a second to import
 
-    scaled = (codes - codes.mean(0)) / codes.std(0)
-    columns = [mutual_info_classif(scaled, level, n_neighbors=NEIGHBOURS, random_state=random) for level in levels.T]
-    return np.stack(columns, axis=1)
+    mutual: Estimate
+    marginal_kl: Estimate
+    kl: Estimate
+    gap: Estimate
+    log_n: float
+
+    @property
+    def saturation(self) -> float:
+        """Mutual information as a share of log N: near 1 it says "at least this much", and more examples say more."""
+        return self.mutual.value / self.log_n
+
+
+def active_units(mu: Float[np.ndarray, "N K"], threshold: float) -> ActiveUnits:
+    """A_u = Var_x(E[z_u|x]); u is active when A_u > threshold (Burda et al. 2016, the activity statistic; there 0.01).
+
+    Variance with N − 1; its error is √((m₄ − A²) / N) with the fourth central moment m₄.
+    """
+    _check(mu)
+    centred = mu.astype(np.float64) - mu.mean(axis=0, dtype=np.float64)
+    variance = np.sum(centred**2, axis=0) / (len(mu) - 1)
+    fourth = np.mean(centred**4, axis=0)
+    error = np.sqrt(np.maximum(fourth - np.mean(centred**2, axis=0) ** 2, 0) / len(mu))
+    return ActiveUnits(variance, error, variance > threshold)
+
+
+def information(mu: Float[np.ndarray, "N K"], sigma: Float[np.ndarray, "N K"], seed: int) -> Information:
+    """The mean KL split into I_q(x; z) + KL(q(z) ‖ p(z)) (Hoffman & Johnson 2016), one zᵢ ~ q(z|xᵢ) each.
+
+    q(z) = 1/N Σⱼ q(z|xⱼ), log q(z) = logsumexpⱼ log N(z; μⱼ, σⱼ) − log N
+    I = mean log q(zᵢ|xᵢ) − log q(zᵢ),  KL(q(z) ‖ p(z)) = mean log q(zᵢ) − log p(zᵢ)
+
+    **Bias**: none as information about which of these N examples it was, which is what Hoffman & Johnson define. As
+    an estimate for the population behind them I is too low on average, and never above log N, since q(zᵢ) holds
+    1/N of q(zᵢ|xᵢ) (InfoNCE with the true conditional: Poole et al. 2019); KL(q(z) ‖ p(z)) is too high by as
+    much. Errors are for the population, as of independent terms: that example j is a component of q(z) as well adds
+    nothing to first order, since ∫ q(z) · q(z|xⱼ)/q(z) dz = 1 whatever xⱼ is.
+    """
+    _check(mu, sigma)
+    mu, sigma = mu.astype(np.float64), np.abs(sigma.astype(np.float64))  # `loss=sigma` may give −σ: the same q(z|x)
+    # Latents first: the noise of a latent does not depend on how many follow.
+    eps = np.random.RandomState(seed).standard_normal(mu.shape[::-1]).T
+    z = mu + sigma * eps
+    own = _log_normal(eps) - np.log(sigma).sum(axis=1)
+    log_q, log_p = _log_aggregate(z, mu, sigma, own), _log_normal(z)
+    kl = 0.5 * np.sum(mu**2 + (sigma**2 - 1) - 2 * np.log(sigma), axis=1)
+    return Information(mean(own - log_q), mean(log_q - log_p), mean(kl), mean(own - log_p - kl), math.log(len(mu)))
+
+
+def _log_aggregate(
+    z: type_of_codes, mu: type_of_codes, sigma: type_of_codes, own: Float64[np.ndarray, " N"]
+) -> Float64[np.ndarray, " N"]:
+    """log q(zᵢ) of each sample, in nats; `own` is log q(zᵢ|xᵢ)."""
+    n, size = z.shape
+    centres, precisions = mu.T.copy(), 1 / sigma.T  # rows side by side in memory
+    constants = -0.5 * size * math.log(2 * math.pi) - np.log(sigma).sum(axis=1)
+    log_q = np.empty(n)
+    for rows in _chunks(n):
+        exponents = np.zeros((rows.stop - rows.start, n))
+        scaled = np.empty_like(exponents)
+        for latent in range(size):
+            np.subtract(z[rows, latent, None], centres[latent], out=scaled)
+            scaled *= precisions[latent]
+            exponents += np.square(scaled, out=scaled)
+        exponents *= -0.5
+        exponents += constants
+        # Of the example's own component all digits are known, and they are lost in z where σ is tiny.
+        exponents[np.arange(len(exponents)), np.arange(n)[rows]] = own[rows]
+        top = exponents.max(axis=1, keepdims=True)
+        exponents -= top
+        log_q[rows] = np.log(np.exp(exponents, out=exponents).sum(axis=1)) + top[:, 0] - math.log(n)
+    return log_q
+
+
+def _log_normal(eps: type_of_codes) -> Float64[np.ndarray, " N"]:
+    """log N(eps; 0, I) of each row, in nats."""
+    return -0.5 * np.sum(eps**2, axis=1) - 0.5 * eps.shape[1] * math.log(2 * math.pi)
+
+
+def _check(mu: type_of_codes, sigma: type_of_codes | None = None) -> None:
+    check_finite(mu, "posterior means")
+    if len(mu) < 2:
+        raise DataError(f"posterior means: {len(mu)} example, but what a code says of it needs at least two")
+    if sigma is None:
+        return
+    check_finite(sigma, "posterior deviations")
+    if not sigma.all():
+        raise DataError(f"posterior deviations: {int(np.sum(sigma == 0))} are 0, where information is infinite")
+
+
+def _chunks(n: int) -> Iterator[slice]:
+    rows = max(1, CHUNK // n)
+    return (slice(start, min(start + rows, n)) for start in range(0, n, rows))
