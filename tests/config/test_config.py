@@ -114,6 +114,7 @@ VALUES = [
     ("model.name", ["mlp"], "model.name: expected the name of an option"),
     ("dataset.fractions", [0.5, 0.4, 0.2], "dataset.fractions: expected three fractions that sum to 1"),
     ("dataset.fractions", [0.5, 0.5], "dataset.fractions[2]: missing"),
+    ("dataset.fractions", 0.5, "dataset.fractions: expected a list, like [a, b], got 0.5"),
     ("optimizer.learning_rate", float("nan"), "optimizer.learning_rate: expected a finite number, got NaN"),
     ("optimizer.learning_rate", float("-inf"), "optimizer.learning_rate: expected a finite number, got -Infinity"),
     ("optimizer.learning_rate", -1.0, "optimizer.learning_rate: expected greater than"),
