@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
-from vaex.dataset import Dataset, Fractions, Split, split_by_fractions
+from vaex.data.dataset import Dataset, Fractions, Split, split_by_fractions
 from vaex.datasets import shapes
 from vaex.errors import DataError
 

@@ -1,7 +1,7 @@
 """How far a code keeps known factors of variation apart: eleven measures of six papers.
 
-`vaex/judging/codes.py` has the formulas, `information.py` the estimators of mutual information, `predictors.py` what is
-fitted. Reference implementations differ in such choices, and so in the numbers; these are the ones made here:
+`vaex/judging/codes.py` has the formulas, `mutual_information.py` the estimators, `predictors.py` what is fitted.
+Reference implementations differ in such choices, and so in the numbers; these are the ones made here:
 
     mig                   20 bins (Chen et al. 2018, as estimated by Locatello et al. 2019 on the posterior means)
     mig_neighbours        the same by nearest neighbours (Ross 2014): no ceiling at log 20, no bias from bins
@@ -30,7 +30,8 @@ from jaxtyping import Bool, Float, Int, Integer
 
 from vaex.errors import DataError
 from vaex.judging import codes as formulas
-from vaex.judging import information, predictors
+from vaex.judging import mutual_information as information
+from vaex.judging import predictors
 
 RESAMPLES = 100
 

@@ -15,8 +15,8 @@ from jaxtyping import Array, Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from vaex import layers
 from vaex.config import STRICT
+from vaex.vae import layers
 
 
 @dataclass(frozen=True, config=STRICT)

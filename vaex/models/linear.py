@@ -16,8 +16,8 @@ from flax import nnx
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from vaex import layers
 from vaex.config import STRICT
+from vaex.vae import layers
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -22,12 +22,13 @@ import safetensors.numpy
 from jax import lax
 from jaxtyping import Array, Float, Float32, PyTree, Shaped
 
-from vaex import checkpoint, files
-from vaex.dataset import Dataset, Split, type_of_images
+from vaex import files
+from vaex.data.dataset import Dataset, Split, type_of_images
+from vaex.disk import checkpoint
 from vaex.errors import InputError
-from vaex.judging import classifier
 from vaex.judging.estimate import Estimate, share
 from vaex.judging.label_probes import holds_classes
+from vaex.training import classifier
 
 log = logging.getLogger("vaex")
 

@@ -14,7 +14,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from vaex.layers import patches
+from vaex.vae.layers import patches
 
 FEATURES = 64
 CHANNELS = (16, 32)

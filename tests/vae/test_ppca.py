@@ -14,10 +14,10 @@ import pytest
 from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 
-from tests.configurations import make
-from vaex import objective, step
+from tests.support.configurations import make
 from vaex.likelihoods import gaussian
-from vaex.loop import load
+from vaex.training.loop import load
+from vaex.vae import objective, step
 
 LATENTS = 3
 CONFIG = make(

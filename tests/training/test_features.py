@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from sklearn import decomposition
 
-from tests.configurations import make
-from vaex.dataset import Dataset, Split
+from tests.support.configurations import make
+from vaex.data.dataset import Dataset, Split
 from vaex.datasets import digits
 from vaex.judging import samples
-from vaex.judging.features import Features, features
+from vaex.training.features import Features, features
 
 RNG = np.random.default_rng(0)
 
