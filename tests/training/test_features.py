@@ -21,7 +21,7 @@ RNG = np.random.default_rng(0)
 def _short_training() -> Iterator[None]:
     """A seventh of the steps is enough for images that are so small."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vaex.judging.classifier.STEPS", 200)
+        patch.setattr("vaex.training.classifier.STEPS", 200)
         yield
 
 
@@ -97,7 +97,7 @@ def test_the_features_tell_noise_from_digits(dataset: Dataset, made: Features):
 def test_kept_features_are_the_same(dataset: Dataset, made: Features, cache: Path, monkeypatch: pytest.MonkeyPatch):
     first = features(dataset)
     assert len(list(cache.iterdir())) == 1
-    monkeypatch.setattr("vaex.judging.classifier.train", None)
+    monkeypatch.setattr("vaex.training.classifier.train", None)
     kept = features(dataset)
     assert first[1:] == kept[1:] == made[1:]
     np.testing.assert_array_equal(kept.of(dataset.test.images), made.of(dataset.test.images))
