@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vaex import __version__
 from vaex.errors import InputError, VaexError, printable
-from vaex.terminal.displays import process
+from vaex.terminal import process
 
 VERBS = ("train", "resume", "reproduce", "compare", "figures", "data")
 """Each is a file in `vaex/commands/`."""

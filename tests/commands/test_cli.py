@@ -22,8 +22,8 @@ from vaex import cli, config
 from vaex.disk import metrics
 from vaex.disk.job import Job
 from vaex.sweeping import ending
-from vaex.terminal.displays import displays as terminal
-from vaex.terminal.displays import tables
+from vaex.terminal import displays as terminal
+from vaex.terminal import tables
 from vaex.training import run as runs
 
 SCRIPT = Path(sys.executable).with_name("vaex")

@@ -426,7 +426,7 @@ PLUGIN_FAULTS = {
     "1 / 0": "cannot be imported: ZeroDivisionError",
     "def (": "cannot be imported: SyntaxError",
     "x = 1": "does not define a dataclass Config, posterior",
-    "from vaex.posterior import sample": "No module named 'vaex.vae.posterior'; it is vaex.vae.posterior now",
+    "from vaex.posterior import sample": "No module named 'vaex.posterior'; it is vaex.vae.posterior now",
     "import nowhere.posterior": "No module named 'nowhere'",
     LOSS.replace("posterior", "Posterior").replace(
         "vaex.losses.gamma", "vaex.vae.posterior"

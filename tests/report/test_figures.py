@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.support.configurations import make
 from vaex import cli, files
-from vaex.report.report import figures
+from vaex.report import figures
 from vaex.training import compiled
 from vaex.vae import objective
 

@@ -15,12 +15,12 @@ import yaml
 from tests.support import browser as browsing
 from tests.support.made_runs import MANIFEST, STEPS, lively_run, picture
 from tests.support.processes import until
+from vaex.report import bands, page, report
 from vaex.report.charts import Panel, Plotter
 from vaex.report.divergence_charts import divergence
 from vaex.report.outcome_charts import intervals, latents, rate_distortion
-from vaex.report.report import bands, page, report
 from vaex.report.training_charts import curves, gradients, sigma
-from vaex.study.study import questions, study
+from vaex.study import questions, study
 
 SECTIONS = ["numbers", "curves", "divergence", "gradients", "sigma", "rate", "pictures", "differences", "runs"]
 HOSTILE = "<img src=x onerror=hacked=1><script>hacked=1</script></script>\u2028%{x}$a$<b>b</b>&lt;"

@@ -14,8 +14,8 @@ import pytest
 
 from tests.support.made_runs import MANIFEST, two_variants, write_run
 from vaex.commands import compare
-from vaex.report.report import comparison
-from vaex.study.study import answers, evidence, questions, study
+from vaex.report import comparison
+from vaex.study import answers, evidence, questions, study
 
 HEADLINE = ("divergence", "loss_spikes", "steps_to_target", "valid/elbo")
 

@@ -10,7 +10,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from vaex.study.study import evidence
+from vaex.study import evidence
 
 RNG = np.random.default_rng(0)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.support.made_runs import two_variants, write_run
+from vaex.study import pairing, study
 from vaex.study.pairing import Measured, Pair
-from vaex.study.study import pairing, study
 
 
 def named(pairs):

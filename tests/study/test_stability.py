@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vaex.disk import metrics
-from vaex.study.study import stability
+from vaex.study import stability
 
 COLUMNS = {name: np.zeros(0, np.float32) for name in metrics.STEP_COLUMNS}
 

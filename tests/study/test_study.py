@@ -15,7 +15,7 @@ from tests.support.made_runs import write_run
 from vaex import config, files
 from vaex.disk import metrics
 from vaex.errors import InputError
-from vaex.study.study import study
+from vaex.study import study
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.support.configurations import make
 from vaex import config
 from vaex.disk import metrics
-from vaex.report.report import figures
+from vaex.report import figures
 
 STEPS = 10
 """Optimizer steps of an epoch."""

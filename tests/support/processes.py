@@ -252,14 +252,14 @@ def _child(request: dict[str, Any]) -> None:
 
 
 def _serve() -> None:
-    from vaex.tracking.tracker import tracker as tracking
+    from vaex.tracking import tracker as tracking
 
     tracking.FINISH_SECONDS = PATIENCE  # a test that demands silence must not hear that W&B took long
     for name in (
         "matplotlib.pyplot",
         "vaex.commands.compare",
-        "vaex.report.report.figures",
-        "vaex.report.report.report",
+        "vaex.report.figures",
+        "vaex.report.report",
         "vaex.commands.reproduce",
         "vaex.sweeping.start",
         "wandb",

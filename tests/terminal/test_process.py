@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import Finished
 from vaex import cli, files
-from vaex.terminal.displays import process
+from vaex.terminal import process
 
 
 def test_an_empty_variable_is_unset_unless_it_has_a_meaning(monkeypatch: pytest.MonkeyPatch):

@@ -15,7 +15,7 @@ from PIL import Image
 from tests.support.configurations import make
 from tests.support.processes import PATIENCE, SMALL, pseudo_terminal, server
 from vaex.errors import ConfigError
-from vaex.tracking.tracker import tracker as tracking
+from vaex.tracking import tracker as tracking
 
 WANDB = Path(sys.executable).with_name("wandb")
 ROW = {"train/elbo": -3.0, "valid/elbo": -4.0, "valid/kl_per_latent": [0.5, 0.0], "grad_norm_max": None}

@@ -15,9 +15,9 @@ from typing_extensions import override
 
 from vaex.disk.directory import reserve
 from vaex.errors import InputError
-from vaex.report.report import comparison as report
+from vaex.report import comparison as report
+from vaex.study import questions, study
 from vaex.study.stability import number
-from vaex.study.study import questions, study
 from vaex.terminal.screen import Screen
 
 log = logging.getLogger("vaex")

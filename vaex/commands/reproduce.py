@@ -16,11 +16,11 @@ from vaex.disk.alterations import find_altered
 from vaex.disk.directory import named_path, refuse_existing, reserve
 from vaex.disk.saved import parse_saved, read_manifest
 from vaex.errors import printable
-from vaex.study.study import quantities
+from vaex.study import quantities
 from vaex.study.verdict import Recorded, Verdict, compare, read_recorded
 from vaex.terminal.screen import say
 from vaex.terminal.tables import show
-from vaex.tracking.tracker import tracker as tracking
+from vaex.tracking import tracker as tracking
 from vaex.training import device
 
 NO_VARIATION = (*configuration.NOT_IDENTITY, saved.PLACE, "hydra.run.dir")

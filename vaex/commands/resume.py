@@ -16,7 +16,7 @@ from vaex.disk.saved import parse_saved
 from vaex.errors import ConfigError, printable
 from vaex.sweeping import going_on as resume_sweep
 from vaex.terminal.screen import say
-from vaex.tracking.tracker import tracker as tracking
+from vaex.tracking import tracker as tracking
 from vaex.training import device
 
 MAY_CHANGE = ("training.epochs", saved.PLACE, "tracking", "checkpoint", "sweep", "plugins")

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from vaex.report.page import label
-from vaex.study.study import Study, StudyRun, quantities, text, within
+from vaex.study import quantities
+from vaex.study.study import Study, StudyRun, text, within
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A", "#C9B800")
 """Okabe and Ito's palette for every kind of color vision; grey for its black, a darker yellow: seen on any page."""

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from vaex import files
 from vaex.errors import InputError, printable
+from vaex.study import questions, study
 from vaex.study.answers import NOT_COMPARABLE, percent, show
-from vaex.study.study import Study, questions, study
+from vaex.study.study import Study
 from vaex.terminal.screen import Screen
 
 log = logging.getLogger("vaex")
@@ -34,7 +35,7 @@ def sweep(directory: Path) -> None:
 
 def write(found: Study, comparison: dict[str, Any], directory: Path) -> None:
     """compare.json, compare.csv and report.html in `directory`; raises `InputError` where it cannot be written to."""
-    from vaex.report.report import report  # late: the figures' library takes long to import
+    from vaex.report import report  # late: the figures' library takes long to import
 
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vaex.report import bands
 from vaex.report.charts import (
     GREY,
     MOST_VARIANTS,
@@ -22,7 +23,6 @@ from vaex.report.charts import (
     short,
 )
 from vaex.report.page import label, shown
-from vaex.report.report import bands
 from vaex.study.stability import number
 from vaex.study.study import StudyRun, within
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from vaex import files
+from vaex.report import divergence_charts, outcome_charts, page, report_pictures, training_charts
+from vaex.report import tables as report_tables
 from vaex.report.charts import MOST_VARIANTS, Chart, Panel, Plotter, capital
 from vaex.report.divergence_charts import RATE
 from vaex.report.outcome_charts import LATENTS
-from vaex.report.report import divergence_charts, outcome_charts, page, report_pictures, training_charts
-from vaex.report.report import tables as report_tables
 from vaex.report.report_pictures import swatch
 from vaex.report.tables import listed
 from vaex.study.answers import unanswerable

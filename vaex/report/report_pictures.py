@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from vaex.report import page
 from vaex.report.charts import Panel, Plotter
-from vaex.report.report import page
 from vaex.study.stability import number
 from vaex.study.study import StudyRun
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vaex.report.report import page
+from vaex.report import page
 from vaex.study.stability import number
 from vaex.study.study import Study, StudyRun, text, within
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from vaex.report import bands
 from vaex.report.charts import MOST_VARIANTS, Chart, Panel, Plotter, Trace, axis, count, decades, faint, layout, short
 from vaex.report.page import label, shown
-from vaex.report.report import bands
 from vaex.study.study import StudyRun
 
 MOST_LINES = 40

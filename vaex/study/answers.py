@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from vaex.study import evidence
 from vaex.study.pairing import FEWEST
-from vaex.study.study import evidence
 
 NOT_SHOWN = "no difference shown"
 TOO_FEW = "not enough runs to tell"

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from vaex.study import evidence, pairing, quantities, stability
 from vaex.study.asked import TO_TARGET, Question
 from vaex.study.pairing import Differences, Measured, Pair, Setting
 from vaex.study.quantities import Source
-from vaex.study.study import Study, StudyRun, evidence, pairing, quantities, stability
+from vaex.study.study import Study, StudyRun
 
 
 def effect(study: Study, question: Question, some: list[Pair], target: float | None) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import numpy as np
 from vaex import __version__
 from vaex.disk import metrics
 from vaex.errors import printable
+from vaex.study import answers, effects, evidence, pairing, quantities, stability
 from vaex.study.asked import METHOD, QUESTIONS, WITHOUT_BOUND, Question
 from vaex.study.pairing import FEWEST, Pair
-from vaex.study.study import Study, StudyRun, answers, effects, evidence, pairing, quantities, stability, text
+from vaex.study.study import Study, StudyRun, text
 from vaex.study.study_run import STATUSES
 
 

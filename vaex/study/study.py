@@ -17,7 +17,7 @@ from typing import Any
 from vaex.config import GROUPS
 from vaex.config.validation import nearest
 from vaex.errors import InputError, printable
-from vaex.study.study import contents, study_run
+from vaex.study import contents, study_run
 from vaex.study.study_run import StudyRun, without
 
 

@@ -13,7 +13,7 @@ from vaex import files
 from vaex.config import NOT_IDENTITY
 from vaex.disk import metrics
 from vaex.errors import InputError, printable
-from vaex.study.study import stability
+from vaex.study import stability
 
 STATUSES = ("finished", "diverged", "interrupted", "failed")
 

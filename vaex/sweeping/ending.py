@@ -29,7 +29,7 @@ def of_sweep(directory: Path, outcomes: Sequence[Outcome]) -> int:
     if len(table):
         console.print(sweep_table(table.to_dict("records"), results.override_columns(table)))
     if not signal:  # who interrupts wants the prompt, and there is more to come
-        from vaex.report.report import comparison  # late: so do statistics and charts
+        from vaex.report import comparison  # late: so do statistics and charts
 
         comparison.sweep(shown(directory))
     console.print(f"sweep directory: {shown(directory)}", markup=False)

@@ -18,7 +18,7 @@ from vaex.disk.saved import parse_saved, read_manifest
 from vaex.disk.sweep import Noted
 from vaex.errors import ConfigError, InputError
 from vaex.terminal.screen import say
-from vaex.tracking.tracker import tracker as tracking
+from vaex.tracking import tracker as tracking
 from vaex.training import device
 
 log = logging.getLogger("vaex")

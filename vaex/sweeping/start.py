@@ -14,7 +14,7 @@ from vaex.errors import InputError
 from vaex.sweeping import ending, launcher
 from vaex.sweeping import going_on as resume_sweep
 from vaex.sweeping.task import EndOfCommand, Task
-from vaex.tracking.tracker import tracker as tracking
+from vaex.tracking import tracker as tracking
 from vaex.training import device, run
 from vaex.training.run import Outcome
 

@@ -16,7 +16,7 @@ from vaex.disk import sweep
 from vaex.disk.job import Job
 from vaex.disk.sweep import group_of
 from vaex.terminal.displays import SweepDisplay
-from vaex.tracking.tracker import tracker as tracking
+from vaex.tracking import tracker as tracking
 from vaex.training import device, run
 from vaex.training.run import Outcome
 

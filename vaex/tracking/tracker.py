@@ -18,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 from vaex import files
 from vaex.config import Config, Tracking
 from vaex.errors import ConfigError
-from vaex.tracking.tracker import wandb_session
+from vaex.tracking import wandb_session
 
 log = logging.getLogger("vaex")
 

@@ -26,9 +26,9 @@ from vaex.disk.job import Job
 from vaex.disk.progress import Found, Progress
 from vaex.disk.recorder import Recorder
 from vaex.errors import InputError, VaexError, printable
-from vaex.study.study import stability
+from vaex.study import stability
 from vaex.terminal.displays import Display
-from vaex.tracking.tracker import tracker as tracking
+from vaex.tracking import tracker as tracking
 from vaex.training import remarks
 from vaex.vae import objective, step
 from vaex.vae.step import TrainState

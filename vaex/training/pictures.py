@@ -8,7 +8,7 @@ from jaxtyping import PyTree
 
 from vaex.data.dataset import Dataset
 from vaex.disk.metrics import Row
-from vaex.report.report import figures
+from vaex.report import figures
 from vaex.training import compiled
 from vaex.vae.objective import Hyper, Program
 
