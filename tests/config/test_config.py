@@ -246,7 +246,8 @@ def test_config_dir_and_config_name(tmp_path):
 def test_a_grid_is_split_as_hydra_splits_it():
     jobs = command("-m", "seed=range(0,2)", "loss=gamma,sigma").jobs
     assert [(job.seed, job.loss.name) for job in jobs] == [(0, "gamma"), (0, "sigma"), (1, "gamma"), (1, "sigma")]
-    assert [job.model.latent_dim for job in command("-m", "experiment=latent_sweep").jobs] == [2, 5, 10, 20, 50]
+    swept = [(job.model.latent_dim, job.seed) for job in command("-m", "experiment=latent_sweep").jobs]
+    assert swept == list(itertools.product([1, 2, 5, 10, 20, 50], [0, 1, 2]))
 
 
 def test_an_experiments_sweep_is_narrowed_on_the_command_line():

@@ -8,11 +8,10 @@ from scipy import stats
 from sklearn.metrics import mutual_info_score, roc_auc_score
 
 from vaex.errors import DataError
-from vaex.evaluations import disentanglement
-from vaex.evaluations.disentanglement import Score, scores
 from vaex.judging import codes as formulas
+from vaex.judging import disentanglement, predictors
 from vaex.judging import mutual_information as information
-from vaex.judging import predictors
+from vaex.judging.disentanglement import Score, scores
 
 LEVELS = (3, 4, 5, 5, 5)
 GRID = np.stack(np.meshgrid(*map(np.arange, LEVELS), indexing="ij"), axis=-1).reshape(-1, len(LEVELS))

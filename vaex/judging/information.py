@@ -61,6 +61,12 @@ def active_units(mu: Float[np.ndarray, "N K"], threshold: float) -> ActiveUnits:
     return ActiveUnits(variance, error, variance > threshold)
 
 
+def kl_per_latent(mu: Float[np.ndarray, "N K"], sigma: Float[np.ndarray, "N K"]) -> Float64[np.ndarray, "N K"]:
+    """KL(q(z_u|xᵢ) ‖ p(z_u)) in nats, in closed form: ½(μ² + σ² − 1) − log|σ|."""
+    mu, sigma = mu.astype(np.float64), np.abs(sigma.astype(np.float64))
+    return 0.5 * (mu**2 + (sigma**2 - 1)) - np.log(sigma)
+
+
 def information(mu: Float[np.ndarray, "N K"], sigma: Float[np.ndarray, "N K"], seed: int) -> Information:
     """The mean KL split into I_q(x; z) + KL(q(z) ‖ p(z)) (Hoffman & Johnson 2016), one zᵢ ~ q(z|xᵢ) each.
 
@@ -80,7 +86,7 @@ def information(mu: Float[np.ndarray, "N K"], sigma: Float[np.ndarray, "N K"], s
     z = mu + sigma * eps
     own = _log_normal(eps) - np.log(sigma).sum(axis=1)
     log_q, log_p = _log_aggregate(z, mu, sigma, own), _log_normal(z)
-    kl = 0.5 * np.sum(mu**2 + (sigma**2 - 1) - 2 * np.log(sigma), axis=1)
+    kl = kl_per_latent(mu, sigma).sum(axis=1)
     return Information(mean(own - log_q), mean(log_q - log_p), mean(kl), mean(own - log_p - kl), math.log(len(mu)))
 
 

@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ from vaex.disk import checkpoint
 from vaex.errors import InputError
 from vaex.judging.estimate import Estimate, share
 from vaex.judging.label_probes import holds_classes
+from vaex.judging.subject import Features
 from vaex.training import classifier
 
 log = logging.getLogger("vaex")
@@ -42,19 +43,6 @@ RECIPE = 1
 """Counts the versions of what is computed here and in classifier.py: what another one has kept is not used."""
 
 Network = Callable[[PyTree, Float[Array, "batch H W C"]], Float[Array, "batch F"]]
-
-
-class Features(NamedTuple):
-    """A function from images to features, which have mean 0 and, on average, variance 1 over the training rows.
-
-    `digest` is the SHA-256 of all numbers in it. `made_by` says what made it, in words; `accuracy` is a classifier's
-    on the test split, None for PCA.
-    """
-
-    of: Callable[[type_of_images], Float32[np.ndarray, "N F"]]
-    digest: str
-    made_by: str
-    accuracy: Estimate | None
 
 
 def features(dataset: Dataset) -> Features:
