@@ -12,7 +12,7 @@ from pathlib import Path
 from vaex import __version__, process
 from vaex.errors import InputError, VaexError, printable
 
-VERBS = ("train", "resume", "reproduce", "compare", "figures", "data")
+VERBS = ("train", "resume", "reproduce", "compare", "evaluate", "figures", "data")
 """Each is a file in `vaex/commands/`."""
 
 HELP = """\
@@ -23,6 +23,7 @@ vaex: an experiment framework for variational autoencoders
   vaex resume DIR [key=value ...]  go on with an interrupted run or sweep, exactly; training.epochs=50: train for longer
   vaex reproduce RUN [overrides]   run it again and compare: exit 0 the same, 1 different; overrides: a variation
   vaex compare DIR...              tables, verdicts and report.html of sweeps and runs: --by --against --target --out
+  vaex evaluate DIR...             likelihood, used latents, probes of finished runs: evaluation.metrics=[elbo,nll]
   vaex figures RUN...              draw the figures of runs again (large sweeps draw none by themselves)
   vaex data list|fetch|verify      the datasets and their files
 
@@ -30,7 +31,7 @@ Groups and their options (vaex loss=sigma dataset=digits ...):
 {groups}
 
 Other keys: seed, training.*, precision.*, tracking.*, checkpoint.*, sweep.*,
-pack.*, plugins; `vaex --cfg job` prints them all.
+pack.*, evaluation.*, plugins; `vaex --cfg job` prints them all.
 Hydra's flags work as everywhere: --cfg, --config-dir, --config-name, --multirun, --shell-completion, --hydra-help.
 """
 

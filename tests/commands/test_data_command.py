@@ -23,6 +23,7 @@ def test_list_has_every_dataset_and_whether_its_files_are_here(
         "images": "your own",
         "mnist": "missing",
         "shapes": "none needed",
+        "shapes_grid": "none needed",
     }
     assert not list(tmp_path.iterdir())
 

@@ -114,6 +114,7 @@ VALUES = [
     ("model.name", ["mlp"], "model.name: expected the name of an option"),
     ("dataset.fractions", [0.5, 0.4, 0.2], "dataset.fractions: expected three fractions that sum to 1"),
     ("dataset.fractions", [0.5, 0.5], "dataset.fractions[2]: missing"),
+    ("dataset.fractions", 0.5, "dataset.fractions: expected a list, like [a, b], got 0.5"),
     ("optimizer.learning_rate", float("nan"), "optimizer.learning_rate: expected a finite number, got NaN"),
     ("optimizer.learning_rate", float("-inf"), "optimizer.learning_rate: expected a finite number, got -Infinity"),
     ("optimizer.learning_rate", -1.0, "optimizer.learning_rate: expected greater than"),
@@ -246,7 +247,8 @@ def test_config_dir_and_config_name(tmp_path):
 def test_a_grid_is_split_as_hydra_splits_it():
     jobs = command("-m", "seed=range(0,2)", "loss=gamma,sigma").jobs
     assert [(job.seed, job.loss.name) for job in jobs] == [(0, "gamma"), (0, "sigma"), (1, "gamma"), (1, "sigma")]
-    assert [job.model.latent_dim for job in command("-m", "experiment=latent_sweep").jobs] == [2, 5, 10, 20, 50]
+    swept = [(job.model.latent_dim, job.seed) for job in command("-m", "experiment=latent_sweep").jobs]
+    assert swept == list(itertools.product([1, 2, 5, 10, 20, 50], [0, 1, 2]))
 
 
 def test_an_experiments_sweep_is_narrowed_on_the_command_line():

@@ -44,6 +44,14 @@ def test_an_empty_split_is_refused_by_its_key(n: int):
         split_by_fractions(fractions(), rows(n))
 
 
+@pytest.mark.parametrize(("limit", "expected"), [(None, 10), (4, 4), (1, 1), (99, 10)])
+def test_without_fractions_each_split_is_all_rows_and_limit_is_of_each(limit: int | None, expected: int):
+    dataset = split_by_fractions(Fractions(limit=limit, fractions=None, split_seed=0), rows(10), ("class",))
+    for split in splits(dataset):
+        assert split.labels[:, 0].tolist() == [2, 8, 4, 9, 1, 6, 7, 3, 0, 5][:expected]
+        np.testing.assert_array_equal(split.images, np.broadcast_to(split.labels[..., None, None], split.images.shape))
+
+
 @pytest.mark.parametrize("parts", [[0.5, 0.5, 0.5], [1.0, 0.0, 0.0], [0.9, 0.2, -0.1], [0.5, 0.5], [0.8, 0.1, 0.0999]])
 def test_fractions_must_be_three_positive_numbers_that_sum_to_one(parts: list[float]):
     with pytest.raises(ValidationError):

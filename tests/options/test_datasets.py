@@ -162,6 +162,51 @@ def test_shapes_are_anti_aliased_and_inside_the_image():
     assert set(factors[:, 0]) == {0, 1, 2}
 
 
+def test_shapes_are_those_of_earlier_versions():
+    """From their YAML values as they were saved; the digests are of commit 0998492."""
+    values = {"limit": None, "fractions": [0.8, 0.1, 0.1], "split_seed": 0, "count": 300, "seed": 0}
+    saved_config = TypeAdapter(shapes.Config).validate_json(json.dumps({"name": "shapes"} | values))
+    assert shapes.load(saved_config).digest == "97a06eb7cbb07fa66550572a87cc490a7f8015c08469a73ea6b6b90422d43a57"
+
+
+def test_the_grid_has_every_combination_once_and_no_image_twice():
+    dataset = load("shapes_grid")
+    assert dataset.labels_named == ("shape", "scale", "rotation", "x", "y")
+    assert sizes(dataset) == [6144, 768, 768]
+    levels = np.concatenate([split.labels for split in (dataset.train, dataset.valid, dataset.test)])
+    assert levels.dtype == np.uint8
+    counts = (3, 5, 8, 8, 8)
+    assert len(np.unique(levels, axis=0)) == len(levels) == np.prod(counts)
+    for first in range(5):
+        for second in range(first):
+            pairs = np.zeros((counts[first], counts[second]), int)
+            np.add.at(pairs, (levels[:, first], levels[:, second]), 1)
+            assert (pairs == len(levels) / pairs.size).all(), (first, second)
+    assert len({image.tobytes() for image in rows(dataset)}) == len(levels)
+
+
+def test_the_images_of_the_grid_are_those_of_its_labels():
+    dataset = load("shapes_grid", scale=3, rotation=4, x=2, y=1)
+    shape, scale, rotation, x, y = dataset.train.labels.T.astype(int)
+    assert not y.any()
+    drawn = np.column_stack([shape, np.take([9, 19], x), 0 * y + 14, np.take([4, 5.5, 7], scale), np.pi / 4 * rotation])
+    np.testing.assert_array_equal(dataset.train.images[..., 0], shapes.render(drawn.astype(np.float32)))
+
+
+@pytest.mark.parametrize("factor", ["scale", "rotation", "x", "y"])
+def test_neighbouring_levels_differ_in_the_finest_grid(factor: str):
+    others = dict.fromkeys(("scale", "rotation", "x", "y"), 1)
+    found = rows(load("shapes_grid", **others | {factor: 64}))
+    assert len({image.tobytes() for image in found}) == 3 * 64
+
+
+def test_a_grid_of_too_many_images_costs_one_line():
+    with pytest.raises(
+        DataError, match=r"^dataset: .* make 1536000 images, and 1000000 is the most; lower dataset\.scale"
+    ):
+        load("shapes_grid", scale=8, rotation=64, x=40, y=25)
+
+
 # arrays
 
 

@@ -1,11 +1,15 @@
 """Layers against direct loops in NumPy; models: shapes, initial weights, what does not fit is refused."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 from scipy.signal import correlate
+from scipy.special import expit
 
 from tests.support.configurations import make
 from vaex.errors import ConfigError
@@ -34,7 +38,10 @@ def test_depth_to_space_puts_each_quarter_in_its_corner():
     np.testing.assert_array_equal(layers.depth_to_space(jnp.asarray(x)), expected)
 
 
-@pytest.mark.parametrize("overrides", [("model=mlp",), ("model=mlp", "model.hidden=[]"), ("model=conv",)])
+@pytest.mark.parametrize(
+    "overrides",
+    [("model=mlp",), ("model=mlp", "model.hidden=[]"), ("model=conv",), ("model=linear",), ("model=gated_mlp",)],
+)
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (64, 64, 2)])
 def test_every_model_takes_every_shape(overrides: tuple[str, ...], shape: tuple[int, int, int]):
     config = make(*overrides, "model.latent_dim=4")
@@ -74,14 +81,103 @@ def test_book_model_starts_as_keras_starts_it():
     assert sum(leaf.size for leaf in jax.tree.leaves(model)) == encoder + decoder
 
 
-MODELS = pytest.mark.parametrize("model", ["mlp", "conv"])
+SELU = 1.0507009873554805, 1.6732632423543772
+"""λ and λα of Klambauer et al. 2017."""
+
+
+def selu(x: np.ndarray) -> np.ndarray:
+    return SELU[0] * np.where(x > 0, x, SELU[1] * np.expm1(np.minimum(x, 0)))
+
+
+def affine(layer: Any, x: np.ndarray) -> np.ndarray:
+    return x @ layer["kernel"] + layer["bias"]
+
+
+HIDDEN: dict[str, Callable[[Any, np.ndarray], np.ndarray]] = {
+    "mlp": lambda layer, x: selu(affine(layer, x)),
+    "gated_mlp": lambda layer, x: affine(layer["linear"], x) * expit(affine(layer["gate"], x)),
+    "linear": lambda layer, x: pytest.fail("has no hidden layer"),
+}
+"""A hidden layer of each model of dense layers, by its formula."""
+
+DENSE = pytest.mark.parametrize("model", list(HIDDEN))
+
+
+def dense_program(model: str) -> objective.Program:
+    hidden = () if model == "linear" else ("model.hidden=[7,5]",)
+    return objective.program(make(f"model={model}", "model.latent_dim=3", "model.input_scale=1.5", *hidden), (4, 6, 1))
+
+
+def moved(program: objective.Program) -> Any:
+    """Parameters in float64, with biases that are not zero."""
+    rng = np.random.default_rng(0)
+    like = step.shapes(program).parameters["model"]
+    return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape, scale=0.5), like)
+
+
+def by_formula(model: str, parameters: Any, x: np.ndarray, z: np.ndarray) -> list[np.ndarray]:
+    """μ and the raw head of images `x`, and the outputs of latents `z`, in NumPy."""
+    h = 1.5 * x.reshape(len(x), -1)
+    for layer in parameters.get("encoder", {}).values():
+        h = HIDDEN[model](layer, h)
+    for layer in parameters.get("decoder", {}).values():
+        z = HIDDEN[model](layer, z)
+    outputs = affine(parameters["outputs"], z).reshape(x.shape)
+    return [affine(parameters["mu"], h), affine(parameters["raw"], h), outputs]
+
+
+@DENSE
+def test_dense_models_are_their_formulas_and_so_are_their_gradients(model: str):
+    """Values against NumPy in float64; the gradient along a random direction against a central difference."""
+    program = dense_program(model)
+    parameters = moved(program)
+    rng = np.random.default_rng(1)
+    x, z = rng.uniform(size=(5, 4, 6, 1)), rng.normal(size=(5, 3))
+
+    def both_ways(p: Any) -> list[jax.Array]:
+        module = module_of(program, p)
+        return [*module.encode(jnp.float32(x)), module.decode(jnp.float32(z))]
+
+    single = jax.tree.map(np.float32, parameters)
+    expected = by_formula(model, parameters, x, z)
+    for got, want in zip(jax.jit(both_ways)(single), expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+    weights = [rng.normal(size=values.shape) for values in expected]
+    gradient = jax.jit(jax.grad(lambda p: sum(jnp.vdot(w, v) for w, v in zip(weights, both_ways(p), strict=True))))
+    direction = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), parameters)
+
+    def along(t: float) -> float:
+        values = by_formula(model, jax.tree.map(lambda p, d: p + t * d, parameters, direction), x, z)
+        return sum(np.vdot(w, v) for w, v in zip(weights, values, strict=True))
+
+    slopes = jax.tree.map(np.vdot, gradient(single), direction)
+    assert sum(jax.tree.leaves(slopes)) == pytest.approx((along(1e-5) - along(-1e-5)) / 2e-5, rel=1e-4)
+
+
+@DENSE
+def test_parameters_of_dense_models_keep_their_names(model: str):
+    """A saved run is read by them."""
+    parameters = step.shapes(dense_program(model)).parameters["model"]
+    names = {".".join(str(key.key) for key in path) for path, _ in jax.tree.leaves_with_path(parameters)}
+    stacks = {"mlp": [""], "gated_mlp": [".linear", ".gate"], "linear": []}[model]
+    hidden = [f"{stack}.{i}{part}" for stack in ("encoder", "decoder") for i in (0, 1) for part in stacks]
+    assert names == {f"{layer}.{leaf}" for layer in ("mu", "raw", "outputs", *hidden) for leaf in ("kernel", "bias")}
+
+
+MODELS = pytest.mark.parametrize("model", ["mlp", "conv", "linear", "gated_mlp"])
+
+
+def module_of(program: objective.Program, parameters: Any) -> Any:
+    """The model with these parameters."""
+    module = nnx.eval_shape(lambda: objective.build(program, jax.random.key(0)))
+    graph, _, rest = nnx.split(module, nnx.Param, ...)
+    return nnx.merge(graph, parameters, rest)
 
 
 def encoded(parameters, program, x):
     """μ and the raw head as the model gives them, compiled."""
-    module = nnx.eval_shape(lambda: objective.build(program, jax.random.key(0)))
-    graph, _, rest = nnx.split(module, nnx.Param, ...)
-    return jax.jit(lambda p, x: nnx.merge(graph, p, rest).encode(x))(parameters["model"], x)
+    return jax.jit(lambda p, x: module_of(program, p).encode(x))(parameters["model"], x)
 
 
 @MODELS
@@ -121,15 +217,16 @@ def test_scales_of_one_change_no_bit(model: str, initializer: str):
     x = np.random.default_rng(0).uniform(size=(5, 8, 8, 1)).astype(np.float32)
 
     def without_scale(p, x):
-        if model == "mlp":
-            h = x.reshape(5, -1)
-            for layer in p["encoder"].values():
-                h = jax.nn.selu(h @ layer["kernel"] + layer["bias"])
-        else:
-            for layer in p["down"].values():
-                x = jax.nn.relu(layers.patches(x, 2) @ layer["kernel"] + layer["bias"])
-            h = jax.nn.relu(x.reshape(5, -1) @ p["bottleneck"]["kernel"] + p["bottleneck"]["bias"])
-        return [h @ p[head]["kernel"] + p[head]["bias"] for head in ("mu", "raw")]
+        for layer in p.get("down", {}).values():
+            x = jax.nn.relu(affine(layer, layers.patches(x, 2)))
+        h = x.reshape(5, -1)
+        if model == "conv":
+            h = jax.nn.relu(affine(p["bottleneck"], h))
+        for layer in p.get("encoder", {}).values():
+            gated = model == "gated_mlp"
+            h = affine(layer["linear"], h) * jax.nn.sigmoid(affine(layer["gate"], h)) if gated else affine(layer, h)
+            h = jax.nn.selu(h) if model == "mlp" else h
+        return [affine(p[head], h) for head in ("mu", "raw")]
 
     with jax.numpy_rank_promotion("allow"):
         expected = jax.jit(without_scale)(parameters["model"], x)

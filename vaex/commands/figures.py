@@ -3,14 +3,8 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import safetensors.numpy
-from jaxtyping import PyTree
-from safetensors import SafetensorError
-
-from vaex import files
-from vaex.disk import checkpoint, metrics, saved
+from vaex.disk import metrics, saved
 from vaex.disk.directory import named_path
 from vaex.disk.saved import read_manifest, read_saved
 from vaex.errors import InputError, printable
@@ -41,35 +35,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _draw(directory: Path, overrides: Sequence[str]) -> dict[str, Path]:
     from vaex.training import pictures  # late: with them comes jax, after the thread count is set
-    from vaex.training.loop import load
-    from vaex.vae import objective
+    from vaex.training.model import read_model
 
     config = read_saved(directory, overrides)
     rows = metrics.read_rows(directory / "metrics.jsonl")
     if not rows:
         raise InputError(f"{directory}: has no epoch to draw")
-    with saved.telling_where_data_were_sought(config, directory):
-        dataset = load(config.dataset)
-    recorded = read_manifest(directory).get("dataset_sha256")
-    if recorded is not None:
-        saved.refuse_other_data(directory, config.dataset, dataset.digest, recorded)
-    program, hyper = objective.program(config, dataset.shape), objective.hyper(config)
-    parameters = _parameters(directory / "model.safetensors", program)
-    return pictures.draw(directory, program, hyper, parameters, dataset, rows, f"{directory}")
-
-
-def _parameters(path: Path, program: Any) -> PyTree:
-    """The parameters in a model.safetensors; raises `InputError` when it cannot be read or is of another model."""
-    from vaex.vae.step import shapes
-
-    try:
-        arrays = safetensors.numpy.load(files.read_bytes(path))
-    except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as safetensors: {files.first_line(error)}") from error
-    template = shapes(program).parameters
-    own = {name: array for name, array in arrays.items() if name.startswith("likelihood.")}
-    model = {name: array for name, array in arrays.items() if name not in own}
-    return {
-        "model": checkpoint.unflatten(template["model"], model, path),
-        **checkpoint.unflatten({"likelihood": template["likelihood"]}, own, path),
-    }
+    model = read_model(directory, config)
+    return pictures.draw(directory, model.program, model.hyper, model.parameters, model.dataset, rows, f"{directory}")

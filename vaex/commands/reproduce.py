@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     """The verb; returns its exit code."""
     path, overrides = named_path("reproduce", arguments), list(arguments[1:])
     file = path / "config.yaml" if path.is_dir() else path
-    written = files.read_yaml(file)
+    written = saved.read_values(file)
     values, keys = compose.override(written, overrides)
     values = saved.with_data_found(values, keys, file.parent)
     if isinstance(values.get("tracking"), dict) and "tracking.mode" not in keys:

@@ -19,7 +19,7 @@ from vaex.terminal.screen import say
 from vaex.tracking import tracker
 from vaex.training import device
 
-MAY_CHANGE = ("training.epochs", saved.PLACE, "tracking", "checkpoint", "sweep", "plugins")
+MAY_CHANGE = ("training.epochs", saved.PLACE, "tracking", "checkpoint", "sweep", "evaluation", "plugins")
 """Keys, or sections, that do not change what the epochs so far have computed."""
 
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
 def resume(directory: Path, overrides: Sequence[str]) -> int:
     """Train `directory`'s run to its end; raises `InputError` when there is nothing to go on with."""
     refuse_links(directory)
-    written = files.read_yaml(directory / "config.yaml")
+    written = saved.read_values(directory / "config.yaml")
     changed, keys = compose.override(written, overrides)
     _refuse_changes(keys, list(flat_keys(written)))
     changed = saved.with_data_found(changed, keys, directory)

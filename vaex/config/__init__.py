@@ -1,5 +1,6 @@
 """YAML and arguments become a typed `Config`: frozen dataclasses, one `parse`. Here is what other rooms need."""
 
+from vaex.config.evaluation import Evaluation
 from vaex.config.schema import (
     FUNCTIONS,
     GROUPS,
@@ -13,7 +14,9 @@ from vaex.config.schema import (
     identifying,
     identity,
     implementation,
+    ours,
     parse,
+    parse_evaluation,
 )
 
 __all__ = [
@@ -23,11 +26,14 @@ __all__ = [
     "NOT_IDENTITY",
     "STRICT",
     "Config",
+    "Evaluation",
     "Tracking",
     "dump",
     "find",
     "identifying",
     "identity",
     "implementation",
+    "ours",
     "parse",
+    "parse_evaluation",
 ]

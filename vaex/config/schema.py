@@ -14,14 +14,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from vaex.config import plugins
-from vaex.config.validation import nearest, refuse_unknown, validate
+from vaex.config import evaluation, later, plugins
+from vaex.config.evaluation import Evaluation
+from vaex.config.validation import STRICT, nearest, refuse_unknown, validate
 from vaex.errors import ConfigError
-
-STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 GROUPS = {
     "dataset": "datasets",
@@ -41,7 +40,12 @@ FUNCTIONS = {
     "kl_weight": ("numbers", "penalty"),
     "optimizer": ("direction",),
 }
-"""What the module of an option must define besides `Config`."""
+"""What the module of an option must define besides `Config`; that of a metric also `NEEDS`, a tuple."""
+
+PACKAGES = {**GROUPS, evaluation.SECTION: "evaluations"}
+"""Also of metrics, which a list names: any number of them, none a section of a run's own."""
+
+NEEDED = {**FUNCTIONS, evaluation.SECTION: ("measure",)}
 
 type_of_precision = Literal["float32", "bfloat16", "float16"]
 
@@ -123,13 +127,14 @@ class Config:
     checkpoint: Checkpoint
     sweep: Sweep
     pack: Pack
+    evaluation: Evaluation
     plugins: tuple[str, ...]
 
 
 KEYS = frozenset(field.name for field in dataclasses.fields(Config))
 """The keys and sections of a run."""
 
-NOT_IDENTITY = ("tracking", "checkpoint", "sweep", "pack", "plugins")
+NOT_IDENTITY = ("tracking", "checkpoint", "sweep", "pack", "evaluation", "plugins")
 """Sections that do not change what a run computes."""
 
 
@@ -144,8 +149,16 @@ def parse(plain: Mapping[str, Any]) -> Config:
     for key, expected in types.items():
         if key in GROUPS:
             expected = find(key, _option_name(key, plain), named).Config
-        values[key] = validate(key, expected, plain)
+        if key == evaluation.SECTION:
+            values[key] = parse_evaluation(plain, named)
+        else:
+            values[key] = validate(key, expected, plain)
     return Config(**values)
+
+
+def parse_evaluation(plain: Mapping[str, Any], named: Iterable[str]) -> Evaluation:
+    """The section `evaluation` alone; its metrics are ours, or of the plugins that the user named."""
+    return evaluation.parse(plain, ours(evaluation.SECTION), lambda name: find(evaluation.SECTION, name, named).Config)
 
 
 def find(group: str, name: str, named: Iterable[str] = ()) -> ModuleType:
@@ -154,10 +167,8 @@ def find(group: str, name: str, named: Iterable[str] = ()) -> ModuleType:
     Two plugins may have options of one name for different groups: one that lacks what this group needs is passed over.
     Raises `ConfigError` for a name that no file has, or only such plugins.
     """
-    package = importlib.import_module(f"vaex.{GROUPS[group]}")
-    ours = sorted(path.stem for path in Path(package.__path__[0]).glob("[!_]*.py"))
-    if name in ours:
-        return importlib.import_module(f"{package.__name__}.{name}")
+    if name in ours(group):
+        return importlib.import_module(f"vaex.{PACKAGES[group]}.{name}")
     incomplete = []
     for module in filter(None, (plugins.option(plugin, name) for plugin in named)):
         lacking = _lacking(group, module)
@@ -166,7 +177,15 @@ def find(group: str, name: str, named: Iterable[str] = ()) -> ModuleType:
         incomplete.append(f"{module.__file__} does not define {', '.join(lacking)}")
     if incomplete:
         raise ConfigError(f"{group}: {'; '.join(incomplete)}")
-    raise ConfigError(f"{group}.name: no option {name!r}{nearest(name, ours)} (options: {', '.join(ours)})")
+    where, kind = (f"{group}.name", "option") if group in GROUPS else (f"{group}.metrics", "metric")
+    known = ours(group)
+    raise ConfigError(f"{where}: no {kind} {name!r}{nearest(name, known)} ({kind}s: {', '.join(known)})")
+
+
+def ours(group: str) -> tuple[str, ...]:
+    """The names of a group's options that come with vaex."""
+    package = importlib.import_module(f"vaex.{PACKAGES[group]}")
+    return tuple(sorted(path.stem for path in Path(package.__path__[0]).glob("[!_]*.py")))
 
 
 def implementation(option: Any) -> ModuleType:
@@ -176,23 +195,24 @@ def implementation(option: Any) -> ModuleType:
 
 def dump(config: Config) -> dict[str, Any]:
     """The plain values, complete and resolved, names of options first: `parse(dump(config)) == config`."""
-    plain = json.loads(json.dumps(dataclasses.asdict(config)))
+    sections = dataclasses.asdict(config) | {evaluation.SECTION: evaluation.dump(config.evaluation)}
+    plain = json.loads(json.dumps(sections))
     return plain | {group: {"name": plain[group]["name"]} | plain[group] for group in GROUPS}
 
 
 def identity(config: Config) -> str:
-    """SHA-256 of what decides a run's numbers: everything but tracking, checkpoint, sweep, pack and plugin paths."""
+    """SHA-256 of what decides a run's numbers: everything but the sections of `NOT_IDENTITY`."""
     return hashlib.sha256(json.dumps(identifying(config), sort_keys=True).encode()).hexdigest()
 
 
 def identifying(config: Config) -> dict[str, Any]:
-    """The plain values that decide a run's numbers."""
-    return {key: value for key, value in dump(config).items() if key not in NOT_IDENTITY}
+    """The plain values that decide a run's numbers, as the first version that had them would have written them."""
+    return later.without_keys({key: value for key, value in dump(config).items() if key not in NOT_IDENTITY})
 
 
 def _lacking(group: str, module: ModuleType) -> list[str]:
     """What the module of an option does not define."""
-    lacking = [name for name in FUNCTIONS[group] if not callable(getattr(module, name, None))]
+    lacking = [name for name in NEEDED[group] if not callable(getattr(module, name, None))]
     return lacking if dataclasses.is_dataclass(getattr(module, "Config", None)) else ["a dataclass Config", *lacking]
 
 

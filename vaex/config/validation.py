@@ -8,9 +8,11 @@ import re
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from vaex.errors import ConfigError
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def nearest(word: str, choices: Iterable[str], prefix: str = "") -> str:

@@ -112,10 +112,15 @@ type_of_fraction = Annotated[float, Field(gt=0, lt=1)]
 
 @dataclass(frozen=True, config=STRICT)
 class Fractions:
-    """What every dataset's Config has besides its own keys, where the data come without a division into splits."""
+    """What every dataset's Config has besides its own keys, where the data come without a division into splits.
+
+    `fractions: null` makes every split all rows: to set beside a fit of all of them, such as PCA's.
+    """
 
     limit: type_of_limit
-    fractions: Annotated[tuple[type_of_fraction, type_of_fraction, type_of_fraction], AfterValidator(_sum_to_one)]
+    fractions: (
+        Annotated[tuple[type_of_fraction, type_of_fraction, type_of_fraction], AfterValidator(_sum_to_one)] | None
+    )
     split_seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -124,9 +129,15 @@ def split_by_fractions(
 ) -> Dataset:
     """Shuffle with `split_seed`, cut into train, valid and test by `fractions`, keep `limit` of it.
 
+    Without fractions the three are all rows, in the one shuffled order, so that `limit` keeps the same rows of each.
     Raises `DataError` when a split would be empty.
     """
     n = len(rows.images)
+    # RandomState: its stream is frozen for good (NEP 19); default_rng's may change with NumPy's version.
+    order = np.random.RandomState(config.split_seed).permutation(n)
+    if config.fractions is None:
+        all_rows = rows.take(order)
+        return Dataset(all_rows, all_rows, all_rows, labels_named).limited(config.limit)
     n_valid, n_test = (round(n * fraction) for fraction in config.fractions[1:])
     n_train = n - n_valid - n_test
     if min(n_train, n_valid, n_test) < 1:
@@ -134,8 +145,6 @@ def split_by_fractions(
             f"dataset.fractions: {list(config.fractions)} of {n} rows leave {n_train} for train, {n_valid} for "
             f"valid, {n_test} for test; each needs at least one"
         )
-    # RandomState: its stream is frozen for good (NEP 19); default_rng's may change with NumPy's version.
-    order = np.random.RandomState(config.split_seed).permutation(n)
     parts = np.split(order, [n_train, n_train + n_valid])
     train, valid, test = (rows.take(part) for part in parts)
     return Dataset(train, valid, test, labels_named, remarks).limited(config.limit)

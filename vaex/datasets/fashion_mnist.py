@@ -1,8 +1,9 @@
 """Fashion-MNIST (Xiao, Rasul & Vollgraf 2017): 70 000 pictures of clothes in MNIST's format, 28x28, uint8."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
@@ -45,12 +46,13 @@ SOURCE = Source(
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """The training rows to keep."""
+    """The rows at the end of the training file that are kept for validation, and the training rows to keep."""
 
     name: Literal["fashion_mnist"]
+    valid_rows: Annotated[int, Field(ge=1)]
     limit: type_of_limit
 
 
 def load(config: Config) -> Dataset:
     """Fetch where necessary, read, split as the book does; raises `FetchError`."""
-    return mnist.read(SOURCE).limited(config.limit)
+    return mnist.read(SOURCE, config.valid_rows).limited(config.limit)

@@ -1,7 +1,8 @@
 """MNIST (LeCun, Cortes & Burges 1998): 70 000 handwritten digits, 28x28, uint8."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
@@ -9,9 +10,6 @@ from vaex.data import fetch, idx
 from vaex.data.dataset import Dataset, Split, type_of_limit
 from vaex.data.sources import File, Source
 from vaex.errors import DataError
-
-N_VALID = 5000
-"""Rows at the end of the training file that are kept for validation (Géron, chapter 17)."""
 
 SOURCE = Source(
     name="mnist",
@@ -46,19 +44,20 @@ SOURCE = Source(
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """The training rows to keep."""
+    """The rows at the end of the training file that are kept for validation, and the training rows to keep."""
 
     name: Literal["mnist"]
+    valid_rows: Annotated[int, Field(ge=1)]
     limit: type_of_limit
 
 
 def load(config: Config) -> Dataset:
     """Fetch where necessary, read, split as the book does; raises `FetchError`."""
-    return read(SOURCE).limited(config.limit)
+    return read(SOURCE, config.valid_rows).limited(config.limit)
 
 
-def read(source: Source) -> Dataset:
-    """A dataset in MNIST's four files: train is all of the training file but its last 5000 rows, which are valid."""
+def read(source: Source, valid_rows: int) -> Dataset:
+    """A dataset in MNIST's four files: train is all of the training file but its last rows, which are valid."""
     arrays = {name: idx.read(payload, name) for name, payload in fetch.payloads(source).items()}
 
     def rows(part: str) -> Split:
@@ -68,9 +67,11 @@ def read(source: Source) -> Dataset:
         return Split(images[..., None], labels[:, None])
 
     training = rows("train")
+    if valid_rows >= len(training.images):
+        raise DataError(f"dataset.valid_rows: {valid_rows} of {len(training.images)} rows leave none to train on")
     return Dataset(
-        train=training.take(slice(None, -N_VALID)),
-        valid=training.take(slice(-N_VALID, None)),
+        train=training.take(slice(None, -valid_rows)),
+        valid=training.take(slice(-valid_rows, None)),
         test=rows("t10k"),
         labels_named=("class",),
     )

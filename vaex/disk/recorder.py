@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Num, PyTree
 
 from vaex import config as configuration
 from vaex import files
 from vaex.config import Config
-from vaex.disk import checkpoint, metrics, provenance
+from vaex.disk import checkpoint, evaluation, metrics, provenance
 from vaex.disk.journal import LogFile
 from vaex.disk.metrics import Row
 from vaex.disk.progress import Progress
+from vaex.disk.saved import read_values
 from vaex.errors import VaexError
 
 log = logging.getLogger("vaex")
@@ -77,7 +79,7 @@ class Recorder:
         return str(manifest.get("run_id") or provenance.new_id())
 
     def _keep_history(self) -> None:
-        before, now = files.read_yaml(self.directory / "config.yaml"), configuration.dump(self._config)
+        before, now = read_values(self.directory / "config.yaml"), configuration.dump(self._config)
         if before == now:
             return
         path = self.directory / "config_history.json"
@@ -111,6 +113,7 @@ class Recorder:
         with self._disk():
             files.write(self.directory / "model.safetensors", content)
             files.write_json(self.directory / "summary.json", metrics.finite_or_null(summary))
+            evaluation.drop_stale(self.directory, summary["parameters_sha256"])
 
     def close(self) -> None:
         """Release thread and log file."""
@@ -161,6 +164,13 @@ class Recorder:
         (self.directory / "checkpoints").mkdir(exist_ok=True)
         checkpoint.save(checkpoint.path_of(self.directory, record["epoch"]), arrays, record)
         checkpoint.prune(self.directory, self._config.checkpoint.keep, elbo)
+
+
+def model_arrays(parameters: PyTree) -> dict[str, Num[np.ndarray, "..."]]:
+    """The parameters by the names they have in model.safetensors."""
+    likelihood = checkpoint.flatten({"likelihood": parameters["likelihood"]})
+    arrays = checkpoint.flatten(parameters["model"]) | likelihood
+    return {name: np.array(array, order="C") for name, array in arrays.items()}
 
 
 def model_bytes(arrays: dict[str, np.ndarray]) -> bytes:

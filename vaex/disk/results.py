@@ -46,10 +46,19 @@ def load_run(directory: str | Path) -> LoadedRun:
 def load_sweep(directory: str | Path) -> pd.DataFrame:
     """One row a job of a sweep, in job order: overrides as typed columns, status, every single-valued summary entry."""
     directory = Path(directory)
+    return pd.DataFrame(list(map(_row, _some_jobs(directory))))
+
+
+def job_directories(directory: Path) -> list[Path]:
+    """The directories of a sweep's jobs, in job order."""
+    return [job.directory for job in _some_jobs(directory)]
+
+
+def _some_jobs(directory: Path) -> list["_Job"]:
     jobs = _jobs(directory)
     if not jobs:
         raise InputError(f"{directory}: holds no jobs of a sweep")
-    return pd.DataFrame(list(map(_row, jobs)))
+    return jobs
 
 
 class _Job(NamedTuple):

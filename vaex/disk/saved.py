@@ -7,7 +7,7 @@ from typing import Any
 
 from vaex import config as configuration
 from vaex import files
-from vaex.config import Config, compose
+from vaex.config import Config, compose, later
 from vaex.errors import ConfigError, DataError, InputError
 
 PLACE = "dataset.path"
@@ -18,7 +18,7 @@ def parse_saved(file: Path, plain: dict[str, Any], keys: Sequence[str]) -> Confi
     """Parse a saved configuration. Plugins run code, so they are never taken from it: the user names them again."""
     named = plain.get("plugins") if "plugins" in keys else []
     try:
-        return configuration.parse(plain | {"plugins": named})
+        return configuration.parse(completed(plain) | {"plugins": named})
     except ConfigError as error:
         hint = (
             f"; the run names plugins: if you trust them, add plugins={plain['plugins']}"
@@ -30,8 +30,18 @@ def parse_saved(file: Path, plain: dict[str, Any], keys: Sequence[str]) -> Confi
 
 def read_saved(directory: Path, overrides: Sequence[str]) -> Config:
     """The configuration of a run directory with overrides in Hydra's grammar."""
-    changed, keys = compose.override(files.read_yaml(directory / "config.yaml"), overrides)
+    changed, keys = compose.override(read_values(directory / "config.yaml"), overrides)
     return parse_saved(directory / "config.yaml", with_data_found(changed, keys, directory), keys)
+
+
+def read_values(file: Path) -> dict[str, Any]:
+    """The plain values in a config.yaml, with those that an older version did not save."""
+    return completed(files.read_yaml(file))
+
+
+def completed(plain: dict[str, Any]) -> dict[str, Any]:
+    """Saved values with those added that came after the version that saved them."""
+    return later.with_sections(later.with_keys(plain), files.read_yaml(compose.conf_directory() / "config.yaml"))
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

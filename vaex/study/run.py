@@ -11,6 +11,7 @@ import numpy as np
 
 from vaex import files
 from vaex.config import NOT_IDENTITY
+from vaex.config.later import with_keys
 from vaex.disk import metrics
 from vaex.errors import InputError, printable
 from vaex.study import stability
@@ -47,7 +48,7 @@ class StudyRun:
 
 def read_run(path: Path, name: str) -> StudyRun:
     """One directory; raises `InputError` only when its configuration cannot be read."""
-    config = _plain(files.read_yaml(path / "config.yaml"))
+    config = with_keys(_plain(files.read_yaml(path / "config.yaml")))
     problems: list[str] = []
 
     def attempt(function: Any, file: str, missing: Any) -> Any:

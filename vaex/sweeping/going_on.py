@@ -23,7 +23,7 @@ from vaex.training import device
 
 log = logging.getLogger("vaex")
 
-MAY_CHANGE = (saved.PLACE, "tracking", "checkpoint", "sweep", "plugins")
+MAY_CHANGE = (saved.PLACE, "tracking", "checkpoint", "sweep", "evaluation", "plugins")
 """Keys, or sections, that do not change what the jobs compute, nor how they are packed."""
 
 
@@ -32,7 +32,7 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
     threads, noted = sweep.read(directory)
     jobs = []
     for job in noted:
-        changed, keys = compose.override(job.config, overrides)
+        changed, keys = compose.override(saved.completed(job.config), overrides)
         refuse = next((key for key in keys if not {key, key.partition(".")[0]} & set(MAY_CHANGE)), None)
         if refuse:
             raise ConfigError(f"{refuse}: cannot change in a sweep that goes on (may change: {', '.join(MAY_CHANGE)})")
@@ -115,7 +115,7 @@ def _job(directory: Path, job: Noted, config: Config, figures: bool) -> Job:
 def _is_of(place: Path, job: Noted) -> bool:
     """Whether the configuration in a directory is the job's."""
     try:
-        known = {key: job.config.get(key) for key in configuration.NOT_IDENTITY}
+        known = {key: job.config[key] for key in configuration.NOT_IDENTITY if key in job.config}
         written = files.read_yaml(place / "config.yaml") | known
         path = saved.path_of_data(job.config)
         if path is not None and saved.path_of_data(written) is not None:  # wherever the data are by now
@@ -145,7 +145,8 @@ def _recorded_pack(directory: Path, job: Noted, config: Config, jobs: Sequence[t
     record = read_manifest(directory / job.directory).get("pack")
     if not record:
         return []
-    plain = described(record, job.config | {"plugins": list(config.plugins)})  # as noted, wherever the data are by now
+    own = saved.completed(job.config) | {"plugins": list(config.plugins)}
+    plain = described(record, own)  # as noted, wherever the data are by now
     left = {other.number: other.identity for other, _ in jobs}
     numbers = []
     for identity in (configuration.identity(configuration.parse(each)) for each in plain):

@@ -28,6 +28,9 @@ class Display(Protocol):
     def epoch(self, job: Job, row: Mapping[str, Any]) -> None:
         """A run's epoch is done."""
 
+    def evaluating(self, job: Job, text: str) -> None:
+        """A run has been trained, and its metrics are measured: which, or how far."""
+
     def end(self, job: Job, summary: Mapping[str, Any]) -> None:
         """A run has ended."""
 
@@ -71,6 +74,11 @@ class LoneDisplay:
             self._progress.update(self._task, completed=row["epoch"], numbers=numbers)
         else:
             self.console.print(f"epoch {row['epoch']}/{epochs}  {numbers}", markup=False)
+
+    def evaluating(self, job: Job, text: str) -> None:
+        """Its metrics are measured."""
+        if self._task is not None:
+            self._progress.update(self._task, numbers=f"evaluating: {text}")
 
     def end(self, job: Job, summary: Mapping[str, Any]) -> None:
         """A run has ended: one line in a sweep, the table of its terms alone."""
@@ -130,6 +138,9 @@ class SweepDisplay:
             if self._ranked and math.isfinite(elbo) and (self._best is None or elbo > self._best[0]):
                 self._best = elbo, job.directory.name
             self._update()
+
+    def evaluating(self, job: Job, text: str) -> None:
+        """Its metrics are measured: it counts as running."""
 
     def end(self, job: Job, summary: Mapping[str, Any]) -> None:
         """A run has ended."""

@@ -52,6 +52,15 @@ def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
     return _once(("init", program), make)(seed)
 
 
+def ahead(function: Callable[..., Any], static: tuple[Hashable, ...], arguments: Any, device: type_of_device) -> Any:
+    """`function(*static, *arguments)` compiled for such arguments, once for all threads that ask; takes `arguments`."""
+    shapes = jax.tree.map(lambda leaf: _placed(leaf, device), arguments)
+    leaves, structure = jax.tree.flatten(shapes)
+    key = (function, static, structure, *((leaf.shape, leaf.dtype) for leaf in leaves), device)
+    fixed = functools.partial(function, *static)
+    return _once(key, lambda: _finished(jax.jit(fixed).lower(*shapes)))
+
+
 class Compiled:
     """`order` and `train` (`step.epoch`) are for the training images, `evaluate` for those held out from training.
 

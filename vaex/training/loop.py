@@ -22,23 +22,12 @@ from vaex.terminal.displays import Display
 from vaex.training import compiled
 from vaex.training.compiled import Compiled
 from vaex.training.member import Member, host_copy
+from vaex.training.stop import Stop
 from vaex.vae import pack
 from vaex.vae.step import TrainState
 
 CLOSERS = 8
 """Threads that write the results of a vmapped pack's runs: most of that work is waiting for the disk."""
-
-
-class Stop:
-    """Whether somebody or something asked for an end: the signal that did, or a run with on_nonfinite=raise."""
-
-    signal: int | None = None
-    by_policy: bool = False
-
-    @property
-    def asked(self) -> bool:
-        """Whether no further epoch may begin."""
-        return self.signal is not None or self.by_policy
 
 
 _loading = threading.Lock()
@@ -169,7 +158,7 @@ class _Pack:
             member = self.members[index]
             with member.guarded():
                 if member.summary is None:
-                    member.close(self._own(copy, index), None if means is None else self._part(means, index))
+                    member.close(self._own(copy, index), None if means is None else self._part(means, index), self.stop)
 
         with ThreadPoolExecutor(CLOSERS if self.stacked else 1, thread_name_prefix="close") as closers:
             list(closers.map(close, range(len(self.members))))

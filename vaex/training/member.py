@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Num, PyTree
+from jaxtyping import PyTree
 
 from vaex import config as configuration
 from vaex import files
@@ -24,12 +24,13 @@ from vaex.disk import checkpoint, journal, metrics, progress
 from vaex.disk.directory import refuse_existing
 from vaex.disk.job import Job
 from vaex.disk.progress import Found, Progress
-from vaex.disk.recorder import Recorder
+from vaex.disk.recorder import Recorder, model_arrays
 from vaex.errors import InputError, VaexError, printable
 from vaex.study import stability
 from vaex.terminal.displays import Display
 from vaex.tracking import tracker
 from vaex.training import remarks
+from vaex.training.stop import Stop
 from vaex.vae import objective, step
 from vaex.vae.step import TrainState
 
@@ -143,14 +144,16 @@ class Member:
         """Wait until the epochs so far are on disk."""
         self._opened().wait()
 
-    def close(self, state: TrainState, test: Mapping[str, np.ndarray] | None) -> None:
-        """Write what a run leaves when it ends: last checkpoint, model, summary, figures."""
+    def close(self, state: TrainState, test: Mapping[str, np.ndarray] | None, stop: Stop) -> None:
+        """Write what a run leaves when it ends: last checkpoint, model, summary, evaluation, figures."""
         recorder = self._opened()
         rows = self.progress.rows
         if len(rows) % self.config.checkpoint.every and not self.frozen:
             recorder.checkpoint(self.progress, checkpoint.flatten(state))  # of an epoch that had no turn
         summary = self._summarize(state, test)
-        recorder.finish(summary, model_arrays(state))
+        recorder.finish(summary, model_arrays(state.parameters))
+        if summary["status"] == "finished" and self.config.evaluation.metrics:
+            summary |= self._evaluate(state.parameters, summary["parameters_sha256"], stop)
         if rows and summary["status"] != "interrupted" and self.job.figures:
             self._draw(state.parameters)
         self._end(summary)
@@ -189,6 +192,13 @@ class Member:
     def _opened(self) -> Recorder:
         assert self._recorder is not None  # `open` made it
         return self._recorder
+
+    def _evaluate(self, parameters: PyTree, digest: str, stop: Stop) -> dict[str, Any]:
+        """What the summary has of its evaluation."""
+        from vaex.training import evaluation  # late: most runs do without
+
+        tell = functools.partial(self._display.evaluating, self.job)
+        return evaluation.at_the_end(self.config, parameters, self._dataset, digest, self.directory, stop, tell)
 
     def _draw(self, parameters: PyTree) -> None:
         rows, title = self.progress.rows, self.job.label
@@ -234,13 +244,6 @@ def _import_pictures() -> None:
             importlib.import_module("vaex.training.pictures")
 
     threading.Thread(target=work, name="pictures").start()
-
-
-def model_arrays(state: TrainState) -> dict[str, Num[np.ndarray, "..."]]:
-    """The parameters by the names they have in model.safetensors."""
-    likelihood = checkpoint.flatten({"likelihood": state.parameters["likelihood"]})
-    arrays = checkpoint.flatten(state.parameters["model"]) | likelihood
-    return {name: np.array(array, order="C") for name, array in arrays.items()}
 
 
 def host_copy(tree: PyTree) -> PyTree:

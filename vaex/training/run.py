@@ -13,11 +13,9 @@ import logging
 import os
 import queue
 import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 import jax
@@ -25,12 +23,14 @@ import jax
 from vaex.config import Config, dump, identity, implementation, parse
 from vaex.disk import provenance, sweep
 from vaex.disk.job import Job, type_of_device
+from vaex.disk.saved import completed
 from vaex.errors import ConfigError, DataError, InputError
 from vaex.files import first_line
 from vaex.terminal.displays import Display, LoneDisplay
 from vaex.terminal.screen import say
 from vaex.training import loop, remarks
-from vaex.training.loop import Stop, load
+from vaex.training.loop import load
+from vaex.training.stop import Signals
 from vaex.vae import objective, pack, step
 from vaex.vae.objective import Program
 
@@ -49,19 +49,6 @@ class Outcome(NamedTuple):
     statuses: dict[Path, str]
     signal: int | None
     ended_by_policy: bool
-
-
-class Signals(Stop):
-    """Whether the user or the machine asked for an end."""
-
-    def __call__(self, number: int, _: FrameType | None) -> None:
-        """Handle a signal: remember the first, obey the second at once."""
-        if self.signal is not None:
-            if sys.stdout.isatty():
-                os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # the cursor, which the progress bar has hidden
-            os._exit(128 + number)
-        self.signal = number
-        log.warning("stopping at the end of this epoch; once more to stop now")
 
 
 def program_of(config: Config) -> Program:
@@ -127,11 +114,11 @@ def run(
 
     chosen = devices or jax.devices()[:1]
     workers = [threading.Thread(target=work, args=(device,), name=f"lane {n}") for n, device in enumerate(chosen)]
-    _wait(workers, stop)
+    wait(workers, stop)
     return Outcome(statuses, stop.signal, stop.by_policy)
 
 
-def _wait(workers: Sequence[threading.Thread], stop: Signals) -> None:
+def wait(workers: Sequence[threading.Thread], stop: Signals) -> None:
     """Run the threads to their end, hearing signals meanwhile."""
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
@@ -234,7 +221,7 @@ def _beside(job: Job, record: Mapping[str, Any]) -> list[Path]:
     folder = next((above for above in directory.parents if (above / sweep.NAME).exists()), directory)
     noted = sweep.read(folder)[1] if folder != directory else []
     own = next((each.config for each in noted if folder / each.directory == directory), None)
-    members = pack.described(dict(record), own | {"plugins": list(job.config.plugins)}) if own else []
+    members = pack.described(dict(record), completed(own) | {"plugins": list(job.config.plugins)}) if own else []
     found = {each.identity: folder / each.directory for each in noted}
     places = [found.get(identity(parse(plain))) for plain in members]
     if not places or not all(place and (place / "config.yaml").exists() for place in places):

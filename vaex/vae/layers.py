@@ -1,12 +1,13 @@
-"""Layers that the models share: dense layers, and convolutions that stay fast inside a scan on CPU.
+"""Layers that the models share: dense layers, a perceptron each way, and convolutions that stay fast in a scan on CPU.
 
 `nnx.Conv` inside a scanned training step is several times slower on CPU than outside it, so a convolution
 here is what it is mathematically: strided slices laid side by side (the patches) times one matrix.
 Parameters are float32 whatever the compute precision; `dtype` is the precision of the products.
 """
 
+import itertools
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +50,56 @@ def dense(
         bias_init=nnx.initializers.constant(bias),
         rngs=rngs,
     )
+
+
+class Perceptron(nnx.Module):
+    """Dense encoder and decoder over flattened pixels: H·W·C – hidden – (μ, raw), mirrored back.
+
+    `config` is the model's own, of which the latents, the initializer and the scales are read; `layer` makes a hidden
+    layer as `dense` does, and `activation` follows each.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        hidden: tuple[int, ...],
+        layer: Callable[[int, int, str, jnp.dtype, nnx.Rngs], nnx.Module],
+        activation: Callable[[Array], Array],
+        shape: tuple[int, int, int],
+        bias: float,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
+        def stack(sizes: tuple[int, ...]) -> nnx.List:
+            return nnx.List([layer(n, m, config.initializer, dtype, rngs) for n, m in itertools.pairwise(sizes)])
+
+        pixels = shape[0] * shape[1] * shape[2]
+        features = (pixels, *hidden)[-1]
+        self.shape = shape
+        self.activation = activation
+        self.encoder = stack((pixels, *hidden))
+        self.input_scale, scale = config.input_scale, config.head_init_scale
+        self.mu = dense(features, config.latent_dim, config.initializer, dtype, rngs, scale=scale)
+        self.raw = dense(features, config.latent_dim, config.initializer, dtype, rngs, bias, scale)
+        mirrored = (config.latent_dim, *reversed(hidden))
+        self.decoder = stack(mirrored)
+        self.outputs = dense(mirrored[-1], pixels, config.initializer, dtype, rngs)
+
+    def encode(
+        self, x: Float[Array, "batch H W C"]
+    ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"]]:
+        """Images to μ and the raw second head, whose meaning the loss variant decides."""
+        h = self.input_scale * x.reshape(x.shape[0], -1)
+        for layer in self.encoder:
+            h = self.activation(layer(h))
+        return self.mu(h), self.raw(h)
+
+    def decode(self, z: Float[Array, "batch latent"]) -> Float[Array, "batch H W C"]:
+        """Latents to the likelihood's unbounded parameters, one a pixel and channel."""
+        h = z
+        for layer in self.decoder:
+            h = self.activation(layer(h))
+        return self.outputs(h).reshape(z.shape[0], *self.shape)
 
 
 def patches(x: Float[Array, "*batch H W C"], stride: int) -> Float[Array, "*batch h w 9*C"]:

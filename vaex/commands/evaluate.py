@@ -1,0 +1,163 @@
+"""`vaex evaluate RUN|SWEEP… [evaluation.KEY=VALUE …]`: measure finished runs, several side by side."""
+
+import logging
+import queue
+import shlex
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from vaex import config as configuration
+from vaex import files
+from vaex.config import compose
+from vaex.config.evaluation import SECTION
+from vaex.disk import provenance, saved, sweep
+from vaex.disk.directory import named_path, refuse_links
+from vaex.disk.saved import read_manifest, read_saved
+from vaex.errors import ConfigError, InputError, VaexError, printable
+from vaex.terminal.evaluation import EvaluationDisplay
+from vaex.training import device
+from vaex.training.stop import Signals
+
+log = logging.getLogger("vaex")
+
+TAKEN = (f"{SECTION}.", "plugins=", f"{saved.PLACE}=")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The verb; exit code 0, or 1 when something could not be measured."""
+    overrides = [item for item in arguments if "=" in item and not Path(item).exists()]
+    _check(overrides)
+    named = [Path(item) for item in arguments if item not in overrides]
+    named = [path for path in named if not path.is_file()]  # SWEEP/* also gives sweep.csv and the like
+    if not named:
+        named_path("evaluate", [])
+    sweeps = [path for path in named if (path / sweep.NAME).exists() or (path / "multirun.yaml").exists()]
+    directories = [run for path in named for run in (_jobs(path) if path in sweeps else [_run(path)])]
+    directories = list(dict.fromkeys(directories))
+    _refuse_nothing(directories, overrides)
+    device.start(next(filter(None, map(_manifest, directories)), {}))
+    display, stop = EvaluationDisplay(len(directories)), Signals("stopping; what has been measured is kept")
+    try:
+        failed = _evaluate_all(directories, overrides, display, stop)
+    finally:
+        display.close()
+    _write_tables(sweeps)
+    if stop.signal:
+        return 128 + stop.signal
+    return 1 if failed else 0
+
+
+def _check(overrides: Sequence[str]) -> None:
+    """Raise `ConfigError` for what is wrong whatever the run: an unknown key, an unknown metric, a wrong value."""
+    known = {**saved.completed({}), "plugins": []}
+    for item in overrides:
+        if not item.startswith(TAKEN):
+            raise ConfigError(
+                f"{item}: vaex evaluate takes {SECTION}.KEY=VALUE, plugins=[...] and {saved.PLACE}=..., "
+                f"as in `vaex evaluate RUN {SECTION}.metrics=[elbo,nll]`"
+            )
+    values, _ = compose.override(known, [item for item in overrides if not item.startswith(saved.PLACE)])
+    plugins = values["plugins"] if isinstance(values["plugins"], list) else []
+    configuration.parse_evaluation(values, list(map(str, plugins)))
+
+
+def _refuse_nothing(directories: Sequence[Path], overrides: Sequence[str]) -> None:
+    """Raise `InputError` where no run, nor the command, says what to measure."""
+    if any(item.startswith(f"{SECTION}.metrics=") for item in overrides):
+        return
+    for directory in directories:
+        with suppress(InputError, LookupError, TypeError):  # a damaged one is named in its turn
+            if saved.read_values(directory / "config.yaml")[SECTION]["metrics"]:
+                return
+    raise InputError(f"vaex evaluate: {directories[0]} {_nothing()}")
+
+
+def _nothing() -> str:
+    known = ", ".join(configuration.ours(SECTION))
+    return f"names no metric; add {SECTION}.metrics=[elbo,nll] (metrics: {known})"
+
+
+def _jobs(path: Path) -> list[Path]:
+    from vaex.disk import results  # late: pandas takes long to import
+
+    return results.job_directories(path)
+
+
+def _run(path: Path) -> Path:
+    named_path("evaluate", [str(path)])
+    return path
+
+
+def _manifest(directory: Path) -> dict[str, object]:
+    with suppress(InputError):
+        return read_manifest(directory)
+    return {}
+
+
+def _evaluate_all(
+    directories: Sequence[Path], overrides: Sequence[str], display: EvaluationDisplay, stop: Signals
+) -> int:
+    """Evaluate runs, one on each core at a time; returns how many of them left something unmeasured."""
+    from vaex.training.run import wait  # late: with it comes jax, after the thread count is set
+
+    waiting: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    for directory in directories:
+        waiting.put(directory)
+    failed: list[Path] = []
+
+    def work() -> None:
+        with suppress(queue.Empty):
+            while not stop.asked:
+                directory = waiting.get_nowait()
+                if not _evaluate(directory, overrides, display, stop):
+                    failed.append(directory)
+
+    lanes = min(provenance.cores(), len(directories))
+    wait([threading.Thread(target=work, name=f"lane {number}") for number in range(lanes)], stop)
+    return len(failed)
+
+
+def _evaluate(directory: Path, overrides: Sequence[str], display: EvaluationDisplay, stop: Signals) -> bool:
+    """Evaluate one run; returns whether all was measured. What was not is one line on stderr."""
+    from vaex.training import evaluation
+    from vaex.training.model import read_model
+
+    try:
+        refuse_links(directory)
+        status = files.read_json(directory / "summary.json").get("status")
+        if status != "finished":
+            raise InputError(f"{directory}: {status}: only a finished run is evaluated{_hint(directory, status)}")
+        config = read_saved(directory, overrides)
+        if not config.evaluation.common.metrics:
+            raise InputError(f"{directory}: {_nothing()}")
+        with files.locked(directory):
+            model = read_model(directory, config)
+            display.start(directory, config.evaluation.common.metrics)
+            done = evaluation.evaluate(
+                model, config.evaluation, directory, stop, lambda text: display.tell(directory, text)
+            )
+        display.end(directory, done.found)
+        return not done.failed
+    except VaexError as error:
+        log.error("%s", error)
+    except Exception as error:
+        log.error("%s: %s", directory, printable(f"{type(error).__name__}: {files.first_line(error)}"))
+    display.end(directory, {})
+    return False
+
+
+def _hint(directory: Path, status: object) -> str:
+    return f"; `vaex resume {shlex.quote(str(directory))}` goes on with it" if status == "interrupted" else ""
+
+
+def _write_tables(sweeps: Sequence[Path]) -> None:
+    """Write sweep.csv of the sweeps again, with what has been measured."""
+    for directory in sweeps:
+        from vaex.disk import results
+
+        try:
+            results.write_sweep_csv(directory)
+        except (OSError, InputError) as error:
+            log.warning("%s: not written (%s)", directory / "sweep.csv", files.first_line(error))

@@ -1,0 +1,60 @@
+"""What came after runs had been saved: what the absence of a key means in a config.yaml that an older version wrote.
+
+On a command line nothing is absent: conf/ has every value.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+SECTIONS = ("evaluation",)
+"""Sections that decide no number of the run: an older run has today's values of conf/config.yaml."""
+
+LATER: dict[tuple[str, str], dict[str, Any]] = {
+    ("dataset", "fashion_mnist"): {"valid_rows": 5000},
+    ("dataset", "mnist"): {"valid_rows": 5000},
+}
+"""By group and option, keys that decide numbers, with what an older version did: that value is not in an identity."""
+
+
+def with_sections(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values in which what is lacking of `SECTIONS` is that of the defaults."""
+    values = copy.deepcopy(dict(plain))
+    for section in SECTIONS:
+        own = values.get(section, {})
+        if isinstance(own, Mapping):
+            values[section] = _merged(defaults[section], own)
+    return values
+
+
+def with_keys(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values with the `LATER` keys that they lack."""
+    values = copy.deepcopy(dict(plain))
+    for (group, name), keys in LATER.items():
+        if _is_of(values.get(group), name):
+            values[group] = keys | values[group]
+    return values
+
+
+def without_keys(plain: dict[str, Any]) -> dict[str, Any]:
+    """Plain values without the `LATER` keys that say what their absence says."""
+    for (group, name), keys in LATER.items():
+        section: Any = plain.get(group)
+        if _is_of(section, name):
+            kept = {key: value for key, value in section.items() if key not in keys or value != keys[key]}
+            plain = plain | {group: kept}
+    return plain
+
+
+def _is_of(section: Any, name: str) -> bool:
+    return isinstance(section, dict) and section.get("name") == name
+
+
+def _merged(known: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The own values, and those known where there are none."""
+    both = {key: _merged(known[key], own[key]) for key in known if _both_sections(known[key], own.get(key))}
+    return {**known, **own, **both}
+
+
+def _both_sections(known: Any, own: Any) -> bool:
+    return isinstance(known, Mapping) and isinstance(own, Mapping)

@@ -1,0 +1,1 @@
+"""A trained model judged: pure measures of codes and samples, NumPy only."""
