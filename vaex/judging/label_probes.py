@@ -112,7 +112,7 @@ def r_squared(truth: type_of_column, predicted: type_of_column) -> Estimate:
     return Estimate(1 - ratio, math.sqrt(float(np.mean((e - ratio * t) ** 2)) / len(t)) / float(t.mean()))
 
 
-def _unscorable(name: str, column: type_of_column, truth: type_of_column, classes: bool) -> str | None:
+def _unscorable(name: str, column: type_of_column, truth: Shaped[np.ndarray, " M"], classes: bool) -> str | None:
     """Why a column cannot be scored; a class that only the scored split has is no reason, but a miss."""
     if not classes and not (np.isfinite(column).all() and np.isfinite(truth).all()):
         return f"{name}: some labels are not finite"
