@@ -65,10 +65,20 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.delenv(name)
         for name, value in wanted.items() - os.environ.items():
             patch.setenv(name, value)
-        from vaex.training import compilation_cache  # late: its import is hooked above
-
-        compilation_cache.start()
+        keep_own_programs(tmp_path_factory.mktemp("programs"))
         yield
+
+
+def keep_own_programs(folder: Path) -> None:
+    """JAX's own cache for this process: of its thousands of small programs vaex's would look at all each time."""
+    from vaex.training import compilation_cache  # late: its import is hooked above
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))
+        compilation_cache.start()  # leaves JAX's to JAX, once and for all
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture(autouse=True)

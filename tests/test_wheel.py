@@ -40,7 +40,7 @@ def test_the_wheel_holds_the_package_the_configuration_and_nothing_else(wheel):
         names = set(archive.namelist())
     kinds = ("*.py", "*.css", "*.js")
     ours = {f"vaex/{path.relative_to(ROOT / 'vaex')}" for kind in kinds for path in (ROOT / "vaex").rglob(kind)}
-    conf = {f"vaex/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
+    conf = {f"vaex/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.*")}
     metadata = {name for name in names if ".dist-info/" in name}
     assert names - metadata == ours | conf
     assert wheel.name.startswith("vaex_experiments-")

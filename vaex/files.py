@@ -68,6 +68,14 @@ def user_directory(variable: str, name: str) -> Path:
         raise InputError(f"{problem}; name a place for {name} by {variable}=DIR") from error
 
 
+def expanded(path: str) -> Path:
+    """A path that a person wrote, `~` and `~user` replaced; a name that only begins like one is a name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def open_regular(path: Path) -> io.BufferedReader:
     """Open a regular file for reading; a pipe or a device, which may block or never end, is an `OSError`."""
     if path.exists() and not path.is_file():

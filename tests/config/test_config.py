@@ -212,6 +212,9 @@ def test_a_file_of_ones_own_without_its_package_line(tmp_path):
         group = override.lstrip("+").partition("=")[0]
         line = f"{group}=short: {group}/short.yaml needs the line `# @package _global_` at its top"
         assert line in refused("--config-dir", str(tmp_path), override)
+    (tmp_path / "experiment" / "short.yaml").write_text("defaults:\n  - override /loss: sigma\nseed: 4\n")
+    line = "experiment=short: experiment/short.yaml needs the line `# @package _global_` at its top"
+    assert line in refused("--config-dir", str(tmp_path), "experiment=short")
 
 
 def test_an_experiment_whose_sweep_is_a_shuffle_or_an_interval(tmp_path):

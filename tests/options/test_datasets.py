@@ -21,7 +21,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 from sklearn.datasets import load_digits
 
-from vaex import config
+from vaex import config, files
 from vaex.data.dataset import Dataset
 from vaex.datasets import arrays, digits, images, shapes
 from vaex.errors import DataError
@@ -570,3 +570,11 @@ def test_an_absurd_number_of_pixels_is_refused(tmp_path: Path, side: int):
     (tmp_path / "a.bmp").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.bmp: more than \d+ pixels"):
         load("images", path=str(tmp_path))
+
+
+def test_a_name_that_only_begins_like_somebodys_home_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert files.expanded("~nobody-of-this-name.npy") == Path("~nobody-of-this-name.npy")
+    assert files.expanded("~/a.npy") == Path.home() / "a.npy"
+    np.save(tmp_path / "~nobody-of-this-name.npy", np.zeros((40, 2, 2), np.float32))
+    assert len(load("arrays", path="~nobody-of-this-name.npy").train.images) == 32

@@ -319,7 +319,7 @@ def test_steps_are_binned_with_their_extremes(tmp_path):
     x, low = bands.by_step([run], "sigma_min", np.nanmin)
     assert len(x) == low.shape[1] <= bands.MOST_POINTS
     assert np.nanmin(low) == run.steps["sigma_min"].min()
-    assert x[-1] >= len(runs[0].steps["sigma_min"]) == 40 * STEPS
+    assert x[-1] >= len(run.steps["sigma_min"]) == 40 * STEPS
 
 
 def test_an_axis_is_cut_only_where_a_run_exploded():

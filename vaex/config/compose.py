@@ -223,7 +223,4 @@ def _refuse_misplaced(job: DictConfig, values: Mapping[str, Any]) -> None:
     for group, option in job.hydra.runtime.choices.items():
         section = str(group).partition("/")[0]
         if section in values and section not in configuration.KEYS:
-            raise ConfigError(
-                f"{group}={option}: {group}/{option}.yaml needs the line `# @package _global_` at its top; without it "
-                f"its keys are {section}.*, not those of a run"
-            )
+            raise ConfigError(hydra_errors.misplaced_option(str(group), str(option)))

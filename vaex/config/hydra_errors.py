@@ -15,6 +15,7 @@ from vaex.config.overrides import as_text, key_of
 from vaex.config.validation import nearest
 
 UNKNOWN = re.compile(r"Could not (?:override|delete(?: from config)?)\.? ?'([^']+)'(?!.* is .* and not )")
+MISPLACED = re.compile(r"Could not override '[\w/]+@(\w+)\.\w+'")
 THERE = re.compile(r"Could not append to config\. An item is already at '([^']+)'")
 TWICE = re.compile(r"Multiple values for ([\w/]+)\.|([\w/]+) appears more than once")
 
@@ -26,6 +27,9 @@ def one_line(error: Exception, hydra: Hydra, name: str, typed: list[str]) -> str
         return _no_option(error)
     if isinstance(error, OverrideParseException):
         return malformed(error)
+    if misplaced := MISPLACED.search(text):
+        line = next((line for line in typed if key_of(line) == misplaced[1]), "")
+        return misplaced_option(misplaced[1], line.partition("=")[2] or "OPTION")
     if unknown := UNKNOWN.search(text):
         return _unknown_key(unknown[1], hydra, name, typed)
     if there := THERE.search(text):
@@ -37,6 +41,14 @@ def one_line(error: Exception, hydra: Hydra, name: str, typed: list[str]) -> str
     if error.__cause__ is not None and text.startswith("Error merging override "):
         return f"{text.removeprefix('Error merging override ')}: {sentence(error.__cause__)}"
     return _of_value(error)
+
+
+def misplaced_option(group: str, option: str) -> str:
+    """A file of the user's, an experiment mostly, whose keys and groups went below its group's own name."""
+    return (
+        f"{group}={option}: {group}/{option}.yaml needs the line `# @package _global_` at its top; without it "
+        f"its keys are {group.partition('/')[0]}.*, not those of a run"
+    )
 
 
 def malformed(error: OverrideParseException) -> str:

@@ -13,6 +13,7 @@ from jaxtyping import Shaped
 from numpy.lib import format as npy
 from pydantic.dataclasses import dataclass
 
+from vaex import files
 from vaex.config import STRICT
 from vaex.config.validation import nearest
 from vaex.data.dataset import Dataset, Fractions, Split, split_by_fractions, type_of_images
@@ -43,7 +44,7 @@ class Config(Fractions):
 
 def load(config: Config) -> Dataset:
     """N x H x W [x C] or N x D images, uint8 or float; N x D becomes (N, 1, D, 1). Raises `DataError`."""
-    images = _as_images(read(Path(config.path).expanduser(), config.key))
+    images = _as_images(read(files.expanded(config.path), config.key))
     if config.range == (0, 1) and images.dtype == np.uint8 and images.max() <= 1:
         images = images * np.uint8(255)  # a mask: 1 is white; a byte a pixel still
     _check_values(images, config.range, config.path)

@@ -13,6 +13,7 @@ from PIL import Image, ImageFile, ImageOps
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from vaex import files
 from vaex.config import STRICT
 from vaex.data.dataset import Dataset, Fractions, Split, split_by_fractions
 from vaex.errors import DataError
@@ -36,7 +37,7 @@ class Config(Fractions):
 
 def load(config: Config) -> Dataset:
     """All files of the folder but hidden ones, in the order of their names; raises `DataError` naming the file."""
-    paths = _files(Path(config.path).expanduser())
+    paths = _files(files.expanded(config.path))
     images = np.empty((len(paths), config.size, config.size, config.channels), np.uint8)
     for row, path in zip(images, paths, strict=True):
         row[:] = read(path, config.size, config.channels)

@@ -53,7 +53,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 def with_data_found(plain: dict[str, Any], keys: Sequence[str], directory: Path) -> dict[str, Any]:
     """Saved values in which a relative `dataset.path` that is not here is the one from where the run was started."""
     path = path_of_data(plain)
-    if path is None or {"dataset", PLACE} & set(keys) or _exists(Path(path).expanduser()):
+    if path is None or {"dataset", PLACE} & set(keys) or _exists(files.expanded(path)):
         return plain
     start = started_in(directory)
     return with_path(plain, str(start / path)) if start and _exists(start / path) else plain
@@ -66,10 +66,10 @@ def telling_where_data_were_sought(config: Config, directory: Path) -> Iterator[
         yield
     except DataError as error:
         path = getattr(config.dataset, "path", None)
-        if not isinstance(path, str) or _exists(Path(path).expanduser()):
+        if not isinstance(path, str) or _exists(files.expanded(path)):
             raise
         places = dict.fromkeys(str(place) for place in (Path.cwd(), started_in(directory)) if place)
-        looked = "" if Path(path).expanduser().is_absolute() else f" (looked in {' and '.join(places)})"
+        looked = "" if files.expanded(path).is_absolute() else f" (looked in {' and '.join(places)})"
         raise DataError(f"{error}{looked}; if the data are elsewhere now, add {PLACE}=NEW") from error
 
 

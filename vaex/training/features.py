@@ -17,7 +17,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import platformdirs
 import safetensors.numpy
 from jax import lax
 from jaxtyping import Array, Float, Float32, PyTree, Shaped
@@ -168,7 +167,10 @@ def _path(dataset_digest: str, made_by: str) -> Path | None:
     chosen = os.environ.get("VAEX_CACHE")
     if chosen == "":
         return None
-    root = Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("vaex", False)
+    try:
+        root = files.user_directory("VAEX_CACHE", "") if not chosen else files.expanded(chosen)
+    except InputError:  # no home: nothing is kept
+        return None
     return root / "features" / f"{files.sha256(f'{RECIPE} {dataset_digest} {made_by}'.encode())}.ckpt"
 
 
