@@ -22,6 +22,7 @@ from vaex import config as configuration
 from vaex.config import Config, dump, grid, identity, parse
 from vaex.config import compose as composing
 from vaex.config.compose import Command, compose
+from vaex.disk import saved
 from vaex.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -488,3 +489,37 @@ def attempt(plain: dict[str, object]) -> tuple[str, Config | None]:
 def test_a_file_that_is_no_configuration_is_refused(value):
     with pytest.raises(ConfigError):
         parse(value if isinstance(value, dict) else {"seed": value})
+
+
+OLD = {
+    "fashion_mnist": "254fe68052a996d79506ca721467dbc3700a9ea686214fc8116652bba7d404c8",
+    "digits": "c797b23775001a82e2f81d10e313a09d141771f8597e29e915a79ae5e496d435",
+}
+"""Identities that commit 0998492 gave, which knew neither `evaluation` nor `dataset.valid_rows`."""
+
+
+def as_then(plain: dict) -> dict:
+    """Plain values as that commit saved them."""
+    old = {key: value for key, value in plain.items() if key != "evaluation"}
+    return old | {"dataset": {key: value for key, value in plain["dataset"].items() if key != "valid_rows"}}
+
+
+@pytest.mark.parametrize("dataset", OLD)
+def test_what_came_later_does_not_change_an_older_run(dataset, tmp_path):
+    plain = dump(make(f"dataset={dataset}"))
+    assert identity(parse(plain)) == OLD[dataset]
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(as_then(plain)))
+    assert dump(saved.read_saved(tmp_path, [])) == plain
+    assert identity(saved.read_saved(tmp_path, ["evaluation.samples=7", "evaluation.metrics=[knn]"])) == OLD[dataset]
+    with pytest.raises(ConfigError, match="missing"):
+        parse(as_then(plain))  # on a command line nothing is absent
+    partly = as_then(plain) | {"evaluation": {"metrics": ["nll"], "samples": 3, "knn": {}}}
+    path.write_text(yaml.safe_dump(partly))
+    section = dump(saved.read_saved(tmp_path, []))["evaluation"]
+    assert section == plain["evaluation"] | {"metrics": ["nll"], "samples": 3}
+
+
+def test_another_number_of_validation_rows_is_another_run():
+    assert identity(make("dataset=mnist", "dataset.valid_rows=10000")) != identity(make("dataset=mnist"))
+    assert identity(make("dataset=mnist", "evaluation.metrics=[nll]")) == identity(make("dataset=mnist"))

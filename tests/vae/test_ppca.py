@@ -17,7 +17,7 @@ from sklearn.decomposition import PCA
 from tests.support.configurations import make
 from vaex.likelihoods import gaussian
 from vaex.training.loop import load
-from vaex.vae import objective, step
+from vaex.vae import bound, objective, step
 
 LATENTS = 3
 CONFIG = make(
@@ -88,6 +88,20 @@ def test_the_elbo_lies_below_the_evidence_by_the_kl_to_the_true_posterior(epochs
     assert gap > 10 * error  # so that a bound without it would be seen
     assert bound < evidence
     assert evidence - bound == pytest.approx(gap, abs=4 * error)
+
+
+def test_the_importance_weighted_bound_of_a_trained_model_reaches_the_evidence():
+    """Its q is not the posterior yet, and 5 000 draws make up for that."""
+    parameters = trained(30)
+    found = jax.jit(bound.bounds, static_argnums=(0, 5))(
+        PROGRAM, HYPER, parameters, jnp.asarray(DIGITS), jax.random.key(0), (1, 10, 100, 1000, 5000)
+    )
+    curve = np.mean(np.float64(found.curve), axis=1)
+    evidence = log_evidence(parameters)
+    elbo = -np.mean(np.float64(found.reconstruction) + np.float64(found.kl))
+    assert elbo == pytest.approx(evidence - kl_to_true_posterior(parameters), abs=0.02)
+    assert np.all(np.diff(curve) > 0)
+    assert evidence - 0.05 < curve[-1] < evidence + 0.005
 
 
 def test_at_the_optimum_the_elbo_is_the_likelihood_of_pca():
