@@ -28,6 +28,12 @@ grid: .venv/.developer  ## every loss x likelihood x model, two epochs each (min
 faults: .venv/.developer  ## kill a run at 100 moments and resume it, W&B's part of it too (minutes)
 	$(BIN)/pytest -m slow tests/training/test_faults.py tests/tracking/test_wandb_online.py tests/tracking/test_tracking.py
 
+judging: .venv/.developer  ## disentanglement on known codes, features, evidence of a trained model, judged runs bit for bit (minutes)
+	$(BIN)/pytest -m slow tests/judging tests/training/test_features.py tests/training/test_evaluation.py tests/vae/test_ppca.py
+
+cache: .venv/.developer  ## compiled programs from the cache against fresh ones, bit for bit (minutes)
+	$(BIN)/pytest -m slow tests/training/test_compilation_cache.py
+
 sweeps: .venv/.developer  ## twelve jobs of Fashion-MNIST byte for byte, a thousand jobs with few open files (minutes)
 	$(BIN)/pytest -m slow tests/sweeping/test_sweep.py
 
@@ -93,4 +99,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults sweeps fuzz coverage bench bench-parts bench-sweep lock clean
+.PHONY: help train test lint grid faults judging cache sweeps fuzz coverage bench bench-parts bench-sweep lock clean

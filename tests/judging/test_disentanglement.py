@@ -13,6 +13,8 @@ from vaex.judging import disentanglement, predictors
 from vaex.judging import mutual_information as information
 from vaex.judging.disentanglement import Score, scores
 
+pytestmark = pytest.mark.slow  # a minute: make judging
+
 LEVELS = (3, 4, 5, 5, 5)
 GRID = np.stack(np.meshgrid(*map(np.arange, LEVELS), indexing="ij"), axis=-1).reshape(-1, len(LEVELS))
 """Every combination of levels once: the factors are exactly independent."""

@@ -61,6 +61,7 @@ def damage(cache: Path) -> None:
         ways[number % len(ways)](entry)
 
 
+@pytest.mark.slow
 def test_results_are_the_same_without_it_with_it_empty_full_and_damaged(tmp_path: Path):
     cache = tmp_path / "cache"
     without = run(tmp_path / "off", VAEX_CACHE="")
@@ -101,6 +102,7 @@ def test_it_is_in_the_users_cache_directory_for_this_cpu_only(tmp_path: Path, mo
     assert compilation_cache._directory() != directory
 
 
+@pytest.mark.slow
 def test_jaxs_own_variable_holds(tmp_path: Path):
     done = run(tmp_path / "run", VAEX_CACHE=str(tmp_path / "cache"), JAX_COMPILATION_CACHE_DIR=str(tmp_path / "jax"))
     assert done.directory.exists()

@@ -83,6 +83,7 @@ def test_needs_are_told_of_the_data():
     assert "in numbers that hardly repeat, not in levels" in _no_factors(shapes, "test")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_judged_at_its_end_has_the_same_bits_and_nothing_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):

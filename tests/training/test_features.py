@@ -14,6 +14,8 @@ from vaex.datasets import digits
 from vaex.judging import samples
 from vaex.training.features import Features, features
 
+pytestmark = pytest.mark.slow  # a minute: make judging
+
 RNG = np.random.default_rng(0)
 
 
@@ -150,7 +152,7 @@ def test_another_dataset_or_recipe_is_another_entry(cache: Path, monkeypatch: py
     dataset = tiny((1, 6, 1), "float32", labelled=False)
     features(dataset)
     features(tiny((1, 6, 1), "float32", labelled=False))
-    monkeypatch.setattr("vaex.judging.features.RECIPE", 0)
+    monkeypatch.setattr("vaex.training.features.RECIPE", 0)
     features(dataset)
     assert len(list(cache.iterdir())) == 3
 
@@ -205,7 +207,7 @@ def test_images_that_are_all_the_same():
 
 def test_of_many_rows_some_are_used(monkeypatch: pytest.MonkeyPatch):
     """Spread over all of them: the classes of a sorted file are all there."""
-    monkeypatch.setattr("vaex.judging.features.ROWS", 40)
+    monkeypatch.setattr("vaex.training.features.ROWS", 40)
     dataset = tiny((1, 6, 1), "float32")
     order = np.argsort(dataset.train.labels[:, 0], kind="stable")
     found = features(Dataset(dataset.train.take(order), dataset.valid, dataset.test, dataset.labels_named))

@@ -90,6 +90,7 @@ def test_the_elbo_lies_below_the_evidence_by_the_kl_to_the_true_posterior(epochs
     assert evidence - bound == pytest.approx(gap, abs=4 * error)
 
 
+@pytest.mark.slow
 def test_the_importance_weighted_bound_of_a_trained_model_reaches_the_evidence():
     """Its q is not the posterior yet, and 5 000 draws make up for that."""
     parameters = trained(30)
