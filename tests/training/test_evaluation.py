@@ -37,8 +37,8 @@ def test_numbers_depend_neither_on_threads_nor_on_how_many_images_follow(monkeyp
     found, codes = model.bounds(images, 12, 0), model.encode(images, 0)
     assert found.marks == (1, 10, 12)
     assert found.curve.shape == (3, 600)
-    with ThreadPoolExecutor(1) as one:
-        monkeypatch.setattr(models, "_pool", lambda: one)
+    with ThreadPoolExecutor(1) as one, monkeypatch.context() as patch:
+        patch.setattr(models, "_pool", lambda: one)
         fewer, fewer_codes = model.bounds(images[:270], 12, 0), model.encode(images[:270], 0)
     for all_of_them, first in zip((*found[:4], *codes), (*fewer[:4], *fewer_codes), strict=True):
         np.testing.assert_array_equal(all_of_them[..., :270] if all_of_them.shape[0] == 3 else all_of_them[:270], first)
