@@ -27,7 +27,7 @@ def open_closed_streams() -> None:
                 os.dup2(descriptor, number, inheritable=True)
                 os.close(descriptor)
         if getattr(sys, name) is None:
-            stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115
+            stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115  # the process keeps it
             setattr(sys, name, stream)
 
 

@@ -437,7 +437,7 @@ def test_images_are_read_in_the_order_of_their_names(tmp_path: Path):
     assert dataset.train.images.shape[1:] == (8, 8, 1)
     assert dataset.train.images.dtype == np.uint8
     assert dataset.train.labels is None
-    # The shuffle of ten rows under split_seed 0 begins 2, 8, 4 (test_dataset.py).
+    # The shuffle of ten rows under split_seed 0 begins 2, 8, 4 (tests/data/test_dataset.py).
     assert dataset.train.images[:3, 0, 0, 0].tolist() == [40, 160, 80]
 
 

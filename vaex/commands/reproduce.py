@@ -1,4 +1,4 @@
-"""`vaex reproduce RUN`: run it again from what is on disk, and say whether it came out the same (see verdict.py).
+"""`vaex reproduce RUN`: run it again from what is on disk, and say whether it came out the same (study/verdict.py).
 
 Nothing is executed from the directory: its configuration is data, and plugins must be named again.
 """

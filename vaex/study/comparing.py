@@ -1,26 +1,9 @@
-"""The answers to what a comparison asks (asked.py): from a study to the numbers and sentences of compare.json.
+"""The answers to what a comparison asks (questions.py): from a study to the numbers and sentences of compare.json.
 
 Diverged runs are in no mean: they are counted, and every mean says over how many runs it is. All p-values of one
 question, one for each variant, are corrected together (Holm); the 95 % intervals are not.
-"""
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-
-from vaex import __version__
-from vaex.disk import metrics
-from vaex.errors import printable
-from vaex.study import effects, evidence, pairing, quantities, sentences, stability
-from vaex.study.pairing import FEWEST, Pair
-from vaex.study.questions import METHOD, QUESTIONS, WITHOUT_BOUND, Question
-from vaex.study.run import STATUSES
-from vaex.study.runs import Study, StudyRun, text
-
-
-def compare(study: Study, target: float | None = None) -> dict[str, Any]:
-    """The comparison: everything that compare.json holds, plain values, None for what is not finite or not known.
+compare.json:
 
     format      1
     vaex        version of this program
@@ -47,7 +30,25 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
                 The ones to target also have targets [{setting, target or None}], reached_variant, reached_against.
     apart       [line for each kind of number that is not the same quantity in all runs (quantities.py)]
     verdicts    [the headline questions' sentences; one where all of them lack seeds; then the lines of `apart`]
-    """
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vaex import __version__
+from vaex.disk import metrics
+from vaex.errors import printable
+from vaex.study import effects, evidence, pairing, quantities, sentences, stability
+from vaex.study.pairing import FEWEST, Pair
+from vaex.study.questions import METHOD, QUESTIONS, WITHOUT_BOUND, Question
+from vaex.study.run import STATUSES
+from vaex.study.runs import Study, StudyRun, text
+
+
+def compare(study: Study, target: float | None = None) -> dict[str, Any]:
+    """The comparison: what compare.json holds (above), plain values, None for what is not finite or not known."""
     pairs, again = pairing.pairs(study)
     sources = [effects.source(run) for run in study.runs]
     apart = quantities.apart(sources)

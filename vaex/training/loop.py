@@ -1,6 +1,6 @@
 """Training: a pack of runs goes through open, epochs, close. On a CPU a pack is one run.
 
-The device work is compiled (`compiled.py`), what a run leaves on disk is its `Member`'s.
+The device work is compiled (`training/compiled.py`), what a run leaves on disk is its `Member`'s.
 """
 
 import functools

@@ -153,7 +153,11 @@ class Member:
         summary = self._summarize(state, test)
         recorder.finish(summary, model_arrays(state.parameters))
         if summary["status"] == "finished" and self.config.evaluation.metrics:
-            summary |= self._evaluate(state.parameters, summary["parameters_sha256"], stop)
+            from vaex.training import evaluation  # late: most runs do without
+
+            digest, tell = summary["parameters_sha256"], functools.partial(self._display.evaluating, self.job)
+            judged = self.config, state.parameters, self._dataset, digest
+            summary |= evaluation.at_the_end(*judged, self.directory, stop, tell)
         if rows and summary["status"] != "interrupted" and self.job.figures:
             self._draw(state.parameters)
         self._end(summary)
@@ -192,13 +196,6 @@ class Member:
     def _opened(self) -> Recorder:
         assert self._recorder is not None  # `open` made it
         return self._recorder
-
-    def _evaluate(self, parameters: PyTree, digest: str, stop: Stop) -> dict[str, Any]:
-        """What the summary has of its evaluation."""
-        from vaex.training import evaluation  # late: most runs do without
-
-        tell = functools.partial(self._display.evaluating, self.job)
-        return evaluation.at_the_end(self.config, parameters, self._dataset, digest, self.directory, stop, tell)
 
     def _draw(self, parameters: PyTree) -> None:
         rows, title = self.progress.rows, self.job.label
