@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.support.configurations import make
 from vaex import cli, files
+from vaex.disk import metrics
 from vaex.report import figures
 from vaex.training import compiled
 from vaex.vae import objective
@@ -145,3 +146,12 @@ def test_the_figures_of_a_run(digits_run):
     assert {path.name for path in folder.iterdir()} == {"reconstructions.png", "samples.png", "curves.png"}
     with Image.open(folder / "reconstructions.png") as picture:
         assert np.asarray(picture).std() > 30
+
+
+def test_a_run_of_one_epoch_has_that_epoch_on_its_axis_and_no_fraction_of_one(digits_run):
+    rows = metrics.read_rows(digits_run.directory / "metrics.jsonl")[:1]
+    figure = figures.curves(rows, "one epoch")
+    figure.canvas.draw()
+    for axis in (*figure.axes[:3], *figure.axes[4:]):  # the fourth has latents
+        low, high = axis.get_xlim()
+        assert [tick for tick in axis.get_xticks() if low <= tick <= high] == [1]

@@ -142,7 +142,7 @@ def _decorate(axis: Axes, title: str, log: bool = False) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", color="#dddddd", linewidth=0.6)
     axis.set_axisbelow(True)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     positive = [value for line in axis.get_lines() for value in np.asarray(line.get_ydata()) if 0 < value < math.inf]
     if log and positive:
         axis.set_yscale("log")
