@@ -29,10 +29,10 @@ faults: .venv/.developer  ## kill a run at 100 moments and resume it, W&B's part
 	$(BIN)/pytest -m slow tests/training/test_faults.py tests/tracking/test_wandb_online.py tests/tracking/test_tracking.py
 
 judging: .venv/.developer  ## disentanglement on known codes, features, evidence of a trained model, judged runs bit for bit (minutes)
-	$(BIN)/pytest -m slow tests/judging tests/training/test_features.py tests/training/test_evaluation.py tests/vae/test_ppca.py
+	$(BIN)/pytest -m slow tests/judging tests/trained/test_features.py tests/trained/test_evaluation.py tests/vae/test_ppca.py
 
 cache: .venv/.developer  ## compiled programs from the cache against fresh ones, bit for bit (minutes)
-	$(BIN)/pytest -m slow tests/training/test_compilation_cache.py
+	$(BIN)/pytest -m slow tests/device/test_compilation_cache.py
 
 sweeps: .venv/.developer  ## twelve jobs of Fashion-MNIST byte for byte, a thousand jobs with few open files (minutes)
 	$(BIN)/pytest -m slow tests/sweeping/test_sweep.py

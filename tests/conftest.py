@@ -71,7 +71,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def keep_own_programs(folder: Path) -> None:
     """JAX's own cache for this process: of its thousands of small programs vaex's would look at all each time."""
-    from vaex.training import compilation_cache  # late: its import is hooked above
+    from vaex.device import compilation_cache  # late: its import is hooked above
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))

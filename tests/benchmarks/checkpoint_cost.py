@@ -26,10 +26,10 @@ import numpy as np
 
 from tests.support.configurations import make
 from vaex import files
+from vaex.device.datasets import load
 from vaex.disk import checkpoint, metrics, provenance
 from vaex.disk.progress import Progress
 from vaex.disk.recorder import Recorder
-from vaex.training.loop import load
 from vaex.training.member import host_copy
 from vaex.vae import objective, step
 

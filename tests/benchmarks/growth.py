@@ -22,9 +22,9 @@ import numpy as np
 from hydra._internal.utils import get_args_parser
 
 from vaex.config.compose import compose
+from vaex.device import compiled
+from vaex.device.datasets import load
 from vaex.disk import provenance
-from vaex.training import compiled
-from vaex.training.loop import load
 from vaex.vae import objective, step
 
 SIZES = {

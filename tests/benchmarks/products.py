@@ -23,9 +23,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from vaex.config.compose import compose
+from vaex.device import compiled
+from vaex.device.datasets import load
 from vaex.disk import provenance
-from vaex.training import compiled
-from vaex.training.loop import load
 from vaex.vae import objective, step
 
 Kernels = Sequence[Float[Array, "_ _"]]

@@ -21,8 +21,8 @@ from jax import lax
 
 from vaex.config import implementation
 from vaex.config.compose import compose
+from vaex.device.datasets import load
 from vaex.disk import provenance
-from vaex.training.loop import load
 from vaex.vae import learning_rate, objective, step
 
 VARIANTS = ("bare", "norms", "statistics", "policy", "full")

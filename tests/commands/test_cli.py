@@ -20,8 +20,7 @@ from tests.support.configurations import make
 from tests.support.processes import PATIENCE, pseudo_terminal, read_terminal, results
 from vaex import cli, config
 from vaex.disk import metrics
-from vaex.disk.directory import reserve
-from vaex.disk.job import Job
+from vaex.disk.directory import Job, reserve
 from vaex.sweeping import ending
 from vaex.terminal import displays as terminal
 from vaex.terminal import tables

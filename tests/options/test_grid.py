@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.configurations import make
 from vaex.config.compose import conf_directory
-from vaex.training.compiled import RUNS_ONCE
-from vaex.training.loop import load
+from vaex.device.compiled import RUNS_ONCE
+from vaex.device.datasets import load
 from vaex.vae import objective, step
 
 LOSSES = sorted(path.stem for path in (conf_directory() / "loss").glob("*.yaml"))

@@ -9,9 +9,9 @@ from PIL import Image
 
 from tests.support.configurations import make
 from vaex import cli, files
+from vaex.device import compiled
 from vaex.disk import metrics
 from vaex.report import figures
-from vaex.training import compiled
 from vaex.vae import objective
 
 GREY = np.linspace(0, 1, 30 * 8 * 8, dtype=np.float32).reshape(30, 8, 8, 1)
@@ -65,7 +65,7 @@ def test_what_explodes_is_drawn_without_a_word(tmp_path, rows, images):
 
 def test_pictures_that_cannot_be_imported_cost_one_warning(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "vaex.training.pictures", None)
+    monkeypatch.setitem(sys.modules, "vaex.trained.pictures", None)
     quick = ("dataset=digits", "dataset.limit=200", "training.epochs=1", "hydra.run.dir=run")
     assert cli._guarded(list(quick)) == 0
     (line,) = capfd.readouterr().err.splitlines()

@@ -27,12 +27,13 @@ from tests.support.processes import (
 )
 from vaex import files
 from vaex.commands import resume
+from vaex.device import compiled
 from vaex.disk import results as reading
 from vaex.disk import sweep
-from vaex.disk.job import Job
+from vaex.disk.directory import Job
 from vaex.errors import InputError
 from vaex.terminal.displays import LoneDisplay
-from vaex.training import compiled, run
+from vaex.training import run
 
 GRID = ("loss=sigma,gamma", "model.latent_dim=2,4", "seed=0,1")
 SHORT = "training.epochs=3"

@@ -14,12 +14,13 @@ import vaex
 from tests.conftest import DIGITS, Finished
 from tests.support.configurations import make
 from vaex.data.dataset import Dataset, Split
+from vaex.device import compiled
+from vaex.device.datasets import load
 from vaex.disk import checkpoint
-from vaex.disk.job import Job
+from vaex.disk.directory import Job
 from vaex.disk.recorder import Recorder
 from vaex.errors import DataError
-from vaex.training import compiled, run
-from vaex.training.loop import load
+from vaex.training import run
 from vaex.vae import objective, step
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.configurations import make
 from vaex import config as configuration
+from vaex.device.compiled import init
 from vaex.errors import InputError
-from vaex.training.compiled import init
 from vaex.vae import objective, pack, step
 from vaex.vae.objective import Hyper, Program
 from vaex.vae.step import TrainState

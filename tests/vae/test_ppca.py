@@ -15,8 +15,8 @@ from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 
 from tests.support.configurations import make
+from vaex.device.datasets import load
 from vaex.likelihoods import gaussian
-from vaex.training.loop import load
 from vaex.vae import bound, objective, step
 
 LATENTS = 3

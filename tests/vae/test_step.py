@@ -10,7 +10,7 @@ from scipy.special import expit
 from scipy.stats import kstest
 
 from tests.support.configurations import make
-from vaex.training.compiled import init
+from vaex.device.compiled import init
 from vaex.vae import objective, step
 from vaex.vae.objective import Hyper, Program
 from vaex.vae.step import TrainState

@@ -12,13 +12,13 @@ from vaex import config as configuration
 from vaex import files
 from vaex.config import compose
 from vaex.config.evaluation import SECTION
+from vaex.device import backend
 from vaex.disk import provenance, saved, sweep
 from vaex.disk.directory import named_path, refuse_links
 from vaex.disk.saved import read_manifest, read_saved
 from vaex.errors import ConfigError, InputError, VaexError, printable
 from vaex.terminal.evaluation import EvaluationDisplay
-from vaex.training import device
-from vaex.training.stop import Signals
+from vaex.terminal.stop import Signals
 
 log = logging.getLogger("vaex")
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     directories = [run for path in named for run in (_jobs(path) if path in sweeps else [_run(path)])]
     directories = list(dict.fromkeys(directories))
     _refuse_nothing(directories, overrides)
-    device.start(next(filter(None, map(_manifest, directories)), {}))
+    backend.start(next(filter(None, map(_manifest, directories)), {}))
     display, stop = EvaluationDisplay(len(directories)), Signals("stopping; what has been measured is kept")
     try:
         failed = _evaluate_all(directories, overrides, display, stop)
@@ -121,8 +121,8 @@ def _evaluate_all(
 
 def _evaluate(directory: Path, overrides: Sequence[str], display: EvaluationDisplay, stop: Signals) -> bool:
     """Evaluate one run; returns whether all was measured. What was not is one line on stderr."""
-    from vaex.training import evaluation
-    from vaex.training.model import read_model
+    from vaex.trained import evaluation
+    from vaex.trained.model import read_model
 
     try:
         refuse_links(directory)

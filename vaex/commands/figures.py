@@ -4,12 +4,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vaex.device import backend
 from vaex.disk import metrics, saved
 from vaex.disk.directory import named_path
 from vaex.disk.saved import read_manifest, read_saved
 from vaex.errors import InputError, printable
 from vaex.terminal.screen import say
-from vaex.training import device
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
         named_path("figures", [])
     for directory in directories:
         named_path("figures", [str(directory)])
-    device.start(read_manifest(directories[0]))
+    backend.start(read_manifest(directories[0]))
     code = 0
     for directory in directories:
         try:
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _draw(directory: Path, overrides: Sequence[str]) -> dict[str, Path]:
-    from vaex.training import pictures  # late: with them comes jax, after the thread count is set
-    from vaex.training.model import read_model
+    from vaex.trained import pictures  # late: with them comes jax, after the thread count is set
+    from vaex.trained.model import read_model
 
     config = read_saved(directory, overrides)
     rows = metrics.read_rows(directory / "metrics.jsonl")

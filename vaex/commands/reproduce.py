@@ -11,6 +11,7 @@ from typing import Any
 from vaex import config as configuration
 from vaex import files
 from vaex.config import Config, compose
+from vaex.device import backend
 from vaex.disk import provenance, saved
 from vaex.disk.alterations import find_altered
 from vaex.disk.directory import named_path, refuse_existing, reserve
@@ -21,7 +22,6 @@ from vaex.study.verdict import Recorded, Verdict, compare, read_recorded
 from vaex.terminal.screen import say
 from vaex.terminal.tables import show
 from vaex.tracking import tracker
-from vaex.training import device
 
 NO_VARIATION = (*configuration.NOT_IDENTITY, saved.PLACE, "hydra.run.dir")
 SHOWN = ("status", "epoch", "train/elbo", "valid/elbo", "valid/reconstruction", "valid/kl", "test/elbo")
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
 def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides: list[str]) -> int:
     """Run it again and compare."""
     then = read_recorded(original)
-    device.start(manifest)
+    backend.start(manifest)
     from vaex.training import run  # late: with it comes jax, after the thread count is set
 
     with saved.telling_where_data_were_sought(config, original):
@@ -84,7 +84,7 @@ def _other_data(config: Config) -> str:
 def _vary(original: Path, manifest: dict[str, Any], before: Config, config: Config, overrides: list[str]) -> int:
     """Run it otherwise and show both results side by side."""
     then = read_recorded(original)
-    device.start(manifest)
+    backend.start(manifest)
     from vaex.training import run
 
     with saved.telling_where_data_were_sought(config, original):

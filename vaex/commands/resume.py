@@ -8,16 +8,15 @@ from vaex import files
 from vaex.config import Config, compose
 from vaex.config.hydra_errors import flat_keys
 from vaex.config.validation import nearest
+from vaex.device import backend
 from vaex.disk import saved, sweep
 from vaex.disk.alterations import refuse_altered
-from vaex.disk.directory import named_path, refuse_links
-from vaex.disk.job import Job
+from vaex.disk.directory import Job, named_path, refuse_links
 from vaex.disk.saved import parse_saved
 from vaex.errors import ConfigError, printable
 from vaex.sweeping import going_on
 from vaex.terminal.screen import say
 from vaex.tracking import tracker
-from vaex.training import device
 
 MAY_CHANGE = ("training.epochs", saved.PLACE, "tracking", "checkpoint", "sweep", "evaluation", "plugins")
 """Keys, or sections, that do not change what the epochs so far have computed."""
@@ -48,7 +47,7 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
     if status == "diverged" or (status == "finished" and config.training.epochs == done):
         say(printable(f"{directory}: {status} after epoch {done}; nothing to do"))
         return 1 if status == "diverged" else 0
-    device.start(manifest)
+    backend.start(manifest)
     return _go_on(directory, config, manifest)
 
 

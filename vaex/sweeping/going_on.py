@@ -10,16 +10,15 @@ from pathlib import Path
 from vaex import config as configuration
 from vaex import files
 from vaex.config import Config, compose
+from vaex.device import backend
 from vaex.disk import saved, sweep
 from vaex.disk.alterations import refuse_altered
-from vaex.disk.directory import refuse_links
-from vaex.disk.job import Job
+from vaex.disk.directory import Job, refuse_links
 from vaex.disk.saved import parse_saved, read_manifest
 from vaex.disk.sweep import Noted
 from vaex.errors import ConfigError, InputError
 from vaex.terminal.screen import say
 from vaex.tracking import tracker
-from vaex.training import device
 
 log = logging.getLogger("vaex")
 
@@ -55,7 +54,7 @@ def go_on_as_typed(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> int
 def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int) -> int:
     """Train what is left of a sweep, and finish its table."""
     refuse_links(directory)
-    device.start({"environment": {"threads": threads}})
+    backend.start({"environment": {"threads": threads}})
     tracker.leave_agent(config for _, config in jobs)
     from vaex.sweeping import ending, task  # late: with them comes jax, after the thread count is set
     from vaex.training import run

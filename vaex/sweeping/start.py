@@ -8,13 +8,14 @@ from pathlib import Path
 from vaex import files
 from vaex.config.compose import Command
 from vaex.config.overrides import pinned
+from vaex.device import backend
 from vaex.disk import sweep
 from vaex.disk.directory import refuse_existing, reserve
 from vaex.errors import InputError
 from vaex.sweeping import ending, going_on, launcher
 from vaex.sweeping.task import EndOfCommand, Task
 from vaex.tracking import tracker
-from vaex.training import device, run
+from vaex.training import run
 from vaex.training.run import Outcome
 
 Hydra = Callable[[Task, list[str]], int]
@@ -31,7 +32,7 @@ def train(command: Command, hydra: Hydra) -> int:
     begun = command.multirun and not command.directory_is_default and (command.directory / sweep.NAME).exists()
     if begun and not command.sweeper_decides:
         return going_on.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)))
-    device.start()
+    backend.start()
     if command.multirun:
         tracker.leave_agent(configs)
     sweep.encoded(jobs)  # refused now if they are too many

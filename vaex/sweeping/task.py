@@ -12,12 +12,13 @@ from omegaconf import DictConfig
 from vaex import config as configuration
 from vaex.config.compose import Command, plain
 from vaex.config.overrides import written
+from vaex.device import backend
 from vaex.disk import sweep
-from vaex.disk.job import Job
+from vaex.disk.directory import Job
 from vaex.disk.sweep import group_of
 from vaex.terminal.displays import SweepDisplay
 from vaex.tracking import tracker
-from vaex.training import device, run
+from vaex.training import run
 from vaex.training.run import Outcome
 
 
@@ -45,7 +46,7 @@ class Task:
 
     def __call__(self, job: DictConfig) -> str:
         """Train one job now, as a launcher that knows nothing of us asks, perhaps in another process."""
-        device.start()
+        backend.start()
         with contextlib.chdir(self._here):
             opened = self.open(job)
             self._write_noted()

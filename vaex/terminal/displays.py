@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from vaex import config as configuration
-from vaex.disk.job import Job
+from vaex.disk.directory import Job
 from vaex.study import quantities
 from vaex.terminal.screen import Screen, log_to
 from vaex.terminal.tables import clock, how_it_ended, show, terms_table

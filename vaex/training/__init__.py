@@ -1,1 +1,1 @@
-"""The host around the device: the only room with jit, donation, threads and signals."""
+"""The host around the device while runs train: packs, threads, one run's directory and end."""

@@ -1,10 +1,9 @@
 """Training: a pack of runs goes through open, epochs, close. On a CPU a pack is one run.
 
-The device work is compiled (`training/compiled.py`), what a run leaves on disk is its `Member`'s.
+The device work is compiled (`device/compiled.py`), what a run leaves on disk is its `Member`'s.
 """
 
 import functools
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,46 +13,20 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from vaex.config import implementation
 from vaex.data.dataset import Dataset
+from vaex.device import compiled
+from vaex.device.compiled import Compiled
+from vaex.device.datasets import load, on_device
 from vaex.disk import progress
-from vaex.disk.job import Job, type_of_device
+from vaex.disk.directory import Job, type_of_device
 from vaex.terminal.displays import Display
-from vaex.training import compiled
-from vaex.training.compiled import Compiled
+from vaex.terminal.stop import Stop
 from vaex.training.member import Member, host_copy
-from vaex.training.stop import Stop
 from vaex.vae import pack
 from vaex.vae.step import TrainState
 
 CLOSERS = 8
 """Threads that write the results of a vmapped pack's runs: most of that work is waiting for the disk."""
-
-
-_loading = threading.Lock()
-
-
-def load(dataset: Any) -> Dataset:
-    """The dataset of a configuration's section, kept for the next job that wants the same one."""
-    with _loading:
-        return _load(dataset)
-
-
-@functools.lru_cache(maxsize=16)
-def _load(dataset: Any) -> Dataset:
-    return implementation(dataset).load(dataset)
-
-
-def on_device(dataset: Dataset, device: type_of_device) -> tuple[jax.Array, jax.Array]:
-    """Training images, and validation and test images one after the other, in a device's memory once for all runs."""
-    with _loading:
-        return _on_device(dataset, device)
-
-
-@functools.lru_cache(maxsize=16)
-def _on_device(dataset: Dataset, device: type_of_device) -> tuple[jax.Array, jax.Array]:
-    held_out = np.concatenate([dataset.valid.images, dataset.test.images])
-    return jax.device_put(dataset.train.images, device), jax.device_put(held_out, device)
 
 
 def train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device) -> list[str]:

@@ -21,16 +21,15 @@ from vaex import config as configuration
 from vaex import files
 from vaex.data.dataset import Dataset
 from vaex.disk import checkpoint, journal, metrics, progress
-from vaex.disk.directory import refuse_existing
-from vaex.disk.job import Job
+from vaex.disk.directory import Job, refuse_existing
 from vaex.disk.progress import Found, Progress
 from vaex.disk.recorder import Recorder, model_arrays
 from vaex.errors import InputError, VaexError, printable
 from vaex.study import stability
 from vaex.terminal.displays import Display
+from vaex.terminal.stop import Stop
 from vaex.tracking import tracker
 from vaex.training import remarks
-from vaex.training.stop import Stop
 from vaex.vae import objective, step
 from vaex.vae.step import TrainState
 
@@ -153,7 +152,7 @@ class Member:
         summary = self._summarize(state, test)
         recorder.finish(summary, model_arrays(state.parameters))
         if summary["status"] == "finished" and self.config.evaluation.metrics:
-            from vaex.training import evaluation  # late: most runs do without
+            from vaex.trained import evaluation  # late: most runs do without
 
             digest, tell = summary["parameters_sha256"], functools.partial(self._display.evaluating, self.job)
             judged = self.config, state.parameters, self._dataset, digest
@@ -200,7 +199,7 @@ class Member:
     def _draw(self, parameters: PyTree) -> None:
         rows, title = self.progress.rows, self.job.label
         try:
-            from vaex.training.pictures import draw  # late: matplotlib takes half a second
+            from vaex.trained.pictures import draw  # late: matplotlib takes half a second
 
             with _drawing:
                 drawn = draw(self.directory, self.program, self.hyper, parameters, self._dataset, rows, title)
@@ -238,7 +237,7 @@ def _import_pictures() -> None:
 
     def work() -> None:
         with contextlib.suppress(Exception):
-            importlib.import_module("vaex.training.pictures")
+            importlib.import_module("vaex.trained.pictures")
 
     threading.Thread(target=work, name="pictures").start()
 

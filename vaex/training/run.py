@@ -21,16 +21,16 @@ from typing import Any, NamedTuple
 import jax
 
 from vaex.config import Config, dump, identity, implementation, parse
+from vaex.device.datasets import load
 from vaex.disk import provenance, sweep
-from vaex.disk.job import Job, type_of_device
+from vaex.disk.directory import Job, type_of_device
 from vaex.disk.saved import completed
 from vaex.errors import ConfigError, DataError, InputError
 from vaex.files import first_line
 from vaex.terminal.displays import Display, LoneDisplay
 from vaex.terminal.screen import say
+from vaex.terminal.stop import Signals
 from vaex.training import loop, remarks
-from vaex.training.loop import load
-from vaex.training.stop import Signals
 from vaex.vae import objective, pack, step
 from vaex.vae.objective import Program
 

@@ -11,7 +11,7 @@ from vaex.data.dataset import Split, type_of_images
 from vaex.disk import saved
 from vaex.judging.subject import Bounds, Codes, Features
 from vaex.study import quantities
-from vaex.training.model import Model, Tell
+from vaex.trained.model import Model, Tell
 
 GREY = "not a likelihood of grey pixels: bernoulli with binarize=none is a cross-entropy, which no density is"
 UNKNOWN = "not known to be a log density or probability of the data: likelihood={name}"
@@ -63,6 +63,6 @@ class ModelSubject:
         return self._model.bounds(self.images(self.split), self._common.samples, self.seed, self._tell)
 
     def _features(self) -> Features:
-        from vaex.training.features import features
+        from vaex.trained.features import features
 
         return features(self._model.dataset)

@@ -12,7 +12,7 @@ from tests.support.configurations import make
 from vaex.data.dataset import Dataset, Split
 from vaex.datasets import digits
 from vaex.judging import samples
-from vaex.training.features import Features, features
+from vaex.trained.features import Features, features
 
 pytestmark = pytest.mark.slow  # a minute: make judging
 
@@ -23,7 +23,7 @@ RNG = np.random.default_rng(0)
 def _short_training() -> Iterator[None]:
     """A seventh of the steps is enough for images that are so small."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vaex.training.classifier.STEPS", 200)
+        patch.setattr("vaex.trained.classifier.STEPS", 200)
         yield
 
 
@@ -99,7 +99,7 @@ def test_the_features_tell_noise_from_digits(dataset: Dataset, made: Features):
 def test_kept_features_are_the_same(dataset: Dataset, made: Features, cache: Path, monkeypatch: pytest.MonkeyPatch):
     first = features(dataset)
     assert len(list(cache.iterdir())) == 1
-    monkeypatch.setattr("vaex.training.classifier.train", None)
+    monkeypatch.setattr("vaex.trained.classifier.train", None)
     kept = features(dataset)
     assert first[1:] == kept[1:] == made[1:]
     np.testing.assert_array_equal(kept.of(dataset.test.images), made.of(dataset.test.images))
@@ -152,7 +152,7 @@ def test_another_dataset_or_recipe_is_another_entry(cache: Path, monkeypatch: py
     dataset = tiny((1, 6, 1), "float32", labelled=False)
     features(dataset)
     features(tiny((1, 6, 1), "float32", labelled=False))
-    monkeypatch.setattr("vaex.training.features.RECIPE", 0)
+    monkeypatch.setattr("vaex.trained.features.RECIPE", 0)
     features(dataset)
     assert len(list(cache.iterdir())) == 3
 
@@ -207,7 +207,7 @@ def test_images_that_are_all_the_same():
 
 def test_of_many_rows_some_are_used(monkeypatch: pytest.MonkeyPatch):
     """Spread over all of them: the classes of a sorted file are all there."""
-    monkeypatch.setattr("vaex.training.features.ROWS", 40)
+    monkeypatch.setattr("vaex.trained.features.ROWS", 40)
     dataset = tiny((1, 6, 1), "float32")
     order = np.argsort(dataset.train.labels[:, 0], kind="stable")
     found = features(Dataset(dataset.train.take(order), dataset.valid, dataset.test, dataset.labels_named))

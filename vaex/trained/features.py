@@ -28,7 +28,7 @@ from vaex.errors import InputError
 from vaex.judging.estimate import Estimate, share
 from vaex.judging.label_probes import holds_classes
 from vaex.judging.subject import Features
-from vaex.training import classifier
+from vaex.trained import classifier
 
 log = logging.getLogger("vaex")
 

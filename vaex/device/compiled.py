@@ -15,8 +15,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Num, UInt
 
-from vaex.disk.job import type_of_device
-from vaex.training import compilation_cache
+from vaex.device import compilation_cache
+from vaex.disk.directory import type_of_device
 from vaex.vae import objective, pack, step
 from vaex.vae.objective import Hyper, Program
 from vaex.vae.step import TrainState

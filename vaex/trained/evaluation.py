@@ -18,10 +18,10 @@ from vaex.disk import evaluation
 from vaex.errors import VaexError, printable
 from vaex.judging.label_probes import holds_classes
 from vaex.judging.subject import Found
+from vaex.terminal.stop import Stop
 from vaex.terminal.tables import clock
-from vaex.training.model import Model
-from vaex.training.stop import Stop
-from vaex.training.subject import ModelSubject
+from vaex.trained.model import Model
+from vaex.trained.subject import ModelSubject
 
 log = logging.getLogger("vaex")
 

@@ -19,13 +19,13 @@ from safetensors import SafetensorError
 from vaex import files
 from vaex.config import Config, implementation
 from vaex.data.dataset import Dataset, type_of_images
+from vaex.device import compiled
+from vaex.device.datasets import load
 from vaex.disk import checkpoint, provenance, saved
-from vaex.disk.job import type_of_device
+from vaex.disk.directory import type_of_device
 from vaex.disk.saved import read_manifest
 from vaex.errors import InputError
 from vaex.judging.subject import Bounds
-from vaex.training import compiled
-from vaex.training.loop import load
 from vaex.vae import bound, objective, step
 from vaex.vae.objective import EVALUATION, MATMUL, PRIOR, Hyper, Program
 

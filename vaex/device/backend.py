@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from vaex import files
+from vaex.device import compilation_cache
 from vaex.disk import provenance
 from vaex.errors import VaexError
 from vaex.terminal.screen import Screen, log_to
-from vaex.training import compilation_cache
 
 log = logging.getLogger("vaex")
 

@@ -11,11 +11,11 @@ import pytest
 from tests.support.configurations import make
 from tests.support.processes import results
 from vaex import cli, files
-from vaex.training import model as models
-from vaex.training.evaluation import _no_factors, _no_labels
-from vaex.training.loop import load
-from vaex.training.model import Model
-from vaex.training.subject import GREY, ModelSubject
+from vaex.device.datasets import load
+from vaex.trained import model as models
+from vaex.trained.evaluation import _no_factors, _no_labels
+from vaex.trained.model import Model
+from vaex.trained.subject import GREY, ModelSubject
 from vaex.vae import objective, step
 
 SMALL = ("dataset=digits", "model.hidden=[16]", "model.latent_dim=3")

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from vaex.data.dataset import Dataset
+from vaex.device import compiled
 from vaex.disk.metrics import Row
 from vaex.report import figures
-from vaex.training import compiled
 from vaex.vae.objective import Hyper, Program
 
 SHOWN = 24

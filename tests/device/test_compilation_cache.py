@@ -11,8 +11,8 @@ import pytest
 from tests.conftest import Finished, command
 from tests.support.processes import ENDLESS, SMALL, epochs_on_disk, results, until
 from vaex import files
-from vaex.training import compilation_cache
-from vaex.training.compilation_cache import ENTRY, SEAL, USED
+from vaex.device import compilation_cache
+from vaex.device.compilation_cache import ENTRY, SEAL, USED
 
 RUN = (*SMALL, "training.epochs=2", "tracking.mode=disabled")
 

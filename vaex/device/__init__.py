@@ -1,0 +1,1 @@
+"""The device, opened; programs compiled for it and kept; data in its memory: the only room with jit and donation."""

@@ -1,0 +1,1 @@
+"""A trained model, read back from its run: asked, measured, drawn."""
