@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.support import browser as browsing
-from tests.support.made_runs import MANIFEST, STEPS, lively_run, picture
+from tests.support.made_runs import MANIFEST, STEPS, evaluate, lively_run, picture
 from tests.support.processes import until
 from vaex.report import bands, document, page
 from vaex.report.charts import Panel, Plotter
@@ -372,6 +372,24 @@ def test_latents_and_rate(reports):
     chart = rate_distortion(plotter, Panel("", plotter.study.runs))
     lines = [trace for trace in chart.data if "customdata" not in trace]
     assert all(np.ptp(np.add(line["x"], line["y"])) < 0.01 for line in lines)
+
+
+def test_what_evaluate_measured_stands_against_the_number_of_latents_with_its_interval(tmp_path):
+    """Bars are 1.96 standard errors, none where there is none; what was measured otherwise has a chart of its own."""
+    for number, (size, samples) in enumerate([(2, 10), (5, 10), (10, 10), (10, 99)]):
+        directory = lively_run(tmp_path / str(number), seed=number, latent_dim=size)
+        evaluate(directory, "nll", {"nll": (200.0 - size, 0.5), HOSTILE: (1.0, None)}, samples=samples)
+    html = write(tmp_path).read_text()
+    found = runs.read([tmp_path])
+    charts = {chart.title: chart for chart in latents(Plotter(found))[2:]}
+    nll = [chart for title, chart in charts.items() if title.startswith("eval/nll")]
+    assert [title[-11:] for title in charts if title.startswith("eval/nll")] == [" samples=10", " samples=99"]
+    points = [trace for trace in nll[0].data if "customdata" in trace]
+    assert [(trace["x"], trace["y"]) for trace in points] == [([2], [198]), ([5], [195]), ([10], [190])]
+    assert [trace["error_y"]["array"] for trace in points] == [[0.98]] * 3
+    assert not any("error_y" in trace for title, chart in charts.items() if HOSTILE in title for trace in chart.data)
+    assert "eval/nll" in html
+    assert HOSTILE not in html
 
 
 def test_intervals_are_those_of_the_comparison(reports):

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.support.made_runs import MANIFEST, two_variants, write_run
+from tests.support.made_runs import MANIFEST, evaluate, two_variants, write_run
 from vaex.commands import compare
 from vaex.report import publish
-from vaex.study import comparing, evidence, runs, sentences
+from vaex.study import comparing, evidence, questions, runs, sentences
 
 HEADLINE = ("divergence", "loss_spikes", "steps_to_target", "valid/elbo")
 
@@ -113,7 +113,7 @@ def test_relabeled_pairs_show_no_effect(diverging, record_property, monkeypatch)
     found = runs.read([diverging])
     monkeypatch.setattr(evidence, "RESAMPLES", 1999)  # enough for 5 %, and five times as quick
     evidence._resamples.cache_clear()
-    monkeypatch.setattr(comparing, "QUESTIONS", [question for question in comparing.QUESTIONS if question.headline])
+    monkeypatch.setattr(questions, "QUESTIONS", [question for question in questions.QUESTIONS if question.headline])
     as_it_is = comparing.compare(found)
     assert all(asked(as_it_is, key)["answer"] in ("more", "fewer") for key in HEADLINE)
     null = dict.fromkeys(HEADLINE, 0)
@@ -435,6 +435,79 @@ def test_spikes_counted_by_another_rule_are_not_compared(tmp_path):
         "not compared: loss spikes, which are counted by another rule in "
         "training.spike_nats=50.0 and training.spike_nats=10.0"
     )
+
+
+def evaluated(folder: Path, first: dict[str, Any], second: dict[str, Any], **keys: dict[str, Any]) -> dict[str, Any]:
+    """The comparison of two variants of five seeds, the second's NLL 3 nats and its accuracy 0.25 higher; what each
+    was measured with, and its keys."""
+    of_five_seeds(folder, keys.get("one", {}), keys.get("other", {"kl_weight.beta": 4.0}))
+    for number in range(10):
+        seed, place = number % 5, number // 5
+        told, luck = (first, second)[place], 10.0 * seed
+        values = {"nll": (240 + luck + 3 * place + 0.1 * seed * place, 0.5), "nll/bits_per_dimension": (0.5, None)}
+        evaluate(folder / str(number), "nll", values, **told)
+        evaluate(folder / str(number), "probe", {"probe/class/accuracy": (0.5 + place * (0.23 + 0.01 * seed), 0.005)})
+    return comparing.compare(runs.read([folder]))
+
+
+def test_what_evaluate_measured_is_asked_for(tmp_path):
+    """By pairs of a seed NLL differs by 3, 3.1, … 3.4 nats, and it is a verdict; an accuracy is told, not printed."""
+    comparison = evaluated(tmp_path, {}, {"seed": 7})
+    variant = comparison["variants"][1]
+    nll, accuracy = (asked(comparison, f"eval/{name}", variant) for name in ("nll", "probe/class/accuracy"))
+    assert (nll["answer"], nll["estimate"], nll["seeds"]) == ("more", pytest.approx(3.2), 5)
+    assert nll["low"] < 3.2 < nll["high"]
+    assert nll["sentence"].startswith("1.0 has a lower eval/nll than 4.0: 260 against 263, ")
+    assert nll["sentence"] in comparison["verdicts"]
+    assert (accuracy["answer"], accuracy["estimate"]) == ("more", pytest.approx(0.25))
+    assert accuracy["sentence"] not in comparison["verdicts"]
+    assert comparison["by_variant"]["1.0"]["means"]["eval/nll"] == {"mean": pytest.approx(260.0), "runs": 5}
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"samples": 10}, "measured with split=test, samples=10 and measured with split=test, samples=100"),
+        ({"split": "valid"}, "split=valid"),
+        ({"limit": 50}, "limit=50"),
+        ({"options": {"threshold": 0.5}}, "threshold=0.5"),
+    ],
+)
+def test_what_was_measured_otherwise_is_not_compared(tmp_path, told, why):
+    comparison = evaluated(tmp_path, {}, told)
+    nll = asked(comparison, "eval/nll", comparison["variants"][1])
+    assert (nll["answer"], nll["estimate"]) == (sentences.NOT_COMPARABLE, None)
+    assert why in nll["not_comparable"]
+    assert asked(comparison, "eval/probe/class/accuracy", comparison["variants"][1])["answer"] == "more"
+
+
+def test_of_two_likelihoods_the_nll_is_not_compared_but_what_is_of_codes_is(tmp_path):
+    comparison = evaluated(tmp_path, {}, {}, one={}, other={"likelihood": "gaussian"})
+    variant = comparison["variants"][1]
+    assert asked(comparison, "eval/nll", variant)["answer"] == sentences.NOT_COMPARABLE
+    assert asked(comparison, "eval/probe/class/accuracy", variant)["answer"] == "more"
+
+
+def test_of_other_data_nothing_that_evaluate_measured_is_compared(tmp_path):
+    comparison = evaluated(tmp_path, {}, {}, one={}, other={"dataset.limit": 200, "data": "cd" * 32})
+    for name in ("nll", "probe/class/accuracy"):
+        assert asked(comparison, f"eval/{name}", comparison["variants"][1])["answer"] == sentences.NOT_COMPARABLE
+
+
+def test_an_evaluation_of_another_model_or_a_damaged_one_counts_as_none_and_is_named(tmp_path):
+    evaluated(tmp_path, {}, {})
+    path = tmp_path / "0" / "evaluation.json"
+    path.write_text(path.read_text().replace("ef" * 32, "01" * 32))
+    (tmp_path / "1" / "evaluation.json").write_text('{"format": 1, "metrics": {"nll": 3}}')
+    (tmp_path / "2" / "evaluation.json").write_text("{")
+    (tmp_path / "3" / "evaluation.json").unlink()
+    comparison = comparing.compare(runs.read([tmp_path]))
+    first, second, third = comparison["problems"]
+    assert first == "job 0: evaluation.json: is of another model than the run has now"
+    assert second == "job 1: evaluation.json: not an evaluation of vaex"
+    assert third.startswith("job 2: evaluation.json: ")
+    nll = asked(comparison, "eval/nll", comparison["variants"][1])
+    assert (nll["answer"], nll["pairs"], nll["estimate"]) == (sentences.TOO_FEW, 1, pytest.approx(3.4))
 
 
 def test_one_configuration_whose_file_has_changed_is_two_quantities(tmp_path):

@@ -62,6 +62,19 @@ def write_run(
     return directory
 
 
+def evaluate(directory: Path, metric: str, values: Mapping[str, tuple[float, float | None]], **told: Any) -> None:
+    """Add what `vaex evaluate` would have written of a metric: values with standard errors, how they were measured."""
+    path = directory / "evaluation.json"
+    before = json.loads(path.read_text())["metrics"] if path.exists() else {}
+    found = {name: {"value": value, "standard_error": error} for name, (value, error) in values.items()}
+    measured = {"split": "test", "limit": None, "samples": 100, "seed": 0, "options": {}, "examples": 10_000} | told
+    entry = {"values": found, "missing": {}, "lists": {}, "seconds": 1.0, **measured}
+    content = {"format": 1, "parameters_sha256": "ef" * 32, "metrics": {**before, metric: entry}}
+    path.write_text(json.dumps(content))
+    summary = json.loads((directory / "summary.json").read_text())
+    (directory / "summary.json").write_text(json.dumps(summary | {"parameters_sha256": "ef" * 32}))
+
+
 def row(epoch: int, elbo: float | None, latents: int = 10) -> dict[str, Any]:
     """An epoch's line of metrics.jsonl; the loss is what the ELBO says, two seconds an epoch."""
     reconstruction, kl = (None, None) if elbo is None else (-elbo - 5.0, 5.0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaex.report.page import label
-from vaex.study import quantities
+from vaex.study import effects, quantities
 from vaex.study.runs import Study, StudyRun, text, within
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A", "#C9B800")
@@ -86,9 +86,12 @@ class Plotter:
         names = last if len(set(last)) == len(last) else list(order)
         return [Panel(", ".join(map(" = ".join, zip(names, values, strict=True))), found[values]) for values in keys]
 
-    def alike(self, panel: Panel, kind: quantities.Kind) -> list[Panel]:
-        """The panel in parts, each of runs whose numbers of a kind are the same quantity: what may share an axis."""
-        sources = [quantities.Source(run.config, run.data) for run in panel.runs]
+    def alike(self, panel: Panel, kind: quantities.Kind, key: str = "") -> list[Panel]:
+        """The panel in parts, each of runs whose numbers of a kind are the same quantity: what may share an axis.
+
+        `key` is the number's, where `vaex evaluate` measured it.
+        """
+        sources = [effects.source(run, key) for run in panel.runs]
         parts: dict[str, list[StudyRun]] = {}
         named = quantities.names(sources, kind)
         for run, source in zip(panel.runs, sources, strict=True):

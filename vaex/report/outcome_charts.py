@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vaex.disk.evaluation import PREFIX
 from vaex.report import bands
 from vaex.report.charts import (
     GREY,
@@ -23,6 +24,8 @@ from vaex.report.charts import (
     short,
 )
 from vaex.report.page import label, shown
+from vaex.study.effects import value
+from vaex.study.questions import asked
 from vaex.study.runs import StudyRun, within
 from vaex.study.stability import number
 
@@ -30,6 +33,9 @@ Point = tuple[StudyRun, float, float]
 """A run and where it lies in a chart."""
 
 LATENTS = "model.latent_dim"
+MOST_EVALUATED = 16
+"""Numbers of `vaex evaluate` that get a chart each."""
+
 BEYOND = " Outside the axes: {}; double-click shows all."
 
 
@@ -82,7 +88,24 @@ def latents(plotter: Plotter) -> list[Chart]:
     ]
     title, unit = "How many of the latents are used", "latents with a KL above 0.01 nats"
     charts.append(_over_latents(plotter, everything.runs, "active_latents", title, unit))
+    charts += _evaluated(plotter)
     return [chart for chart in charts if chart is not None]
+
+
+def _evaluated(plotter: Plotter) -> list[Chart | None]:
+    """What `vaex evaluate` measured against the number of latents, a chart for each number and quantity."""
+    charts = []
+    for question in [each for each in asked(plotter.study.runs) if each.key.startswith(PREFIX)][:MOST_EVALUATED]:
+        measured = Panel("", [run for run in plotter.study.runs if question.key in run.evaluation])
+        for part in plotter.alike(measured, question.kind, question.key):
+            title = ": ".join(filter(None, (question.key, part.title or measured_with(part.runs, question.key))))
+            charts.append(_over_latents(plotter, part.runs, question.key, title, label(question.key)))
+    return charts
+
+
+def measured_with(runs: Sequence[StudyRun], key: str) -> str:
+    """How these runs, in which it is one quantity, had a number measured."""
+    return runs[0].evaluation[key].measured
 
 
 def _over_latents(plotter: Plotter, runs: Sequence[StudyRun], key: str, title: str, unit: str) -> Chart | None:
@@ -93,13 +116,14 @@ def _over_latents(plotter: Plotter, runs: Sequence[StudyRun], key: str, title: s
     sizes = sorted({size for _, size, _ in points})
     ticks = {"type": "log", "tickvals": sizes, "ticktext": [f"{size:g}" for size in sizes]}
     frame = layout(axis("latent_dim", **ticks), axis(unit))
-    data = _medians(plotter, points) + _points(plotter, points)
+    data = _medians(plotter, points) + _points(plotter, points, key)
     note = "Last epoch of the runs that finished; the line joins the medians."
+    note += " Bars: 95 % interval over examples." if any("error_y" in trace for trace in data) else ""
     values = np.array([y for *_, y in points])
     if key == "active_latents":
         data.insert(0, reference(sizes, sizes))
         note += " Dotted: all of them."
-    elif limits := bands.axis_range(values, "high"):
+    elif limits := key.startswith("valid/") and bands.axis_range(values, "high"):
         frame["yaxis"]["range"] = list(limits)
         note += BEYOND.format(int((values < limits[0]).sum()))
     return Chart(title, note, data, frame)
@@ -124,8 +148,8 @@ def _estimate(plotter: Plotter, item: Mapping[str, Any]) -> Trace:
     return plotter.trace(variant, marker=marker, **place, **more)
 
 
-def _points(plotter: Plotter, points: Sequence[Point]) -> list[Trace]:
-    """One marker a run, one trace a variant."""
+def _points(plotter: Plotter, points: Sequence[Point], key: str = "") -> list[Trace]:
+    """One marker a run, one trace a variant; with its 95 % interval where `vaex evaluate` measured the number."""
     traces = []
     mine: dict[str, list[Point]] = defaultdict(list)
     for point in points:
@@ -135,6 +159,10 @@ def _points(plotter: Plotter, points: Sequence[Point]) -> list[Trace]:
         marker = {"color": plotter.color(variant), "size": 8, "opacity": 0.75, "symbol": plotter.symbol(variant)}
         place = {"x": short(x for _, x, _ in some), "y": short(y for *_, y in some), "mode": "markers"}
         runs = [plotter.number[id(run)] for run, *_ in some]
+        errors = [run.evaluation[key].error if key in run.evaluation else None for run, *_ in some]
+        if None not in errors:
+            array = short(1.96 * error for error in errors if error is not None)
+            place["error_y"] = {"type": "data", "array": array, "width": 0, "color": plotter.color(variant)}
         traces.append(plotter.trace(variant, **place, meta=meta, marker=marker, customdata=runs))
     return traces
 
@@ -158,7 +186,7 @@ def _finals(runs: Iterable[StudyRun], x: str, y: str) -> list[Point]:
     """Two final values (or keys of the configuration) of every finished run that has both."""
     found = []
     for run in runs:
-        across, up = (number(run.flat[key] if key in run.flat else run.summary.get(key)) for key in (x, y))
+        across, up = (number(run.flat[key]) if key in run.flat else value(run, key) for key in (x, y))
         if run.status == "finished" and across is not None and up is not None:
             found.append((run, across, up))
     return found

@@ -14,6 +14,9 @@ MOST_COLUMNS = 8
 MOST_VALUES = 60
 """Values of one entry that are written out."""
 
+MOST_EVALUATED = 16
+"""Numbers of `vaex evaluate` that the table of runs has."""
+
 FINAL = ("valid/elbo", "test/elbo", "valid/reconstruction", "valid/kl", "active_latents")
 STABILITY = ("loss_spikes", "stability/grad_norm_max_over_p50", "stability/valid_jumps")
 
@@ -71,7 +74,9 @@ def differences(study: Study) -> str:
 def runs(study: Study, links: Sequence[str]) -> str:
     """One row a run: what was varied, how it ended, final values, stability, problems."""
     varied = [key for key in study.varied if not within(key, study.by)]
+    evaluated = dict.fromkeys(key for run in study.runs for key in run.evaluation)
     values = [key for key in (*FINAL, *STABILITY) if any(_final(run, key) is not None for run in study.runs)]
+    values += list(evaluated)[:MOST_EVALUATED]
     rows = []
     for run, href in zip(study.runs, links, strict=True):
         step, culprit = (text(run.summary.get(key)) for key in ("first_nonfinite_step", "culprit"))
@@ -123,6 +128,8 @@ def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _final(run: StudyRun, key: str) -> float | None:
     """A measure, or what the summary says."""
+    if key in run.evaluation:
+        return run.evaluation[key].value
     return number(run.measures[key] if key in run.measures else run.summary.get(key))
 
 

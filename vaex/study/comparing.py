@@ -42,7 +42,7 @@ from vaex.disk import metrics
 from vaex.errors import printable
 from vaex.study import effects, evidence, pairing, quantities, sentences, stability
 from vaex.study.pairing import FEWEST, Pair
-from vaex.study.questions import METHOD, QUESTIONS, WITHOUT_BOUND, Question
+from vaex.study.questions import METHOD, WITHOUT_BOUND, Question, asked
 from vaex.study.run import STATUSES
 from vaex.study.runs import Study, StudyRun, text
 
@@ -55,7 +55,7 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
     instead = "" if quantities.one(sources, "bound") else WITHOUT_BOUND
     questions = [
         _divergence(pairs, study.against),
-        *(_ask(study, question, pairs, target, question.headline or question.key == instead) for question in QUESTIONS),
+        *(_ask(study, each, pairs, target, each.headline or each.key == instead) for each in asked(study.runs)),
     ]
     return metrics.finite_or_null(
         {
@@ -108,10 +108,10 @@ def _variant(study: Study, name: str) -> dict[str, Any]:
     counts = {status: sum(run.status == status for run in runs) for status in STATUSES}
     ended = counts["finished"] + counts["diverged"]
     means = {}
-    for question in QUESTIONS:
+    for question in asked(study.runs):
         known = [(run, found) for run in runs if (found := effects.value(run, question.key)) is not None]
         values = [found for _, found in known]
-        if values and quantities.one([effects.source(run) for run, _ in known], question.kind):
+        if values and quantities.one([effects.source(run, question.key) for run, _ in known], question.kind):
             means[question.key] = {"mean": float(np.mean(values)), "runs": len(values)}
     rate = {"count": counts["diverged"], "total": ended}
     divergence = rate | evidence.rate(counts["diverged"], ended)._asdict() if ended else None

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vaex.disk.evaluation import PREFIX
 from vaex.study import evidence, pairing, quantities, stability
 from vaex.study.pairing import Differences, Measured, Pair, Setting
 from vaex.study.quantities import Source
@@ -19,6 +20,10 @@ def effect(study: Study, question: Question, some: list[Pair], target: float | N
     `not_comparable` says why there is no number of all pairs: they are not the same quantity in a pair, or, where a
     number is averaged in its own unit, in several settings (which then stand in `by_setting`, each on its own).
     """
+    if question.key.startswith(PREFIX):  # of a pair of which only one was evaluated there is nothing to say
+        some = [
+            pair for pair in some if question.key in pair.variant.evaluation.keys() & pair.against.evaluation.keys()
+        ]
     unlike = _between_partners(question, some)
     targets = _targets(some, target) if question.key in TO_TARGET and not unlike else {}
     measured = [] if unlike else _measured(question, some, targets)
@@ -42,7 +47,7 @@ def effect(study: Study, question: Question, some: list[Pair], target: float | N
 
 def _between_partners(question: Question, some: Sequence[Pair]) -> str | None:
     """In what the runs of a pair differ, so that the question's number is not the same quantity in both."""
-    partners = [(source(pair.variant), source(pair.against)) for pair in some]
+    partners = [(source(pair.variant, question.key), source(pair.against, question.key)) for pair in some]
     unlike = [run for runs in partners if not quantities.one(runs, question.kind) for run in runs]
     return quantities.between(unlike, question.kind) if unlike else None
 
@@ -50,13 +55,13 @@ def _between_partners(question: Question, some: Sequence[Pair]) -> str | None:
 def _between_settings(question: Question, some: Sequence[Pair], target: float | None) -> str | None:
     """In what settings differ, so that their numbers have no mean; ratios have no unit, and may have one."""
     in_its_unit = question.scale == "difference" or (question.key in TO_TARGET and target is not None)
-    runs = [source(run) for pair in some for run in (pair.variant, pair.against)]
+    runs = [source(run, question.key) for pair in some for run in (pair.variant, pair.against)]
     return quantities.between(runs, question.kind) if in_its_unit and not quantities.one(runs, question.kind) else None
 
 
-def source(run: StudyRun) -> Source:
-    """What a run's numbers are of."""
-    return Source(run.config, run.data)
+def source(run: StudyRun, key: str = "") -> Source:
+    """What a run's numbers are of; the number of this key, where `vaex evaluate` measured it."""
+    return Source(run.config, run.data, run.evaluation[key].measured if key in run.evaluation else "")
 
 
 def _measured(question: Question, some: Sequence[Pair], targets: Mapping[Setting, float | None]) -> list[Measured]:
@@ -141,6 +146,8 @@ def value(run: StudyRun, key: str) -> float | None:
     """A finished run's number for a question (none to target: that takes a target); None for any other run."""
     if not finished(run):
         return None
+    if key.startswith(PREFIX):
+        return run.evaluation[key].value if key in run.evaluation else None
     return stability.number(run.measures[key] if key in run.measures else run.summary.get(key))
 
 

@@ -16,6 +16,9 @@ No other key changes what a bound is. `elbo` has β = 1 whatever `kl_weight` cha
 which who sets it takes to be nothing.)
 
 The **objective** (valid/loss, gradient norms) is what was minimised: the same where the bound and `kl_weight` are.
+A number of `vaex evaluate` is the same quantity where it was measured alike (`split`, `limit`, `samples` and the
+metric's own options; another seed is only other luck) and, if it is of log p, the bound is; one of codes or samples
+(**data**) where the data are.
 **Spikes** are steps more than `training.spike_nats` above the median: counts, the same where that is, in whatever nats.
 **Anything** else is the same in all runs: divergence, active latents, KL, range of σ, jumps, largest / median gradient.
 """
@@ -26,7 +29,7 @@ from typing import Any, Literal, NamedTuple
 
 from vaex.errors import printable
 
-Kind = Literal["bound", "objective", "spikes", "anything"]
+Kind = Literal["bound", "objective", "spikes", "data", "anything"]
 
 DENSITY = "log density of the pixels' values"
 DENSITIES = ("gaussian", "laplace", "continuous_bernoulli")
@@ -41,10 +44,14 @@ MOST_NAMED = 6
 
 
 class Source(NamedTuple):
-    """What a run's numbers are of: its configuration as plain values, and its data (see `study.StudyRun.data`)."""
+    """What a run's numbers are of: its configuration as plain values, and its data (see `study.StudyRun.data`).
+
+    `measured` is how `vaex evaluate` measured the number that is asked for, where it did.
+    """
 
     config: Mapping[str, Any]
     data: str
+    measured: str = ""
 
 
 class Quantity(NamedTuple):
@@ -54,6 +61,7 @@ class Quantity(NamedTuple):
     data: str
     kl_weight: str
     spike_nats: str
+    measured: str
 
 
 def quantity(source: Source, kind: Kind) -> Quantity:
@@ -61,9 +69,10 @@ def quantity(source: Source, kind: Kind) -> Quantity:
     config, bounded = source.config, kind in ("bound", "objective")
     return Quantity(
         likelihood=_log_p(config) if bounded else "",
-        data=source.data if bounded else "",
+        data=source.data if bounded or kind == "data" else "",
         kl_weight=_text(config.get("kl_weight")) if kind == "objective" else "",
         spike_nats=_text(_section(config, "training").get("spike_nats")) if kind == "spikes" else "",
+        measured=source.measured,
     )
 
 
@@ -90,6 +99,7 @@ def names(sources: Iterable[Source], kind: Kind) -> dict[Quantity, str]:
         parts += [_data(some, keys)] if "data" in differing else []
         parts += [f"kl_weight {each.kl_weight}"] if "kl_weight" in differing else []
         parts += [f"training.spike_nats={each.spike_nats}"] if "spike_nats" in differing else []
+        parts += [f"measured with {each.measured}"] if "measured" in differing else []
         found[each] = printable(", ".join(parts))
     if len(set(found.values())) < len(found):  # files that changed under one name
         return {each: f"{name}, data {each.data[:12]}" for each, name in found.items()}

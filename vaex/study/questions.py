@@ -1,9 +1,11 @@
 """What a comparison asks of its runs, and by which method: the questions in the order in which they are answered."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from vaex.study.quantities import Kind
+from vaex.study.run import StudyRun
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,25 @@ QUESTIONS = (
     Question("stability/valid_jumps", "jumps of valid/loss", "difference", "anything", *HAS_COUNT, False),
 )
 
+OF_CODES = ("active_units", "information", "probe", "knn", "disentanglement", "sample_quality")
+"""Metrics whose numbers are of codes or samples. Any other (nll; a plugin's, which may be anything) is of log p."""
+
+EVALUATED_HEADLINE = "eval/nll"
+"""The number of `vaex evaluate` whose verdict is printed."""
+
 WITHOUT_BOUND = "active_latents"
 """The question that is a headline too where the runs have no ELBO in common."""
+
+
+def asked(runs: Iterable[StudyRun]) -> tuple[Question, ...]:
+    """All questions to these runs: those above, and one for each number that `vaex evaluate` has measured."""
+    found = {key: each.metric for run in runs for key, each in run.evaluation.items()}
+    evaluated = (
+        Question(key, key, "difference", "data" if metric in OF_CODES else "bound", *HAS, key == EVALUATED_HEADLINE)
+        for key, metric in found.items()
+    )
+    return (*QUESTIONS, *evaluated)
+
 
 TO_TARGET = ("steps_to_target", "seconds_to_target")
 
@@ -74,5 +93,7 @@ METHOD = (
     "log p, observation and data; gradient norms and valid/loss the same kl_weight too; loss spikes the same "
     "training.spike_nats. Where settings differ in it, numbers in nats are not averaged over them, and each setting "
     "stands on its own (by_setting in compare.json).",
+    "eval/…: what `vaex evaluate` measured of finished runs; compared where it was measured alike (split, limit, "
+    "samples, options). The interval is over seeds; the standard error of one run, over examples, is not in it.",
     "With fewer than five seeds in common nothing is concluded: not enough runs to tell.",
 )

@@ -12,7 +12,7 @@ import numpy as np
 from vaex import files
 from vaex.config import NOT_IDENTITY
 from vaex.config.later import with_keys
-from vaex.disk import metrics
+from vaex.disk import evaluation, metrics
 from vaex.errors import InputError, printable
 from vaex.study import stability
 
@@ -23,6 +23,7 @@ STATUSES = ("finished", "diverged", "interrupted", "failed")
 class StudyRun:
     """One run: `flat` has its configuration by full key (`model.latent_dim`), less the ignored sections.
 
+    `evaluation` has what was measured of the model that it has now, by key (`eval/nll`).
     `data` says what it trained on: the recorded digest; where none is recorded "", which `study.read` fills in.
     """
 
@@ -36,6 +37,7 @@ class StudyRun:
     rows: list[dict[str, Any]]
     steps: dict[str, np.ndarray] | None
     measures: dict[str, Any]
+    evaluation: dict[str, evaluation.Value]
     problems: tuple[str, ...]
     data: str
 
@@ -63,6 +65,7 @@ def read_run(path: Path, name: str) -> StudyRun:
     problems.extend(cut)
     steps = attempt(metrics.read_steps, "steps.npz", None)
     manifest = attempt(files.read_json, "manifest.json", {})
+    judged = attempt(lambda file: evaluation.values(file.parent, summary), evaluation.NAME, {})
     problems.extend(_contradictions(summary, rows, cut))
     kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     return StudyRun(
@@ -76,6 +79,7 @@ def read_run(path: Path, name: str) -> StudyRun:
         rows=rows,
         steps=steps,
         measures=_measures(config, summary, rows, steps),
+        evaluation=judged,
         problems=tuple(problems),
         data=next((text for text in map(_digest, (manifest, summary)) if text), ""),
     )
