@@ -267,6 +267,36 @@ def test_the_array_of_an_npz_is_the_only_one_or_images_or_the_key(tmp_path: Path
         load("arrays", path=path)
 
 
+@pytest.mark.parametrize("factors", [np.arange(20), np.arange(40).reshape(20, 2) % 3, np.array(["a", "b"] * 10)])
+def test_the_factors_of_an_npz_stay_with_their_images_and_out_of_the_digest(tmp_path: Path, factors: np.ndarray):
+    """A digest of images alone: runs that an earlier version trained on such a file are of the same data."""
+    images = np.repeat(np.arange(20, dtype=np.uint8), 4).reshape(20, 2, 2)
+    np.savez(tmp_path / "with.npz", imgs=images, factors=factors)
+    np.savez(tmp_path / "without.npz", imgs=images)
+    found, bare = (load("arrays", path=str(tmp_path / f"{name}.npz")) for name in ("with", "without"))
+    columns = factors.reshape(20, -1)
+    assert found.labels_named == ("factor_0", "factor_1")[: columns.shape[1]]
+    for split in (found.train, found.valid, found.test):
+        np.testing.assert_array_equal(split.labels, columns[split.images[:, 0, 0, 0]])
+    assert found.digest == bare.digest
+    assert bare.train.labels is None
+
+
+def test_factors_that_fit_no_image_cost_one_line(tmp_path: Path):
+    images, path = np.zeros((20, 2, 2), np.uint8), tmp_path / "a.npz"
+    for factors, words in (
+        (np.zeros(19), r"19 rows of 'factors' for 20 images"),
+        (np.zeros((20, 2, 2)), r"\[factors\]: shape \(20, 2, 2\); expected N or N x L"),
+        (np.zeros(20, "M8[s]"), r"\[factors\]: values of type datetime64\[s\]; expected numbers or text"),
+    ):
+        np.savez(path, images=images, factors=factors)
+        with pytest.raises(DataError, match=words):
+            load("arrays", path=str(path))
+    np.savez(path, images=images, factors=np.array([{}] * 20, dtype=object))
+    with pytest.raises(DataError, match=r"values of type object"):
+        load("arrays", path=str(path))
+
+
 def header(shape: tuple[int, ...], descr: str = "|u1") -> bytes:
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})

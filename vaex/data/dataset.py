@@ -46,13 +46,17 @@ class Split(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training, validation and test rows; `remarks` has what a person should know of how they were read."""
+    """Training, validation and test rows; `remarks` has what a person should know of how they were read.
+
+    `labels_in_digest`: whether the labels make the data what they are, or have only come along.
+    """
 
     train: Split
     valid: Split
     test: Split
     labels_named: tuple[str, ...]
     remarks: tuple[str, ...] = ()
+    labels_in_digest: bool = True
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -64,13 +68,17 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 over dtype, shape and bytes of the images and labels of the three splits, in hex."""
         sha256 = hashlib.sha256()
-        for array in (*self.train, *self.valid, *self.test):
+        splits = (self.train, self.valid, self.test)
+        for array in (array for split in splits for array in (split.images, self._decisive(split.labels))):
             if array is None:
                 sha256.update(b"none")
             else:
                 sha256.update(f"{array.dtype.str}{array.shape}".encode())
                 sha256.update(np.ascontiguousarray(array).data)
         return sha256.hexdigest()
+
+    def _decisive(self, labels: type_of_labels | None) -> type_of_labels | None:
+        return labels if self.labels_in_digest else None
 
     @cached_property
     def values(self) -> Values:
@@ -137,7 +145,7 @@ def split_by_fractions(
     order = np.random.RandomState(config.split_seed).permutation(n)
     if config.fractions is None:
         all_rows = rows.take(order)
-        return Dataset(all_rows, all_rows, all_rows, labels_named).limited(config.limit)
+        return Dataset(all_rows, all_rows, all_rows, labels_named, remarks).limited(config.limit)
     n_valid, n_test = (round(n * fraction) for fraction in config.fractions[1:])
     n_train = n - n_valid - n_test
     if min(n_train, n_valid, n_test) < 1:
