@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from tests.conftest import Finished
 from tests.support.processes import lines_of_error, server, until
 from vaex import cli, files
+from vaex.datasets import arrays  # noqa: F401  (or two threads would import: jaxtyping's hook is not made for that)
+from vaex.device import compiled
+from vaex.disk import saved
+from vaex.training.run import program_of
 
 ALL = "evaluation.metrics=[elbo,nll,active_units,information,probe,knn]"
 FEW = "evaluation.samples=20"
@@ -121,6 +126,44 @@ def test_each_run_of_a_sweep_stands_for_itself(
     table = pd.read_csv(sweep / "sweep.csv")
     assert table["eval/elbo"].notna().tolist() == [False, False, False, True]
     assert table["eval/elbo_se"][3] > 0
+
+
+def test_interrupted_without_its_data_and_without_a_summary_is_a_line_each(
+    digits_sweep: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """The last one goes on with its metrics, whatever became of the others."""
+    monkeypatch.chdir(tmp_path)
+    sweep = Path(shutil.copytree(digits_sweep.directory, "sweep"))
+    summary = files.read_json(sweep / "0" / "summary.json")
+    files.write_json(sweep / "0" / "summary.json", summary | {"status": "interrupted"})
+    config = files.read_yaml(sweep / "1" / "config.yaml")
+    gone = {key: config["dataset"][key] for key in ("limit", "fractions", "split_seed")}
+    gone |= {"name": "arrays", "path": "gone.npz", "key": None, "range": None}
+    (sweep / "1" / "config.yaml").write_text(yaml.safe_dump(config | {"dataset": gone}))
+    (sweep / "2" / "summary.json").unlink()
+    assert cli._guarded(["evaluate", "sweep", "evaluation.metrics=[elbo]", FEW]) == 1
+    first, second, third = sorted(capfd.readouterr().err.splitlines())
+    assert first.startswith("vaex: dataset.path: gone.npz is not a file (looked in ")
+    assert first.endswith("; if the data are elsewhere now, add dataset.path=NEW")
+    assert second == (
+        "vaex: sweep/0: interrupted: only a finished run is evaluated; `vaex resume sweep/0` goes on with it"
+    )
+    assert third.startswith("vaex: sweep/2")
+    assert pd.read_csv(sweep / "sweep.csv")["eval/elbo"].notna().tolist() == [False, False, False, True]
+
+
+def test_runs_of_one_program_share_what_is_compiled(
+    digits_sweep: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """Six runs of two programs, side by side: the draws and the encoding are compiled twice each."""
+    monkeypatch.chdir(tmp_path)
+    names = [shutil.copytree(digits_sweep.directory / str(number % 4), f"run{number}") for number in range(6)]
+    programs = {program_of(saved.read_saved(Path(name), [])) for name in names}
+    compiled_for, finish = [], compiled._finished
+    monkeypatch.setattr(compiled, "_finished", lambda *arguments: (compiled_for.append(1), finish(*arguments))[1])
+    monkeypatch.setattr(compiled, "_made", {})
+    assert cli._guarded(["evaluate", *names, "evaluation.metrics=[elbo,active_units]", FEW]) == 0
+    assert len(compiled_for) == 2 * len(programs)
 
 
 def test_what_the_data_lack_and_what_a_plugin_raises_is_one_line_and_the_others_go_on(

@@ -100,7 +100,9 @@ def _evaluate_all(
     directories: Sequence[Path], overrides: Sequence[str], display: EvaluationDisplay, stop: Signals
 ) -> int:
     """Evaluate runs, one on each core at a time; returns how many of them left something unmeasured."""
-    from vaex.training.run import wait  # late: with it comes jax, after the thread count is set
+    # Late, since with them comes jax, after the thread count is set; here, since threads had better not import.
+    from vaex.trained import evaluation, model  # noqa: F401
+    from vaex.training.run import wait
 
     waiting: queue.SimpleQueue[Path] = queue.SimpleQueue()
     for directory in directories:
