@@ -48,11 +48,12 @@ coverage: .venv/.developer  ## how often the intervals of `vaex compare` hold th
 bench: .venv/.developer .venv-peers/.installed  ## speed against Keras, PyTorch, Flax and the limit (ten minutes, idle machine)
 	$(BIN)/python tests/benchmarks/epoch_time.py --peers-python .venv-peers/bin/python --results tests/benchmarks/results $(ARGS)
 
-bench-parts: .venv/.developer  ## what statistics, tracking, checkpoints and figures cost, and how cost grows (minutes, idle machine)
+bench-parts: .venv/.developer  ## what statistics, tracking, checkpoints, figures and the likelihood cost, and how cost grows (minutes, idle machine)
 	$(BIN)/python tests/benchmarks/first_step.py --results tests/benchmarks/results
 	$(BIN)/python tests/benchmarks/step_cost.py
 	$(BIN)/python tests/benchmarks/overheads.py --results tests/benchmarks/results
 	$(BIN)/python tests/benchmarks/growth.py --results tests/benchmarks/results
+	$(BIN)/python tests/benchmarks/nll_time.py --json tests/benchmarks/results/nll_time.json
 
 bench-sweep: .venv/.developer .venv-peers/.installed .venv-joblib/.installed  ## a sweep by packed, basic and joblib's launcher and a Keras loop; growth to 64 jobs (an hour)
 	$(BIN)/python tests/benchmarks/sweep_time.py launchers --rounds 1 --joblib-python .venv-joblib/bin/python --peers-python .venv-peers/bin/python --json tests/benchmarks/results/sweep_launchers_uncached.json
