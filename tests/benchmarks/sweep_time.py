@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vaex.api.run import load
 from vaex.disk import results
 
 LATENTS, LOSSES = (2, 5, 10, 20), ("sigma", "gamma")
@@ -148,7 +149,7 @@ def growth(args: argparse.Namespace, folder: Path) -> dict:
         seconds, memory = sweep(sys.executable, folder / str(jobs), overrides)
         ended = time.time()
         table = results.load_sweep(folder / str(jobs))
-        trained = sum(results.load_run(folder / str(jobs) / str(n)).metrics["seconds"].sum() for n in range(jobs))
+        trained = sum(load(folder / str(jobs) / str(n)).metrics["seconds"].sum() for n in range(jobs))
         rows.append({"jobs": jobs, "seconds": seconds, "peak_bytes": memory, "epochs_seconds": float(trained)})
         last = max(path.stat().st_mtime for path in (folder / str(jobs)).glob("*/metrics.jsonl"))
         rows[-1]["tail_seconds"] = ended - last

@@ -21,26 +21,6 @@ def make_job(folder, overrides, summary):
         (folder / "summary.json").write_text(json.dumps(summary))
 
 
-def test_load_run(digits_run):
-    run = vaex.load_run(digits_run.directory)
-    assert run.config["dataset"]["name"] == "digits"
-    assert list(run.metrics["epoch"]) == [1, 2]
-    assert run.metrics["valid/elbo"].iloc[-1] == run.summary["valid/elbo"]
-    assert run.metrics["valid/kl_per_latent"].map(len).tolist() == [10, 10]
-    assert len(run.steps["loss"]) == run.summary["step"] == 24
-    assert run.steps["loss"].dtype == np.float32
-    assert np.isclose(run.steps["loss"][:12].mean(), run.metrics["train/loss"].iloc[0], rtol=0.02)
-
-
-@pytest.mark.parametrize("name", ["config.yaml", "summary.json", "metrics.jsonl", "steps.npz"])
-def test_load_run_names_the_file_that_is_missing(tmp_path, digits_run, name):
-    for path in digits_run.directory.glob("*.*"):
-        if path.name != name and path.is_file():
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(InputError, match=name):
-        vaex.load_run(tmp_path)
-
-
 def test_load_sweep_in_job_order_with_typed_columns(tmp_path):
     for number in (10, 2, 0):
         overrides = [f"model.latent_dim={number}", "loss=gamma", "optimizer.learning_rate=1e-3", "x.flag=true"]
@@ -105,7 +85,7 @@ def test_a_damaged_overrides_file_is_named(tmp_path):
 def test_import_vaex_is_light_and_offers_its_names():
     code = (
         "import sys, vaex; assert not {'jax', 'pandas', 'numpy', 'hydra', 'wandb'} & set(sys.modules); "
-        "assert {'load_run', 'load_sweep', 'LoadedRun'} <= set(dir(vaex)); print(vaex.load_sweep.__module__)"
+        "assert {'load', 'load_sweep', 'Run'} <= set(dir(vaex)); print(vaex.load_sweep.__module__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "vaex.disk.results\n"

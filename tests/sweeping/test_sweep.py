@@ -93,7 +93,7 @@ def test_a_vmapped_sweep_has_the_same_jobs_within_the_spread_of_seeds(packed: Pa
     together, alone = vaex.load_sweep(tmp_path), vaex.load_sweep(packed)
     gamma = [2, 3, 6, 7]  # the jobs of both whose loss it is
     for number in gamma:
-        one, other = (vaex.load_run(place / str(number)) for place in (tmp_path, packed))
+        one, other = (vaex.load(place / str(number)) for place in (tmp_path, packed))
         np.testing.assert_allclose(one.steps["loss"][:5], other.steps["loss"][:5], rtol=1e-5)
         assert len(one.metrics["valid/kl_per_latent"].iloc[0]) == one.config["model"]["latent_dim"]
     elbos = alone["test/elbo"][gamma]

@@ -43,7 +43,7 @@ def test_rows_are_those_of_the_pure_functions_on_each_split(digits_run: Finished
         state, values = train(program, hyper, state, order, jnp.asarray(dataset.train.images))
         losses += values["loss"].tolist()
         valid.append(loss(dataset.valid.images))
-    found = vaex.load_run(digits_run.directory)
+    found = vaex.load(digits_run.directory)
     np.testing.assert_allclose(found.steps["loss"], losses, rtol=1e-5)
     np.testing.assert_allclose(found.metrics["valid/loss"], valid, rtol=1e-5)
     assert found.summary["test/loss"] == pytest.approx(loss(dataset.test.images), rel=1e-5)

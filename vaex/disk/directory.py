@@ -60,7 +60,7 @@ def named_path(verb: str, arguments: Sequence[str]) -> Path:
         raise InputError(f"vaex {verb}: expected a run directory, as in `vaex {verb} outputs/<date>/<time>`")
     path = Path(arguments[0])
     if path.is_dir() and not (path / "config.yaml").exists():
-        if (path / "multirun.yaml").exists():
+        if (path / "multirun.yaml").exists() or (path / "sweep.json").exists():
             raise InputError(f"{path} is a sweep: name one of its jobs, as in `vaex {verb} {path / '0'}`")
         raise InputError(f"{path} is not a run directory: it has no config.yaml")
     if not path.exists():

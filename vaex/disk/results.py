@@ -1,46 +1,21 @@
-"""Reading runs and sweeps back from disk; nothing here executes what it reads."""
+"""A sweep's jobs as a table, read back from disk; nothing here executes what it reads."""
 
 import logging
 import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import yaml
 
 from vaex import files
-from vaex.disk import metrics, sweep
+from vaex.disk import sweep
 from vaex.errors import InputError
 
 log = logging.getLogger("vaex")
-
-
-@dataclass(frozen=True)
-class LoadedRun:
-    """One run from its directory: configuration, summary, one row an epoch, one value a step."""
-
-    directory: Path
-    config: dict[str, Any]
-    summary: dict[str, Any]
-    metrics: pd.DataFrame
-    steps: dict[str, np.ndarray]
-
-
-def load_run(directory: str | Path) -> LoadedRun:
-    """Read a run directory; a file that is missing or damaged raises `InputError` naming it."""
-    directory = Path(directory)
-    return LoadedRun(
-        directory=directory,
-        config=files.read_yaml(directory / "config.yaml"),
-        summary=files.read_json(directory / "summary.json"),
-        metrics=pd.DataFrame(metrics.read_rows(directory / "metrics.jsonl")),
-        steps=metrics.read_steps(directory / "steps.npz"),
-    )
 
 
 def load_sweep(directory: str | Path) -> pd.DataFrame:

@@ -5,7 +5,7 @@ tracking, checkpoint, sweep and pack keys).
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,11 @@ class Noted:
     @property
     def label(self) -> str:
         """What it is called."""
-        return printable(f"job {self.number}: {' '.join(self.overrides)}")
+        return self.label_without(set())
+
+    def label_without(self, common: Set[str]) -> str:
+        """What it is called among jobs that have some overrides in common."""
+        return printable(f"job {self.number}: {' '.join(item for item in self.overrides if item not in common)}")
 
 
 def noted(number: int, directory: Path, overrides: Sequence[str], config: Config) -> Noted:

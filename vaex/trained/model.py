@@ -65,10 +65,10 @@ class Model:
         (images,) = self._batched(_decode, np.asarray(z, np.float32), objective.stream(jnp.uint32(0), PRIOR))
         return images
 
-    def samples(self, count: int, seed: int) -> Float32[np.ndarray, "N H W C"]:
-        """E[x|z] at z drawn from the prior."""
+    def samples(self, count: int, seed: int, temperature: float = 1.0) -> Float32[np.ndarray, "N H W C"]:
+        """E[x|z] at z = temperature · ε, ε drawn from the prior."""
         key = objective.stream(jnp.uint32(seed), PRIOR)
-        return self.decode(np.asarray(objective.noise(key, count, self.config.model.latent_dim)))
+        return self.decode(temperature * np.asarray(objective.noise(key, count, self.config.model.latent_dim)))
 
     def bounds(self, images: type_of_images, samples: int, seed: int, tell: Tell = lambda done, of: None) -> Bounds:
         """The bounds of each image by so many draws, summed up in float32 and given as float64."""
@@ -140,18 +140,41 @@ def _bounds(
 
 def read_model(directory: Path, config: Config) -> Model:
     """The model that a run left, its configuration read already; raises `InputError` when it cannot be had."""
-    with saved.telling_where_data_were_sought(config, directory):
-        dataset = load(config.dataset)
-    recorded = read_manifest(directory).get("dataset_sha256")
-    if recorded is not None:
-        saved.refuse_other_data(directory, config.dataset, dataset.digest, recorded)
+    dataset = _data(directory, config)
     path = directory / "model.safetensors"
     try:
         content = files.read_bytes(path)
     except OSError as error:
         raise _unreadable(path, error) from error
     parameters = _parameters(content, path, objective.program(config, dataset.shape))
+    _refuse_not_finite(parameters, path)
     return Model(config, parameters, dataset, files.sha256(content))
+
+
+def read_state(directory: Path, config: Config, epoch: int) -> Model:
+    """The model as a run's checkpoint of an epoch has it; raises `InputError` when it cannot be had."""
+    dataset = _data(directory, config)
+    path = checkpoint.path_of(directory, epoch)
+    arrays, _ = checkpoint.load(path)
+    state = checkpoint.unflatten(step.shapes(objective.program(config, dataset.shape)), arrays, path)
+    _refuse_not_finite(state.parameters, path)
+    return Model(config, state.parameters, dataset, files.sha256_of_file(path))
+
+
+def _data(directory: Path, config: Config) -> Dataset:
+    """The data that a run was trained on."""
+    with saved.telling_where_data_were_sought(config, directory):
+        dataset = load(config.dataset)
+    recorded = read_manifest(directory).get("dataset_sha256")
+    if recorded is not None:
+        saved.refuse_other_data(directory, config.dataset, dataset.digest, recorded)
+    return dataset
+
+
+def _refuse_not_finite(parameters: PyTree, path: Path) -> None:
+    """Raise `InputError` for numbers that no run leaves: a diverged one has its last finite state."""
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
+        raise InputError(f"{path}: holds parameters that are not finite")
 
 
 def _parameters(content: bytes, path: Path, program: Program) -> PyTree:

@@ -1,0 +1,1 @@
+"""The notebook's door: compose, train, sweep, load; a trained run as an object."""

@@ -1,0 +1,83 @@
+"""What people hand to a trained model: images and codes in any likely form, or one error with what was expected."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Shaped
+
+from vaex.config import implementation
+from vaex.data.dataset import type_of_images
+from vaex.errors import InputError
+from vaex.trained.model import Model
+
+
+def images(given: Any, model: Model) -> tuple[type_of_images, bool]:
+    """N x H x W x C images of the model's shape, uint8 or float32, and whether it was a single one.
+
+    Raises `InputError` for another shape or dtype, `DataError` for values that the likelihood does not take.
+    """
+    array, shape = _array(given, "images"), model.dataset.shape
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
+        raise InputError(f"images: values of type {array.dtype}; expected uint8 (0 to 255) or float")
+    forms = _forms(shape)
+    single = array.shape in forms and not any(array.shape[1:] == form for form in forms)
+    if not single and array.shape[1:] not in forms:
+        shapes = ", ".join(" x ".join(map(str, ("N", *form))) for form in forms)
+        raise InputError(f"images: shape {array.shape}; expected {shapes}, or one of them without N")
+    if not len(array):
+        raise InputError("images: there are none")
+    rows = array.reshape(-1, *shape)
+    rows = rows if rows.dtype == np.uint8 else rows.astype(np.float32)
+    if not np.isfinite(rows).all():
+        raise InputError("images: some values are not finite in float32")
+    implementation(model.config.likelihood).check(model.config.likelihood, rows, "images")
+    return rows, single
+
+
+def codes(given: Any, model: Model) -> tuple[Float32[np.ndarray, "N K"], bool]:
+    """N x K codes of the model's K, and whether it was a single one; raises `InputError` for anything else."""
+    array, latents = _array(given, "codes"), model.config.model.latent_dim
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"codes: values of type {array.dtype}; expected numbers")
+    if array.ndim not in (1, 2) or array.shape[-1] != latents or not len(array):
+        raise InputError(f"codes: shape {array.shape}; expected N x {latents} or {latents}")
+    rows = array.reshape(-1, latents).astype(np.float32)
+    if not np.isfinite(rows).all():
+        raise InputError("codes: some values are not finite in float32")
+    return rows, array.ndim == 1
+
+
+def latent(given: Any, model: Model) -> int:
+    """A latent's number, from 0; raises `InputError` for one that is not there."""
+    latents = model.config.model.latent_dim
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or not 0 <= given < latents:
+        raise InputError(f"latent: expected 0 to {latents - 1}, got {given!r}")
+    return int(given)
+
+
+def count(given: Any, name: str) -> int:
+    """A number of things, at least one; raises `InputError` for anything else."""
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1:
+        raise InputError(f"{name}: expected a whole number from 1, got {given!r}")
+    return int(given)
+
+
+def _array(given: Any, name: str) -> Shaped[np.ndarray, "..."]:
+    try:
+        array = np.asarray(given)
+    except ValueError as error:  # lists of several lengths
+        raise InputError(f"{name}: not an array ({error})") from error
+    if array.ndim == 0:
+        raise InputError(f"{name}: expected an array, got {type(given).__name__}")
+    return array
+
+
+def _forms(shape: tuple[int, int, int]) -> list[tuple[int, ...]]:
+    """How one image of the model may be given: H x W x C, and without axes of length 1 that say nothing."""
+    height, width, channels = shape
+    forms: list[tuple[int, ...]] = [shape]
+    if channels == 1:
+        forms.append((height, width))
+        if height == 1:
+            forms.append((width,))
+    return forms

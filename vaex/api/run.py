@@ -1,0 +1,184 @@
+"""One run as an object: what it recorded, and what its model says of images and codes."""
+
+import functools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Float32
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+
+from vaex import files
+from vaex.api import inputs, shown
+from vaex.data.dataset import Split
+from vaex.device import backend
+from vaex.disk import checkpoint, metrics
+from vaex.disk.directory import named_path
+from vaex.disk.saved import read_manifest, read_saved
+from vaex.errors import InputError
+from vaex.trained.model import Model, read_model, read_state
+
+State = int | str
+"""Which state of a run: the one it ended with, the one of the best valid/elbo, or that of an epoch."""
+
+SPLITS = ("train", "valid", "test")
+
+
+class Code(NamedTuple):
+    """q(z|x) of each image."""
+
+    mu: Float32[np.ndarray, "... K"]
+    sigma: Float32[np.ndarray, "... K"]
+
+
+class Run:
+    """A run from its directory: configuration, summary, one row an epoch, one value a step; its model on request.
+
+    Images are given as arrays or lists, uint8 (0 to 255) or float, N x H x W [x C] or a single one; for a single one
+    the answer has no first axis. Wrong shapes, types and values raise `InputError` or `DataError` (both `VaexError`).
+    Images go through the model in batches, so that any number of them fits into memory. All numbers are in nats.
+    """
+
+    def __init__(self, directory: Path, overrides: Sequence[str], state: State):
+        self.directory = directory
+        self.config: dict[str, Any] = files.read_yaml(directory / "config.yaml")
+        self.summary: dict[str, Any] = files.read_json(directory / "summary.json")
+        self.metrics = pd.DataFrame(metrics.read_rows(directory / "metrics.jsonl"))
+        self.steps: dict[str, np.ndarray] = metrics.read_steps(directory / "steps.npz")
+        self._overrides, self._state = overrides, state
+
+    @property
+    def model_arrays(self) -> dict[str, np.ndarray]:
+        """The arrays in model.safetensors by their flat names, `model.encoder.0.kernel`."""
+        path = self.directory / "model.safetensors"
+        try:
+            return load_arrays(files.read_bytes(path))
+        except (OSError, SafetensorError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read as safetensors: {files.first_line(error)}") from error
+
+    def data(self, split: Literal["train", "valid", "test"] = "test") -> Split:
+        """Images and labels (or None) of a split, as the run had them."""
+        if split not in SPLITS:
+            raise InputError(f"split: expected {', '.join(SPLITS)}, got {split!r}")
+        return getattr(self._model.dataset, split)
+
+    def encode(self, images: Any, seed: int = 0) -> Code:
+        """μ and σ of q(z|x). The seed is of the pixels that `likelihood.binarize=stochastic` draws."""
+        rows, single = inputs.images(images, self._model)
+        mu, sigma = self._model.encode(rows, seed)
+        return Code(mu[0], sigma[0]) if single else Code(mu, sigma)
+
+    def decode(self, z: Any) -> Float32[np.ndarray, "... H W C"]:
+        """E[x|z] of each code: mean images."""
+        rows, single = inputs.codes(z, self._model)
+        decoded = self._model.decode(rows)
+        return decoded[0] if single else decoded
+
+    def reconstruct(self, images: Any, seed: int = 0) -> Float32[np.ndarray, "... H W C"]:
+        """E[x|z] at z = μ(x)."""
+        return self.decode(self.encode(images, seed).mu)
+
+    def sample(self, n: int = 1, seed: int = 0, temperature: float = 1.0) -> Float32[np.ndarray, "n H W C"]:
+        """E[x|z] at n codes z = temperature · ε, ε ~ N(0, I); the first of them do not depend on how many follow."""
+        if not (isinstance(temperature, (int, float)) and math.isfinite(temperature) and temperature >= 0):
+            raise InputError(f"temperature: expected a number from 0, got {temperature!r}")
+        return self._model.samples(inputs.count(n, "n"), seed, float(temperature))
+
+    def elbo(self, images: Any, samples: int = 100, seed: int = 0) -> Float[np.ndarray, "..."]:
+        """The ELBO of each image (β = 1), by so many draws of z."""
+        rows, single = inputs.images(images, self._model)
+        found = self._model.bounds(rows, inputs.count(samples, "samples"), seed)
+        elbo = -(found.reconstruction + found.kl)
+        return elbo[0] if single else elbo
+
+    def log_likelihood(self, images: Any, samples: int = 1000, seed: int = 0) -> Float[np.ndarray, "..."]:
+        """log p(x) of each image, bounded from below by so many importance-weighted draws (Burda et al. 2016).
+
+        Of bernoulli on grey pixels it is no likelihood: a cross-entropy takes the place of log p(x|z).
+        """
+        rows, single = inputs.images(images, self._model)
+        bound = self._model.bounds(rows, inputs.count(samples, "samples"), seed).curve[-1]
+        return bound[0] if single else bound
+
+    def interpolate(self, first: Any, second: Any, steps: int = 8) -> Float32[np.ndarray, "steps H W C"]:
+        """E[x|z] at so many even steps from the posterior mean of one image to that of another, both included."""
+        ends = [self._one(image).mu for image in (first, second)]
+        places = np.linspace(0.0, 1.0, inputs.count(steps, "steps"), dtype=np.float32)[:, None]
+        return self._model.decode((1 - places) * ends[0] + places * ends[1])
+
+    def traverse(self, image: Any, latent: int, values: Any) -> Float32[np.ndarray, "values H W C"]:
+        """E[x|z] at an image's posterior mean with one latent (from 0) set to each of these values."""
+        number = inputs.latent(latent, self._model)
+        places = np.asarray(values, np.float32).reshape(-1)
+        codes = np.repeat(self._one(image).mu[None], len(places), axis=0)
+        codes[:, number] = places
+        return self.decode(codes)
+
+    def figure(self, name: str) -> Image.Image:
+        """The figure of this name, drawn where it is not there yet (`vaex figures` draws all again)."""
+        from vaex.trained import pictures  # late: matplotlib takes half a second
+
+        return pictures.one(self.directory, self._model, metrics.read_rows(self.directory / "metrics.jsonl"), name)
+
+    def __repr__(self) -> str:
+        """Where it is and how it ended."""
+        return f"<vaex run {self.directory}: {shown.ended(self.summary)}>"
+
+    def _repr_html_(self) -> str:
+        """What it is, how it ended, a picture: for notebooks."""
+        return shown.html(self.directory, self.config, self.summary)
+
+    def _one(self, image: Any) -> Code:
+        code = self.encode(image)
+        if code.mu.ndim != 1:
+            raise InputError(f"image: expected a single one, got {len(code.mu)}")
+        return code
+
+    @functools.cached_property
+    def _model(self) -> Model:
+        """Read when first asked for: that imports and starts JAX."""
+        backend.start(read_manifest(self.directory))
+        config = read_saved(self.directory, self._overrides)
+        elbo = [row["valid/elbo"] for row in metrics.read_rows(self.directory / "metrics.jsonl")]
+        epoch = _epoch(self.directory, self._state, elbo)
+        return read_model(self.directory, config) if epoch is None else read_state(self.directory, config, epoch)
+
+
+def load(directory: str | Path, *overrides: str, checkpoint: State = "last") -> Run:
+    """Read a run directory; a file that is missing or damaged raises `InputError` naming it.
+
+    `overrides` say what the run's files do not decide: `plugins=[...]`, which run code, and `dataset.path=...` for data
+    that are elsewhere now. `checkpoint` chooses the state: "last", "best" (by valid/elbo), or an epoch that was kept.
+    """
+    for item in overrides:
+        if not item.startswith(("plugins=", "dataset.path=")):
+            raise InputError(f"{item}: vaex.load takes plugins=[...] and dataset.path=...")
+    if checkpoint not in ("last", "best") and type(checkpoint) is not int:
+        raise InputError(f"checkpoint: expected 'last', 'best' or an epoch, got {checkpoint!r}")
+    named_path("load", [str(directory)])
+    return Run(Path(directory), overrides, checkpoint)
+
+
+def _epoch(directory: Path, state: State, elbo: Sequence[float | None]) -> int | None:
+    """The epoch whose checkpoint is wanted, None for model.safetensors; raises `InputError` where it was not kept."""
+    last, kept = len(elbo), checkpoint.epochs(directory)
+    has_model = (directory / "model.safetensors").exists()
+    if state == "last":
+        if not has_model and not kept:
+            raise InputError(f"{directory}: holds no model: neither model.safetensors nor a checkpoint")
+        return None if has_model else kept[0]
+    known = [(value, number) for number, value in enumerate(elbo, 1) if value is not None and math.isfinite(value)]
+    if state == "best" and not known:
+        raise InputError(f"{directory}: no epoch has a finite valid/elbo, so none is best")
+    epoch = max(known, key=lambda each: (each[0], -each[1]))[1] if state == "best" else int(state)
+    if epoch in kept:
+        return epoch
+    if epoch == last and has_model:
+        return None
+    there = ", ".join(map(str, sorted(kept))) or "none"
+    raise InputError(f"{directory}: the state of epoch {epoch} was not kept (checkpoints: {there}; checkpoint.keep)")
