@@ -22,7 +22,7 @@ def curves(subject: Subject) -> Figure:
 
 def of_rows(rows: Sequence[dict[str, Any]], title: str) -> Figure:
     """ELBO, its two terms, the KL of each latent, σ and the gradient norm over the epochs; nats per image."""
-    figure = style.chart(13, 7, title[:140])
+    figure = style.chart(13.0, 7.0, title[:140])
     axes = figure.subplots(2, 3)
     # Room for "−1.25e+08" at every axis; matplotlib's own layout would take 0.2 s to find as much.
     figure.subplots_adjust(left=0.065, bottom=0.07, right=0.985, top=0.9, wspace=0.23, hspace=0.32)

@@ -61,7 +61,7 @@ def interpolation(subject: Subject) -> Image.Image:
     return grid([rows], heading, shown, above=above)
 
 
-def between_codes(mu: type_of_codes, shares: np.ndarray) -> type_of_codes:
+def between_codes(mu: Float[np.ndarray, "N K"], shares: np.ndarray) -> type_of_codes:
     """(1 − t)·μ₂ₖ + t·μ₂ₖ₊₁ for each share t, for each pair k in turn."""
     t = shares[:, None]
     return ((1 - t) * mu[::2, None] + t * mu[1::2, None]).reshape(-1, mu.shape[1])
@@ -72,7 +72,7 @@ def manifold(subject: Subject) -> Image.Image:
     shown, nats = _look(subject)._replace(size=SIZE // 2), kl(subject)
     if len(nats) < 2:
         raise UnfitError("needs two latents, and model.latent_dim is 1")
-    across, up = sorted(by_size(nats)[:2]) if len(nats) == 2 else by_size(nats)[:2]
+    across, up = (0, 1) if len(nats) == 2 else by_size(nats)[:2].tolist()
     z = quantiles(9 if shown.lines else 15)
     rows = _rows(subject, plane_codes(len(nats), across, up, z), len(z))
     rest = ", all others at 0" if len(nats) > 2 else ""

@@ -1,6 +1,7 @@
 """Validation images and their reconstructions, the worst of them, and samples from the prior."""
 
 import numpy as np
+from jaxtyping import Float
 from PIL import Image
 
 from vaex.figures.subject import Subject, type_of_images
@@ -52,7 +53,7 @@ def by_size(values: np.ndarray) -> np.ndarray:
     return np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")
 
 
-def over(x: type_of_images, mean: type_of_images, shown: Look) -> type_of_images:
+def over(x: type_of_images, mean: type_of_images, shown: Look) -> Float[np.ndarray, "_ 1 W 2"]:
     """Two lines in one tile, the second over the first."""
     assert shown.lines
     return np.concatenate([x, mean], axis=-1)

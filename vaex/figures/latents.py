@@ -33,10 +33,12 @@ WIDEST = 4.0
 
 def latents(subject: Subject) -> Figure:
     """KL and Var_x E[z|x] of each latent, by KL, on logarithmic axes: full dots are active."""
-    nats = kl(subject)
-    variance = information.active_units(subject.codes("valid").mu, subject.threshold).variance
+    nats, mu = kl(subject), subject.codes("valid").mu
+    if len(mu) < 2 or not np.isfinite(mu).all():
+        raise UnfitError("needs two images, and codes that are finite")
+    variance = information.active_units(mu, subject.threshold).variance
     order = by_size(nats)
-    figure = style.chart(13, 4.2, f"what each latent carries, full dots are active; {subject.title}")
+    figure = style.chart(13.0, 4.2, f"what each latent carries, full dots are active; {subject.title}")
     figure.subplots_adjust(left=0.055, bottom=0.14, right=0.985, top=0.82, wspace=0.14)
     axes = figure.subplots(1, 2)
     _dots(axes[0], nats[order], order, metrics.ACTIVE_NATS, "KL, nats")
@@ -51,7 +53,7 @@ def aggregate(subject: Subject) -> Figure:
     order = by_size(kl(subject))[:MARGINALS]
     rows = math.ceil((len(order) + 1) / 4)
     title = f"aggregate posterior of {len(mu)} validation images (blue), the prior (dashed); {subject.title}"
-    figure = style.chart(13, 0.9 + 2.6 * rows, title)
+    figure = style.chart(13.0, 0.9 + 2.6 * rows, title)
     axes = figure.subplots(rows, min(4, len(order) + 1), squeeze=False).ravel()
     figure.subplots_adjust(left=0.055, right=0.985, top=1 - 0.8 / (0.9 + 2.6 * rows), bottom=0.1, hspace=0.4)
     _radius(axes[0], mu, sigma, subject)

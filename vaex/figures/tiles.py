@@ -47,7 +47,7 @@ class Look(NamedTuple):
         told = f"; black is {self.black:.3g}, white {self.white:.3g}".replace("-", "−")
         return "" if (self.black, self.white) == (0, 1) else told
 
-    def errors(self, x: type_of_images, mean: type_of_images) -> tuple[type_of_images, str]:
+    def errors(self, x: type_of_images, mean: type_of_images) -> tuple[Float[np.ndarray, "_ H W 1"], str]:
         """|x − x̂| as images of this look, 0 white (or at the bottom), and what the heading says of their scale."""
         error = np.abs(x.astype(np.float64) - mean).max(axis=-1, keepdims=True)  # of the channels the one furthest off
         largest = float(np.max(error, initial=0.0, where=np.isfinite(error))) or 1.0
@@ -64,7 +64,7 @@ def look(images: type_of_images) -> Look:
 
 
 def grid(
-    groups: Sequence[Sequence[type_of_images]],
+    groups: Sequence[Sequence[Float[np.ndarray, "_ H W _"]]],
     heading: str,
     look: Look,
     names: Sequence[str] = (),
@@ -157,7 +157,7 @@ def _height(text: str, letter: int) -> int:
     return lines * letter + (lines - 1) * (letter // 2)
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     """The text with a line break where a line would be wider."""
     lines = [""]
     for word in text.split(" "):
