@@ -24,7 +24,7 @@ vaex: an experiment framework for variational autoencoders
   vaex reproduce RUN [overrides]   run it again and compare: exit 0 the same, 1 different; overrides: a variation
   vaex compare DIR...              tables, verdicts and report.html of sweeps and runs: --by --against --target --out
   vaex evaluate DIR...             likelihood, used latents, probes of finished runs: evaluation.metrics=[elbo,nll]
-  vaex figures RUN...              draw the figures of runs again (large sweeps draw none by themselves)
+  vaex figures RUN...              draw the figures of runs, all that fit or --only scatter,worst
   vaex data list|fetch|verify      the datasets and their files
 
 Groups and their options (vaex loss=sigma dataset=digits ...):

@@ -42,7 +42,7 @@ def test_the_same_bytes_elsewhere_are_the_same_data(moved: Path, trained: Path):
     code, text = server().run("reproduce", "run", "dataset.path=moved.npy", "hydra.run.dir=again", cwd=moved)
     assert (code, text.splitlines()[-1]) == (0, "reproduce: identical"), text
     code, text = server().run("figures", "run", "dataset.path=moved.npy", cwd=moved)
-    assert (code, len(text.splitlines())) == (0, 3), text
+    assert (code, len(text.splitlines())) == (0, 9), text
     code, text = server().run("resume", "run", "dataset.path=moved.npy", "training.epochs=3", cwd=moved)
     assert code == 0, text
     whole = moved / "whole"

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.support.configurations import make
 from vaex import config
 from vaex.disk import metrics
-from vaex.report import figures
+from vaex.figures import style, tiles
 
 STEPS = 10
 """Optimizer steps of an epoch."""
@@ -129,7 +129,8 @@ def lively_run(
         (directory / "figures").mkdir()
         shades = rng.random((12, 8, 8, 1)).astype(np.float32)
         for name in ("samples", "reconstructions"):
-            figures.grid([[shades]], name).save(directory / "figures" / f"{name}.png")
+            picture = tiles.grid([[shades]], name, tiles.look(shades))
+            (directory / "figures" / f"{name}.png").write_bytes(style.png(picture))
     return directory
 
 

@@ -260,7 +260,7 @@ def _serve() -> None:
     for name in (
         "matplotlib.pyplot",
         "vaex.commands.compare",
-        "vaex.report.figures",
+        "vaex.figures.gallery",
         "vaex.report.document",
         "vaex.commands.reproduce",
         "vaex.sweeping.start",

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import Finished
 from vaex import cli, files, process
+from vaex.figures import gallery
 
 
 def test_an_empty_variable_is_unset_unless_it_has_a_meaning(monkeypatch: pytest.MonkeyPatch):
@@ -56,7 +57,7 @@ def test_a_full_standard_output_ends_no_command(
         monkeypatch.setattr(sys, "stdout", full)
         assert cli._guarded([places.get(argument, argument) for argument in arguments]) == 0
     assert left is None or files.read_json(tmp_path / "new" / left).keys() & {"status", "verdict"}
-    assert "figures" not in arguments or len(list((copy / "figures").iterdir())) == 3
+    assert "figures" not in arguments or len(list((copy / "figures").iterdir())) == len(gallery.UNASKED)
 
 
 def test_a_full_standard_output_is_an_error_where_it_is_all_that_was_asked_for(

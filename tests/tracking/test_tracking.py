@@ -15,6 +15,7 @@ from PIL import Image
 from tests.support.configurations import make
 from tests.support.processes import PATIENCE, SMALL, pseudo_terminal, server
 from vaex.errors import ConfigError
+from vaex.figures import gallery
 from vaex.tracking import tracker as tracking
 
 WANDB = Path(sys.executable).with_name("wandb")
@@ -202,9 +203,7 @@ def test_a_run_tells_wandb_its_epochs_figures_and_summary(tmp_path):
     found = records(tmp_path / "run")
     rows = [item["item"] for item in found["history"]]
     assert [row["epoch"] for row in rows if "train/elbo" in row] == [1, 2]
-    assert {key for key in rows[-1] if key.endswith("._type")} == {
-        *("reconstructions._type", "samples._type", "curves._type")
-    }
+    assert {key for key in rows[-1] if key.endswith("._type")} == {f"{name}._type" for name in gallery.AT_END}
     assert found["run"][0]["config"]["update"]["dataset"]["name"] == "digits"
     updates = {key for record in found["summary"] for key in record["update"]}
     assert {"test/elbo", "best/valid/elbo", "status"} <= updates

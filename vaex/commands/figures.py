@@ -1,19 +1,26 @@
-"""`vaex figures RUN...`: draw the figures of runs again from what is on disk (large sweeps draw none by themselves)."""
+"""`vaex figures RUN... [--only NAME,NAME]`: draw the figures of runs from what is on disk, also those that take longer.
+
+Large sweeps draw none by themselves.
+"""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vaex import files
 from vaex.device import backend
 from vaex.disk import metrics, saved
 from vaex.disk.directory import named_path
 from vaex.disk.saved import read_manifest, read_saved
-from vaex.errors import InputError, printable
+from vaex.errors import InputError, VaexError, printable
+from vaex.figures import gallery
+from vaex.figures.subject import UnfitError
 from vaex.terminal.screen import say
 
 
 def main(arguments: Sequence[str]) -> int:
     """The verb; returns its exit code."""
+    only, arguments = _only(arguments)
     overrides = [item for item in arguments if item.startswith(("plugins=", f"{saved.PLACE}="))]
     named = [Path(item) for item in arguments if item not in overrides]
     directories = [path for path in named if not path.is_file()]  # SWEEP/* also gives sweep.csv and the like
@@ -25,15 +32,30 @@ def main(arguments: Sequence[str]) -> int:
     code = 0
     for directory in directories:
         try:
-            for path in _draw(directory, overrides).values():
-                say(printable(path))
+            code = max(code, _draw(directory, overrides, only))
         except InputError as error:  # one damaged run of many
             print(f"vaex: {error}", file=sys.stderr)
-            code = error.exit_code
+            code = max(code, error.exit_code)
     return code
 
 
-def _draw(directory: Path, overrides: Sequence[str]) -> dict[str, Path]:
+def _only(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """The names behind `--only`, checked, and the other arguments."""
+    names, rest, coming = [], [], iter(arguments)
+    for item in coming:
+        flag, equals, value = item.partition("=")
+        if flag == "--only":
+            names += (value if equals else next(coming, "")).split(",")
+        elif flag.startswith("--"):
+            raise InputError(f"vaex figures: unknown flag {flag}; there is --only NAME,NAME")
+        else:
+            rest.append(item)
+    gallery.check(names)
+    return tuple(dict.fromkeys(names)), rest
+
+
+def _draw(directory: Path, overrides: Sequence[str], only: tuple[str, ...]) -> int:
+    """Draw the figures of one run, those of that name or all that fit; the exit code."""
     from vaex.trained import pictures  # late: with them comes jax, after the thread count is set
     from vaex.trained.model import read_model
 
@@ -41,5 +63,15 @@ def _draw(directory: Path, overrides: Sequence[str]) -> dict[str, Path]:
     rows = metrics.read_rows(directory / "metrics.jsonl")
     if not rows:
         raise InputError(f"{directory}: has no epoch to draw")
-    model = read_model(directory, config)
-    return pictures.draw(directory, model.program, model.hyper, model.parameters, model.dataset, rows, f"{directory}")
+    model, code = read_model(directory, config), 0
+    for name, found in pictures.draw(directory, model, rows, f"{directory}", only or gallery.UNASKED).items():
+        if isinstance(found, Path):
+            say(printable(found))
+        elif isinstance(found, UnfitError) and only:
+            print(f"vaex: {directory}: {name}: {found}", file=sys.stderr)
+            code = max(code, found.exit_code)
+        elif not isinstance(found, UnfitError):
+            reason = printable(f"{type(found).__name__}: {files.first_line(found)}")
+            print(f"vaex: {directory}: no {name}.png ({reason})", file=sys.stderr)
+            code = VaexError.exit_code
+    return code

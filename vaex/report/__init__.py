@@ -1,1 +1,1 @@
-"""Pictures: figures of a run, charts and report.html of a study. No JAX."""
+"""Charts and report.html of a study. No JAX."""

@@ -60,6 +60,11 @@ class Model:
         mu, sigma = self._batched(_encode, images, objective.stream(jnp.uint32(seed), EVALUATION))
         return mu, sigma
 
+    def observe(self, images: type_of_images, seed: int = 0) -> Float32[np.ndarray, "N H W C"]:
+        """The images as `encode` sees them with this seed: x, perhaps binarized."""
+        (seen,) = self._batched(_observe, images, objective.stream(jnp.uint32(seed), EVALUATION))
+        return seen
+
     def decode(self, z: Float[np.ndarray, "N K"]) -> Float32[np.ndarray, "N H W C"]:
         """E[x|z] of each code."""
         (images,) = self._batched(_decode, np.asarray(z, np.float32), objective.stream(jnp.uint32(0), PRIOR))
@@ -113,12 +118,18 @@ def _pool() -> ThreadPoolExecutor:
 # Functions of a batch: (program, marks), which are compiled in, then hyper, parameters, rows, the batch's number, key.
 
 
-def _encode(
+def _observe(
     program: Program, marks: tuple[int, ...], hyper: Hyper, parameters: PyTree, rows: Array, number: Array, key: Array
 ) -> tuple[Array, ...]:
     likelihood = implementation(program.likelihood)
     observed = jax.random.fold_in(jax.random.fold_in(key, number), 1)  # the same draw as `bounds` makes
-    x = likelihood.observe(program.likelihood, observed, objective.as_float(rows))
+    return (likelihood.observe(program.likelihood, observed, objective.as_float(rows)),)
+
+
+def _encode(
+    program: Program, marks: tuple[int, ...], hyper: Hyper, parameters: PyTree, rows: Array, number: Array, key: Array
+) -> tuple[Array, ...]:
+    (x,) = _observe(program, marks, hyper, parameters, rows, number, key)
     with jax.default_matmul_precision(MATMUL[program.precision.matmul]):
         q = objective.encode(program, hyper, parameters, x)
     return q.mu.astype(jnp.float32), jnp.abs(q.sigma.astype(jnp.float32))

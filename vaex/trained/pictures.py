@@ -1,31 +1,77 @@
-"""What a run's figures show: reconstructions and samples of its parameters, computed on the device, then drawn."""
+"""What a run's figures show, asked of its model, and drawn: at the run's end, and by `vaex figures`."""
 
-from collections.abc import Sequence
+import functools
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Float, Float32, PyTree
 
+from vaex import files
+from vaex.config import Config
 from vaex.data.dataset import Dataset
-from vaex.device import compiled
 from vaex.disk.metrics import Row
-from vaex.report import figures
-from vaex.vae.objective import Hyper, Program
+from vaex.figures import gallery
+from vaex.figures.subject import UnfitError
+from vaex.trained.model import Model
+from vaex.trained.subject import ModelSubject
+from vaex.vae import objective
 
-SHOWN = 24
-"""Images in a figure."""
+log = logging.getLogger("vaex")
+
+MOST = 5000
+"""Validation images that are looked at: Fashion-MNIST's. Of more, the first ones."""
+
+DRAWS = 10
+"""Draws of z for the reconstruction term of an image."""
+
+
+class PicturedModel(ModelSubject):
+    """The model as figures see it: by its validation images, with noise of the run's seed."""
+
+    def __init__(self, model: Model, rows: Sequence[Row], title: str):
+        by = replace(model.config.evaluation.common, split="valid", samples=DRAWS, limit=MOST, seed=model.config.seed)
+        super().__init__(model, by, lambda done, of: None)
+        self.rows, self.title = rows, title
+        self.seen: Callable[[], Float32[np.ndarray, "N H W C"]] = functools.cache(self._seen)
+
+    @property
+    def threshold(self) -> float:
+        """The Var_x E[z|x] above which the metric active_units calls a latent active."""
+        options = dict(self._model.config.evaluation.options)
+        if "active_units" not in options:
+            raise UnfitError("needs evaluation.active_units.threshold, and the configuration has none")
+        return options["active_units"].threshold
+
+    def decode(self, z: Float[np.ndarray, "M K"]) -> Float32[np.ndarray, "M H W C"]:
+        """E[x|z] of each code."""
+        return self._model.decode(z)
+
+    def noise(self, count: int) -> Float32[np.ndarray, "count K"]:
+        """ε ~ N(0, I), from the seed's stream of the evaluation."""
+        key = objective.stream(jnp.uint32(self.seed), objective.EVALUATION)
+        return np.asarray(objective.noise(key, count, self._model.config.model.latent_dim))
+
+    def _seen(self) -> Float32[np.ndarray, "N H W C"]:
+        return self._model.observe(self.images("valid"), self.seed)
 
 
 def draw(
-    directory: Path,
-    program: Program,
-    hyper: Hyper,
-    parameters: PyTree,
-    dataset: Dataset,
-    rows: Sequence[Row],
-    title: str,
+    directory: Path, model: Model, rows: Sequence[Row], title: str, names: Iterable[str]
+) -> dict[str, Path | Exception]:
+    """Write the named figures of a run to its directory; by name the file, or why there is none."""
+    return gallery.draw(directory, PicturedModel(model, rows, title), names)
+
+
+def at_the_end(
+    directory: Path, config: Config, parameters: PyTree, dataset: Dataset, rows: Sequence[Row], title: str
 ) -> dict[str, Path]:
-    """Write the figures of a run to its directory; returns them by name."""
-    seen, reconstructed = compiled.reconstructions(program, hyper, parameters, dataset.valid.images[:SHOWN])
-    drawn = compiled.samples(program, parameters, hyper.seed, SHOWN)
-    return figures.draw(directory, rows, np.asarray(seen), np.asarray(reconstructed), np.asarray(drawn), title)
+    """Draw a run that has just been trained: what fits it and takes no time; a figure that fails is a warning."""
+    drawn = draw(directory, Model(config, parameters, dataset, ""), rows, title, gallery.AT_END)
+    for name, error in drawn.items():
+        if isinstance(error, Exception) and not isinstance(error, UnfitError):
+            log.warning("%s: no %s.png (%s: %s)", directory, name, type(error).__name__, files.first_line(error))
+    return {name: path for name, path in drawn.items() if isinstance(path, Path)}

@@ -197,12 +197,12 @@ class Member:
         return self._recorder
 
     def _draw(self, parameters: PyTree) -> None:
-        rows, title = self.progress.rows, self.job.label
+        told = self.config, parameters, self._dataset, self.progress.rows, self.job.label
         try:
-            from vaex.trained.pictures import draw  # late: matplotlib takes half a second
+            from vaex.trained.pictures import at_the_end  # late: matplotlib takes half a second
 
             with _drawing:
-                drawn = draw(self.directory, self.program, self.hyper, parameters, self._dataset, rows, title)
+                drawn = at_the_end(self.directory, *told)
             self._tracker.images(drawn)
         except Exception as error:  # the results are on disk by now: a picture must not cost them
             log.warning("%s: no figures (%s: %s)", self.directory, type(error).__name__, files.first_line(error))
