@@ -88,6 +88,6 @@ def test_import_vaex_is_light_and_offers_its_names():
         "assert {'load', 'load_sweep', 'Run'} <= set(dir(vaex)); print(vaex.load_sweep.__module__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "vaex.disk.results\n"
+    assert done.stdout == "vaex.api.training\n"
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         _ = vaex.nope

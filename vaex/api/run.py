@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -54,14 +54,14 @@ class Run:
 
     @property
     def model_arrays(self) -> dict[str, np.ndarray]:
-        """The arrays in model.safetensors by their flat names, `model.encoder.0.kernel`."""
+        """The arrays in model.safetensors by their flat names, `encoder.0.kernel`."""
         path = self.directory / "model.safetensors"
         try:
             return load_arrays(files.read_bytes(path))
         except (OSError, SafetensorError, ValueError) as error:
             raise InputError(f"{path}: cannot be read as safetensors: {files.first_line(error)}") from error
 
-    def data(self, split: Literal["train", "valid", "test"] = "test") -> Split:
+    def data(self, split: str = "test") -> Split:
         """Images and labels (or None) of a split, as the run had them."""
         if split not in SPLITS:
             raise InputError(f"split: expected {', '.join(SPLITS)}, got {split!r}")
@@ -84,26 +84,26 @@ class Run:
         return self.decode(self.encode(images, seed).mu)
 
     def sample(self, n: int = 1, seed: int = 0, temperature: float = 1.0) -> Float32[np.ndarray, "n H W C"]:
-        """E[x|z] at n codes z = temperature · ε, ε ~ N(0, I); the first of them do not depend on how many follow."""
+        """E[x|z] at n codes z = temperature · ε, ε ~ N(0, I)."""
         if not (isinstance(temperature, (int, float)) and math.isfinite(temperature) and temperature >= 0):
             raise InputError(f"temperature: expected a number from 0, got {temperature!r}")
         return self._model.samples(inputs.count(n, "n"), seed, float(temperature))
 
-    def elbo(self, images: Any, samples: int = 100, seed: int = 0) -> Float[np.ndarray, "..."]:
+    def elbo(self, images: Any, samples: int = 100, seed: int = 0) -> Float[np.ndarray, " N"] | float:
         """The ELBO of each image (β = 1), by so many draws of z."""
         rows, single = inputs.images(images, self._model)
         found = self._model.bounds(rows, inputs.count(samples, "samples"), seed)
         elbo = -(found.reconstruction + found.kl)
-        return elbo[0] if single else elbo
+        return float(elbo[0]) if single else elbo
 
-    def log_likelihood(self, images: Any, samples: int = 1000, seed: int = 0) -> Float[np.ndarray, "..."]:
+    def log_likelihood(self, images: Any, samples: int = 1000, seed: int = 0) -> Float[np.ndarray, " N"] | float:
         """log p(x) of each image, bounded from below by so many importance-weighted draws (Burda et al. 2016).
 
         Of bernoulli on grey pixels it is no likelihood: a cross-entropy takes the place of log p(x|z).
         """
         rows, single = inputs.images(images, self._model)
         bound = self._model.bounds(rows, inputs.count(samples, "samples"), seed).curve[-1]
-        return bound[0] if single else bound
+        return float(bound[0]) if single else bound
 
     def interpolate(self, first: Any, second: Any, steps: int = 8) -> Float32[np.ndarray, "steps H W C"]:
         """E[x|z] at so many even steps from the posterior mean of one image to that of another, both included."""
@@ -123,7 +123,9 @@ class Run:
         """The figure of this name, drawn where it is not there yet (`vaex figures` draws all again)."""
         from vaex.trained import pictures  # late: matplotlib takes half a second
 
-        return pictures.one(self.directory, self._model, metrics.read_rows(self.directory / "metrics.jsonl"), name)
+        rows = metrics.read_rows(self.directory / "metrics.jsonl")
+        with Image.open(pictures.one(self.directory, self._model, rows, name)) as image:
+            return image.copy()
 
     def __repr__(self) -> str:
         """Where it is and how it ended."""

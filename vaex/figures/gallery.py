@@ -47,7 +47,7 @@ def check(names: Iterable[str]) -> None:
     for name in names:
         if name not in FIGURES:
             known = f"figures: {', '.join(FIGURES)}"
-            raise InputError(f"vaex figures: no figure {name!r}{nearest(name, FIGURES)} ({known})")
+            raise InputError(f"no figure {name!r}{nearest(name, FIGURES)} ({known})")
 
 
 def draw(directory: Path, subject: Subject, names: Iterable[str]) -> dict[str, Path | Exception]:
