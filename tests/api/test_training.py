@@ -1,9 +1,14 @@
 """Runs and sweeps from Python: the same as those of the command line, and what is refused."""
 
+import textwrap
+
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import vaex
+from tests.support.processes import ROOT
 from vaex.errors import ConfigError, InputError
 
 QUICK = ("dataset=digits", "dataset.limit=200", "training.epochs=1", "tracking.mode=disabled", "model.hidden=[16]")
@@ -69,3 +74,21 @@ def test_a_mistake_is_one_line_and_leaves_nothing(ask, words, tmp_path, monkeypa
         ask()
     assert "\n" not in str(raised.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_example_in_readme(tmp_path, monkeypatch, capsys):
+    """Trained, encoded, scattered and decoded in under 15 lines."""
+    section = (ROOT / "README.md").read_text().partition("## In Python\n\n")[2]
+    code = textwrap.dedent(section.partition("\n\n`vaex.load")[0])
+    assert len(code.splitlines()) < 15
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    matplotlib.use("agg")
+    found: dict = {}
+    exec(code, found)
+    scatter, grid = map(plt.figure, plt.get_fignums())
+    assert len(scatter.axes[0].collections[0].get_offsets()) == 180
+    assert grid.axes[0].images[0].get_array().shape == (72, 72)
+    elbo, bound = map(float, capsys.readouterr().out.splitlines()[-1].split())
+    assert -28 < elbo < bound < -24
+    plt.close("all")
