@@ -89,7 +89,7 @@ def as_typed(error: NotTextError, typed: Sequence[str]) -> str:
     """The message of a value that should be text, with the override that makes it so out of what was typed."""
     line = next((line for line in reversed(typed) if key_of(line) == error.key), None)
     item = _parsed(line) if line else None
-    if line is None or item is None or item.value() is None:
+    if line is None or item is None:
         return str(error)
     several = error.in_list or item.value_type is ValueType.SIMPLE_CHOICE_SWEEP
     fixed = _as_texts(line) if several else None if item.is_sweep_override() else as_text(line)
