@@ -7,11 +7,8 @@ from typing import Any
 
 from vaex import config as configuration
 from vaex import files
-from vaex.config import Config, compose, later
+from vaex.config import PLACE, Config, compose, later
 from vaex.errors import ConfigError, DataError, InputError
-
-PLACE = "dataset.path"
-"""The key that says where data are, not what they are: the recorded digest says that."""
 
 
 def parse_saved(file: Path, plain: dict[str, Any], keys: Sequence[str]) -> Config:
