@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from vaex import files
 from vaex.config.validation import NotTextError
 from vaex.errors import ConfigError
 
@@ -42,7 +43,11 @@ def check(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:
         line = item.input_line or ""
         if item.is_sweep_override():
             if mode is RunMode.RUN:
-                hint = f"; if that is one name, write {as_text(line)}" if _exists(line.partition("=")[2]) else ""
+                hint = (
+                    f"; if that is one name, write {as_text(line)}"
+                    if files.exists(Path(line.partition("=")[2]))
+                    else ""
+                )
                 raise ConfigError(f"{line} is a sweep: run it with `vaex -m {' '.join(items)}`{hint}")
             if item.is_discrete_sweep() and not list(item.sweep_string_iterator()):
                 raise ConfigError(f"{item.key_or_group}: {line} matches nothing")
@@ -122,10 +127,3 @@ def _parsed(line: str) -> Override | None:
 
 def _for_shell(line: str) -> str:
     return shlex.quote(line) if set(line) & set('"$`\\!') else f'"{line}"'
-
-
-def _exists(name: str) -> bool:
-    try:
-        return Path(name).exists()
-    except OSError:  # too long for a name
-        return False
