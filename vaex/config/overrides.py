@@ -36,6 +36,11 @@ def key_of(line: str) -> str:
     return line.lstrip("+~").partition("=")[0].partition("@")[0]
 
 
+def among(key: str, named: Iterable[str]) -> bool:
+    """Whether a key is one of these keys and sections, or in one of these sections."""
+    return any(key == name or key.startswith(f"{name}.") for name in named)
+
+
 def check(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:
     """Refuse what Hydra would report without the key, or with advice for other programs."""
     groups = hydra.config_loader.list_groups("")
