@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.support.configurations import make
-from tests.support.processes import SMALL, lines_of_error, server
+from tests.support.processes import lines_of_error, server
 from vaex.datasets import arrays
 from vaex.training import remarks
 
@@ -79,7 +79,7 @@ def test_nothing_is_said_of_data_as_they_should_be(
 
 def test_it_is_said_once_a_command_and_is_in_every_log(tmp_path: Path):
     np.save(tmp_path / "mask.npy", MASK)
-    data = ("dataset=arrays", f"dataset.path={tmp_path / 'mask.npy'}", "training.epochs=1", *SMALL[1:])
+    data = ("dataset=arrays", f"dataset.path={tmp_path / 'mask.npy'}", "training.epochs=1", "model.hidden=[]")
     code, text = server().run("-m", *data, "dataset.limit=8,9", f"hydra.sweep.dir={tmp_path / 'sweep'}")
     assert code == 0, text
     assert len([line for line in lines_of_error(text) if "nearly black" in line]) == 1, text
