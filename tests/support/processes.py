@@ -266,8 +266,10 @@ def _look_for_plugins_in(path: list[str]) -> None:
 
 
 def _serve() -> None:
+    from vaex.disk import provenance
     from vaex.tracking import tracker
 
+    provenance._code()  # what git says of the checkout, which each command would ask
     tracker.FINISH_SECONDS = PATIENCE  # a test that demands silence must not hear that W&B took long
     for name in (
         "matplotlib.pyplot",
