@@ -27,7 +27,7 @@ def made(*overrides: str) -> Model:
     config = make(*SMALL, *overrides)
     dataset = load(config.dataset)
     program = objective.program(config, dataset.shape)
-    parameters = init(program, np.uint32(0)).parameters
+    parameters = init(program, jnp.uint32(0)).parameters
     return Model(config, parameters, dataset, "")
 
 
