@@ -1,5 +1,6 @@
 """What all tests share: checked shapes, W&B kept to temporary directories, the real command line, two finished runs."""
 
+import gc
 import json
 import logging
 import os
@@ -35,6 +36,12 @@ DIGITS = ("dataset=digits", "training.epochs=2")
 def pytest_configure(config: pytest.Config) -> None:
     """OmegaConf's classes are written in old type hints, which beartype remarks upon."""
     config.addinivalue_line("filterwarnings", "ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning")
+
+
+def pytest_collection_finish() -> None:
+    """Tracing makes many objects and little garbage, as `vaex` itself knows: a twelfth of the tests that compile."""
+    gc.freeze()
+    gc.set_threshold(10_000)
 
 
 class Finished(NamedTuple):

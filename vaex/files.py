@@ -142,6 +142,14 @@ class _Plain(yaml.SafeLoader):
 _Plain.add_constructor("tag:yaml.org,2002:int", _Plain.construct_yaml_int)
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something; nothing has a name that is too long, or with a NUL in it."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def first_line(error: BaseException) -> str:
     """An exception's message on one line."""
     if isinstance(error, OSError) and error.strerror:

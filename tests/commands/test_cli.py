@@ -216,6 +216,12 @@ def test_commands_of_one_second_get_directories_of_their_own(tmp_path):
     assert {path.name for path in got} == {"time", *(f"time_{number}" for number in range(2, 9))}
 
 
+def test_figures_takes_no_override_that_would_change_the_run(inside, digits_run):
+    ended = inside("figures", str(digits_run.directory), "model.latent_dim=3")
+    assert one_line(ended, "model.latent_dim=3: vaex figures takes plugins=[...] and dataset.path=..., no other") == 2
+    assert one_line(inside("figures", "sweeps/seed=3"), "expected a run directory") == 2
+
+
 # What a run leaves
 
 
@@ -255,12 +261,12 @@ def test_what_a_run_prints_when_nobody_watches(digits_run):
 
 
 def test_the_same_command_gives_the_same_bytes_also_beside_another_and_when_nobody_reads(tmp_path, digits_run):
-    """Two at once: one compiles afresh, one loses its reader after a line; neither may show in the numbers."""
+    """Two at once, of which one loses its reader after a line; neither may show in the numbers.
+
+    Nor may it that a program is compiled afresh: test_device.py has a run without any cache.
+    """
     command = [SCRIPT, *("dataset=digits", "training.epochs=2", "tracking.mode=disabled")]
-    fresh = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
-    beside = subprocess.Popen(
-        command, cwd=tmp_path, env=fresh, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    beside = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     line = " ".join(map(str, command))
     piped = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {line} | head -1"],
@@ -371,6 +377,19 @@ def test_a_kl_weight_without_numbers_is_refused(inside, tmp_path, odd):
     bits = [] if error == "AttributeError" else ["+kl_weight.free_bits=0.0"]
     ended = inside("--config-dir", "conf", f"plugins=[{plugin}]", "kl_weight=odd", *bits, *QUICK)
     assert one_line(ended, f"kl_weight=odd: gives no numbers ({error}: ") == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"odd.py", "conf"}
+
+
+@pytest.mark.parametrize("held", ["", "    latent_dim: str\n"], ids=["no latent_dim", "one that is no number"])
+def test_a_model_whose_config_does_not_say_how_many_latents_is_refused(inside, tmp_path, held):
+    text = ODD.partition("def numbers")[0].replace("    free_bits: float\n", held)
+    chosen = 'name="linear", latent_dim=3, initializer="orthogonal", input_scale=1.0, head_init_scale=1.0'
+    build = f"def build(config, *given):\n    return linear.build(linear.Config({chosen}), *given)\n"
+    (tmp_path / "odd.py").write_text(f"{text}from vaex.models import linear\n\n{build}")
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "odd.yaml").write_text("name: odd\n" + ("latent_dim: three\n" if held else ""))
+    ended = inside("--config-dir", "conf", "plugins=[./odd.py]", "model=odd", *QUICK)
+    assert one_line(ended, "model=odd: its Config needs latent_dim, the number of latents") == 2
     assert {path.name for path in tmp_path.iterdir()} == {"odd.py", "conf"}
 
 

@@ -105,8 +105,8 @@ def test_ctrl_c_marks_the_run_interrupted_and_both_segments_have_one_wandb_id(tm
 def test_sigterm_is_143_and_the_second_one_ends_it_at_once(tmp_path: Path):
     cut_off(tmp_path / "once", signal.SIGTERM, LONG)
 
-    epoch_of_seconds = ("model.hidden=[1000,1000]", "training.batch_size=4", "checkpoint.every=1000")
-    run = begun(tmp_path / "twice", ENDLESS, *epoch_of_seconds, epochs=1)
+    epoch_of_a_second = ("model.hidden=[600,600]", "training.batch_size=4", "checkpoint.every=1000")
+    run = begun(tmp_path / "twice", ENDLESS, *epoch_of_a_second, epochs=1)
     run.kill(signal.SIGTERM)
     until(lambda: "stopping at the end" in run.text())
     run.kill(signal.SIGINT)

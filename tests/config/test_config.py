@@ -200,6 +200,13 @@ def test_a_name_with_a_comma_is_no_sweep(tmp_path, monkeypatch):
     assert hint in refused("dataset=arrays", "dataset.path=a,b.npy")
 
 
+def test_a_name_that_is_null_is_quoted():
+    hint = "expected text, got null; in quotes it is text: \"dataset.path='null'\""
+    assert hint in refused("dataset=arrays", "dataset.path=null")
+    (config,) = command("dataset=arrays", "dataset.path='null'").jobs
+    assert config.dataset.path == "null"
+
+
 def test_an_override_of_a_saved_run_that_cannot_be_read():
     with pytest.raises(ConfigError, match=r"as text it is written \"tracking\.name='a=b'\""):
         composing.override(PLAIN, ["tracking.name=a=b"])

@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import Command, Finished, command
 from tests.support.processes import results
 from vaex import cli
+from vaex.device import backend
 from vaex.disk import provenance
 from vaex.errors import InputError
 from vaex.figures import gallery
@@ -56,6 +57,31 @@ def test_a_platform_that_is_not_there(vaex: Command, tmp_path: Path):
     assert done.code == 3
     assert line.startswith("vaex: JAX_PLATFORMS=nowhere: JAX cannot use such a device here (")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--nonsense", "XLA_FLAGS=--nonsense: Unknown flag in XLA_FLAGS: --nonsense; correct it, or unset it"),
+        ("--xla_cpu_enable_fast_math=so", "Couldn't interpret value so for flag xla_cpu_enable_fast_math; correct it"),
+        ("no_such_file", 'Could not open file "no_such_file"'),
+    ],
+)
+def test_flags_at_which_xla_would_end_the_process_are_refused(
+    flags: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    assert cli._guarded(list(QUICK)) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("vaex: XLA_FLAGS=")
+    assert words in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_flags_that_xla_knows_are_taken(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2 --xla_cpu_enable_fast_math=false")
+    backend.start()
 
 
 STRANGE = {

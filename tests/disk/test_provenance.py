@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import SMALL
 from vaex import files
 from vaex.disk import provenance
 
@@ -87,7 +88,7 @@ def test_training_starts_where_the_system_does_not_say_which_cores_it_may_use(tm
         "from vaex import cli; from vaex.disk import provenance; "
         "assert provenance.cores() == os.cpu_count(); cli.main()"
     )
-    sweep = ("-m", "dataset=digits", "model.hidden=[32]", "training.epochs=1", "seed=0,1", "hydra.sweep.dir=sweep")
+    sweep = ("-m", *SMALL, "training.epochs=1", "seed=0,1", "hydra.sweep.dir=sweep")
     env = {name: value for name, value in os.environ.items() if name != "NPROC"} | {"WANDB_MODE": "disabled"}
     done = subprocess.run([sys.executable, "-c", code, *sweep], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -476,14 +476,14 @@ def test_images_are_read_in_the_order_of_their_names(tmp_path: Path):
 def test_every_kind_of_picture_becomes_grey_or_colour(tmp_path: Path, mode: str, channels: int):
     path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
     Image.new("RGB", (9, 5), (255, 255, 255)).convert(mode).save(path)
-    pixels = images.read(path, 4, channels)
+    pixels, _ = images.read(path, 4, channels)
     assert pixels.shape == (4, 4, channels)
     assert pixels.min() >= 254
 
 
 def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path: Path):
     Image.new("P", (4, 4), 255).save(tmp_path / "a.png", transparency=bytes(range(256)))
-    assert images.read(tmp_path / "a.png", 4, 3).shape == (4, 4, 3)
+    assert images.read(tmp_path / "a.png", 4, 3)[0].shape == (4, 4, 3)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])
@@ -504,9 +504,9 @@ def test_resizing_averages_and_follows_the_cameras_orientation(tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned right by 90 degrees: the right half becomes the lower one
     Image.fromarray(array).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_allclose(images.read(tmp_path / "a.png", 2, 1)[..., 0], [[0, 0], [200, 200]], atol=20)
+    np.testing.assert_allclose(images.read(tmp_path / "a.png", 2, 1)[0][..., 0], [[0, 0], [200, 200]], atol=20)
     Image.fromarray(np.indices((64, 64)).sum(0).astype(np.uint8) % 2 * 200).save(tmp_path / "b.png")
-    np.testing.assert_allclose(images.read(tmp_path / "b.png", 4, 1), 100, atol=5)
+    np.testing.assert_allclose(images.read(tmp_path / "b.png", 4, 1)[0], 100, atol=5)
 
 
 @pytest.mark.parametrize(
@@ -566,7 +566,7 @@ def test_a_bitmap_of_16_bits_a_pixel_has_fewer_a_channel(tmp_path: Path):
     header = struct.pack("<2sIHHI", b"BM", 14 + 40 + 32, 0, 0, 54)
     header += struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 16, 0, 32, 0, 0, 0, 0)
     (tmp_path / "a.bmp").write_bytes(header + b"\xff\x7f" * 16)
-    assert images.read(tmp_path / "a.bmp", 4, 1).min() == 255
+    assert images.read(tmp_path / "a.bmp", 4, 1)[0].min() == 255
 
 
 def test_links_to_what_is_not_there_are_counted_and_named(tmp_path: Path):

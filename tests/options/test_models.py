@@ -12,6 +12,7 @@ from scipy.signal import correlate
 from scipy.special import expit
 
 from tests.support.configurations import make
+from vaex.device.compiled import init
 from vaex.errors import ConfigError
 from vaex.vae import layers, objective, step
 
@@ -66,7 +67,7 @@ def test_conv_refuses_a_size_it_cannot_halve():
 def test_book_model_starts_as_keras_starts_it():
     """Glorot-uniform kernels, ±√(6/(in + out)), and zero biases; a loss may set the raw head's bias."""
     program = objective.program(make("loss=sigma", "loss.bias_init=1.0"), (28, 28, 1))
-    model = jax.jit(step.init, static_argnums=0)(program, jnp.uint32(0)).parameters["model"]
+    model = init(program, jnp.uint32(0)).parameters["model"]
     sizes = [784, 150, 100]
     for layer, fan_in, fan_out in zip(model["encoder"].values(), sizes[:-1], sizes[1:], strict=True):
         bound = np.sqrt(6 / (fan_in + fan_out))
@@ -184,7 +185,7 @@ def encoded(parameters, program, x):
 def test_input_scale_is_of_the_encoder_only(model: str):
     """A scale of 3 encodes as three times the image would, and decodes as if there were none."""
     plain, scaled = (objective.program(make(f"model={model}", f"model.input_scale={s}"), (8, 8, 1)) for s in (1.0, 3.0))
-    parameters = jax.jit(step.init, static_argnums=0)(plain, jnp.uint32(0)).parameters
+    parameters = init(plain, jnp.uint32(0)).parameters
     x = np.random.default_rng(0).uniform(size=(5, 8, 8, 1)).astype(np.float32)
     got, expected = encoded(parameters, scaled, x), encoded(parameters, plain, 3 * x)
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
@@ -199,9 +200,7 @@ def test_head_init_scale_is_of_both_heads_and_of_nothing_else(model: str):
     plain, scaled = (
         objective.program(make(f"model={model}", f"model.head_init_scale={s}"), (8, 8, 1)) for s in (1.0, 0.5)
     )
-    before, after = (
-        jax.jit(step.init, static_argnums=0)(p, jnp.uint32(0)).parameters["model"] for p in (plain, scaled)
-    )
+    before, after = (init(p, jnp.uint32(0)).parameters["model"] for p in (plain, scaled))
     for head in ("mu", "raw"):
         np.testing.assert_array_equal(after[head]["kernel"], 0.5 * before[head]["kernel"])
     after = after | {head: before[head] for head in ("mu", "raw")}
@@ -213,7 +212,7 @@ def test_head_init_scale_is_of_both_heads_and_of_nothing_else(model: str):
 def test_scales_of_one_change_no_bit(model: str, initializer: str):
     """Beside the same encoder without a scale in it, and the initializer itself."""
     program = objective.program(make(f"model={model}", f"model.initializer={initializer}"), (8, 8, 1))
-    parameters = jax.jit(step.init, static_argnums=0)(program, jnp.uint32(0)).parameters
+    parameters = init(program, jnp.uint32(0)).parameters
     x = np.random.default_rng(0).uniform(size=(5, 8, 8, 1)).astype(np.float32)
 
     def without_scale(p, x):

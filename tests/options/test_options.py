@@ -70,13 +70,14 @@ def written_as_readme_has_it(folder: Path, group: str) -> list[str]:
     return line
 
 
-def test_a_loss_of_your_own_as_readme_has_it(vaex, tmp_path):
-    done = vaex(*written_as_readme_has_it(tmp_path, "loss"), *SMALL, "model.hidden=[16]")
-    assert done.code == 0, done.stderr
-    saved = yaml.safe_load((done.directory / "config.yaml").read_text())
+def test_a_loss_of_your_own_as_readme_has_it(tmp_path):
+    line = written_as_readme_has_it(tmp_path, "loss")
+    code, text = server().run(*line, *SMALL, "model.hidden=[16]", "hydra.run.dir=run", cwd=tmp_path)
+    assert code == 0, text
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert saved["loss"] == {"name": "cosh"}
     assert saved["plugins"] == ["./cosh.py"]
-    summary = json.loads((done.directory / "summary.json").read_text())
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert -60 < summary["test/elbo"] < 0
     assert summary["sigma_min"] >= 1
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.conftest import Finished
 from tests.support.made_runs import MANIFEST, evaluate, two_variants, write_run
 from vaex.commands import compare
 from vaex.report import publish
@@ -215,10 +216,24 @@ def damage(folder: Path) -> None:
     (folder / "10" / "metrics.jsonl").unlink()
 
 
-def test_damaged_files_are_named_and_stop_nothing(tmp_path, vaex):
+@pytest.fixture
+def inside(tmp_path, monkeypatch, capfd):
+    """`vaex arguments...` in this process and this test's directory: exit code, stdout, stderr."""
+    from vaex.cli import _guarded
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        capfd.readouterr()
+        return Finished(_guarded([*arguments]), *capfd.readouterr(), tmp_path)
+
+    return run
+
+
+def test_damaged_files_are_named_and_stop_nothing(tmp_path, inside):
     folder = two_variants(tmp_path / "sweep", 50.0)
     damage(folder)
-    done = vaex("compare", "sweep")
+    done = inside("compare", "sweep")
     assert done.code == 0, done.stderr
     assert done.stderr == ""
     for words in (
@@ -239,7 +254,7 @@ def test_damaged_files_are_named_and_stop_nothing(tmp_path, vaex):
     assert "job 3: left out" in (folder / "report.html").read_text()
 
 
-def test_a_sweep_from_the_command_line(tmp_path, vaex):
+def test_a_sweep_from_the_command_line(tmp_path, vaex, inside):
     two_variants(tmp_path / "sweep", 6.0)
     done = vaex("compare", "sweep")
     assert done.code == 0, done.stderr
@@ -252,20 +267,20 @@ def test_a_sweep_from_the_command_line(tmp_path, vaex):
     told = asked(comparison, "valid/elbo")
     for key in ("pairs", "seeds", "estimate", "low", "high", "p", "p_holm", "answer"):
         assert row[key] == told[key], key
-    again = vaex("compare", "sweep", "--by", "loss", "--against", "sigma")
+    again = inside("compare", "sweep", "--by", "loss", "--against", "sigma")
     assert again.code == 0
     assert "sigma needs more steps to target than gamma: " in again.stdout
 
 
-def test_several_directories_go_to_a_directory_of_their_own(tmp_path, vaex):
+def test_several_directories_go_to_a_directory_of_their_own(tmp_path, inside):
     two_variants(tmp_path / "sweep", 6.0)
     write_run(tmp_path / "lone", [-50.0], "loss=softplus")
-    done = vaex("compare", "sweep", "lone", "sweep/0")
+    done = inside("compare", "sweep", "lone", "sweep/0")
     assert done.code == 0, done.stderr
     (report,) = (tmp_path / "outputs" / "compare").glob("*/*/report.html")
     assert len(json.loads((report.parent / "compare.json").read_text())["runs"]) == 17
     assert not (tmp_path / "sweep" / "report.html").exists()
-    chosen = vaex("compare", "sweep", "lone", "--out", "there/here", "--target", "-60")
+    chosen = inside("compare", "sweep", "lone", "--out", "there/here", "--target", "-60")
     assert chosen.code == 0, chosen.stderr
     assert {path.name for path in (tmp_path / "there" / "here").iterdir()} == {
         "compare.json",

@@ -3,7 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,12 +10,13 @@ import pytest
 from tests.support.configurations import make
 from tests.support.processes import results
 from vaex import cli, files
+from vaex.device.compiled import init
 from vaex.device.datasets import load
 from vaex.trained import model as models
 from vaex.trained.evaluation import _no_factors, _no_labels
 from vaex.trained.model import Model
 from vaex.trained.subject import GREY, ModelSubject
-from vaex.vae import objective, step
+from vaex.vae import objective
 
 SMALL = ("dataset=digits", "model.hidden=[16]", "model.latent_dim=3")
 QUICK = ("dataset=digits", "dataset.limit=200", "training.epochs=1", "model.hidden=[16]")
@@ -27,7 +27,7 @@ def made(*overrides: str) -> Model:
     config = make(*SMALL, *overrides)
     dataset = load(config.dataset)
     program = objective.program(config, dataset.shape)
-    parameters = jax.jit(step.init, static_argnums=0)(program, np.uint32(0)).parameters
+    parameters = init(program, jnp.uint32(0)).parameters
     return Model(config, parameters, dataset, "")
 
 

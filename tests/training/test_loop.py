@@ -12,6 +12,7 @@ import pytest
 
 import vaex
 from tests.conftest import DIGITS, Finished
+from tests.support.compiling import jit
 from tests.support.configurations import make
 from vaex.data.dataset import Dataset, Split
 from vaex.device import compiled
@@ -29,7 +30,7 @@ def test_rows_are_those_of_the_pure_functions_on_each_split(digits_run: Finished
     config = make(*DIGITS)
     dataset = load(config.dataset)
     program, hyper = objective.program(config, dataset.shape), objective.hyper(config)
-    train, evaluate = jax.jit(step.epoch, static_argnums=0), jax.jit(step.evaluate, static_argnums=0)
+    train, evaluate = jit(step.epoch, static_argnums=0), jit(step.evaluate, static_argnums=0)
     steps = -(-len(dataset.train.images) // program.batch_size)
 
     def loss(images: np.ndarray) -> float:

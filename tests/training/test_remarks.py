@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.support.configurations import make
-from tests.support.processes import SMALL, lines_of_error, server
+from tests.support.processes import lines_of_error, server
 from vaex.datasets import arrays
 from vaex.training import remarks
 
@@ -39,9 +39,14 @@ def said(tmp_path: Path, array: np.ndarray, likelihood: str, *overrides: str) ->
             "uint8 values end at 16, .* nearly black; scale the values up to 255, dataset.range",
         ),
         (MASK, "gaussian", ["dataset.range=[0,1]"], "only values are 0 and 1, which likelihood=gaussian treats as"),
-        (MASK * 255, "laplace", [], "only values are 0 and 1, which likelihood=laplace"),
+        (MASK * 255, "laplace", [], "only values are 0 and 1, which likelihood=laplace .*; likelihood=bernoulli"),
         (MASK.astype(np.float32), "continuous_bernoulli", [], "only values are 0 and 1"),
-        (MASK * np.float32(0.5), "bernoulli", [], "only values are 0 and 0.5, which likelihood=bernoulli"),
+        (
+            MASK * np.float32(0.5),
+            "bernoulli",
+            [],
+            "only values are 0 and 0.5, which likelihood=bernoulli .* grey; likelihood.binarize=threshold models two",
+        ),
         (GREY * 0 + 51, "bernoulli", [], "every value is 0.2: there is nothing to learn"),
         (np.full((20, 4, 5), 0.3), "gaussian", [], "every value is 0.3"),
         (GREY.reshape(20, 1, 4, 5), "bernoulli", [], r"N x H x W x C = N x 1 x 4 x 5; .* np.transpose"),
@@ -74,7 +79,7 @@ def test_nothing_is_said_of_data_as_they_should_be(
 
 def test_it_is_said_once_a_command_and_is_in_every_log(tmp_path: Path):
     np.save(tmp_path / "mask.npy", MASK)
-    data = ("dataset=arrays", f"dataset.path={tmp_path / 'mask.npy'}", "training.epochs=1", *SMALL[1:])
+    data = ("dataset=arrays", f"dataset.path={tmp_path / 'mask.npy'}", "training.epochs=1", "model.hidden=[]")
     code, text = server().run("-m", *data, "dataset.limit=8,9", f"hydra.sweep.dir={tmp_path / 'sweep'}")
     assert code == 0, text
     assert len([line for line in lines_of_error(text) if "nearly black" in line]) == 1, text

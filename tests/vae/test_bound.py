@@ -9,8 +9,9 @@ from scipy.stats import multivariate_normal
 
 from tests.support.configurations import make
 from vaex.config import implementation
+from vaex.device.compiled import init
 from vaex.judging import estimate
-from vaex.vae import bound, objective, step
+from vaex.vae import bound, objective
 from vaex.vae.bound import Bounds
 
 K = 3
@@ -25,7 +26,7 @@ bounds = jax.jit(bound.bounds, static_argnums=(0, 5))
 def model(*overrides: str) -> tuple[objective.Program, objective.Hyper, dict]:
     config = make("dataset=digits", *overrides)
     program, hyper = objective.program(config, SHAPE), objective.hyper(config)
-    return program, hyper, jax.jit(step.init, static_argnums=0)(program, hyper.seed).parameters
+    return program, hyper, init(program, hyper.seed).parameters
 
 
 def reference(program, hyper, parameters, x, key, samples) -> Bounds:

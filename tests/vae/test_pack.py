@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.support.compiling import jit
 from tests.support.configurations import make
 from vaex import config as configuration
 from vaex.device.compiled import init
@@ -20,9 +21,9 @@ SHAPE = (8, 8, 1)
 BASE = ("dataset=digits", "model.hidden=[16]", "training.batch_size=32")
 IMAGES = np.random.default_rng(1).random((5 * 32 - 7, *SHAPE), np.float32)
 
-lone_train = jax.jit(step.epoch, static_argnums=0)
-pack_train = jax.jit(pack.epoch, static_argnums=0)
-pack_evaluate = jax.jit(pack.evaluate, static_argnums=0)
+lone_train = jit(step.epoch, static_argnums=0)
+pack_train = jit(pack.epoch, static_argnums=0)
+pack_evaluate = jit(pack.evaluate, static_argnums=0)
 
 MIXED = (
     ("model.latent_dim=3", "loss=gamma", "seed=1"),
@@ -94,7 +95,7 @@ def test_evaluation_of_a_lane_is_that_of_the_lone_run():
     rows = np.array([3, len(IMAGES)])
     together = pack_evaluate(merged, hyper, state.parameters, IMAGES, rows, np.zeros(len(runs), np.float32))
     for index, (program, own, alone) in enumerate(runs):
-        means = jax.jit(step.evaluate, static_argnums=0)(program, own, alone.parameters, IMAGES, rows, np.float32(0))
+        means = jit(step.evaluate, static_argnums=0)(program, own, alone.parameters, IMAGES, rows, np.float32(0))
         latents = program.model.latent_dim
         for name in ("loss", "reconstruction"):
             np.testing.assert_allclose(together[name][index], means[name], rtol=1e-6)
@@ -146,7 +147,7 @@ def test_the_gradient_of_a_loss_that_is_not_chosen_does_not_leak():
         loss = functools.partial(objective.objective, merged, own)
         return jax.grad(lambda p: loss(p, jnp.asarray(IMAGES[:4]), jnp.ones(4), keys, jnp.float32(0))[0])(parameters)
 
-    gradients = jax.vmap(gradient)(hyper)
+    gradients = jit(jax.vmap(gradient))(hyper)
     finite = [all(np.isfinite(leaf[lane]).all() for leaf in jax.tree.leaves(gradients)) for lane in (0, 1)]
     assert finite == [False, True]
 

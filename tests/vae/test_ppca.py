@@ -15,6 +15,7 @@ from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 
 from tests.support.configurations import make
+from vaex.device.compiled import init
 from vaex.device.datasets import load
 from vaex.likelihoods import gaussian
 from vaex.vae import bound, objective, step
@@ -72,7 +73,7 @@ def kl_to_true_posterior(parameters: Any) -> float:
 
 def trained(epochs: int) -> Any:
     """The parameters after a little training."""
-    state = jax.jit(step.init, static_argnums=0)(PROGRAM, HYPER.seed)
+    state = init(PROGRAM, HYPER.seed)
     for number in range(epochs):
         order = step.order(HYPER.seed, jnp.int32(number), len(DIGITS))
         state, _ = epoch(PROGRAM, HYPER, state, order, DIGITS)

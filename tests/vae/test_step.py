@@ -9,6 +9,7 @@ import pytest
 from scipy.special import expit
 from scipy.stats import kstest
 
+from tests.support.compiling import jit
 from tests.support.configurations import make
 from vaex.device.compiled import init
 from vaex.vae import objective, step
@@ -18,10 +19,10 @@ from vaex.vae.step import TrainState
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 SHAPE = (8, 8, 1)
 
-train_step = jax.jit(step.train_step, static_argnums=0)
-train = jax.jit(step.epoch, static_argnums=0)
-evaluate = jax.jit(step.evaluate, static_argnums=0)
-gradient = jax.jit(jax.value_and_grad(objective.objective, argnums=2, has_aux=True), static_argnums=0)
+train_step = jit(step.train_step, static_argnums=0)
+train = jit(step.epoch, static_argnums=0)
+evaluate = jit(step.evaluate, static_argnums=0)
+gradient = jit(jax.value_and_grad(objective.objective, argnums=2, has_aux=True), static_argnums=0)
 
 
 def epoch(program: Program, hyper: Hyper, state: TrainState, images: jax.Array) -> Any:
@@ -189,7 +190,8 @@ def test_a_copy_that_fills_a_batch_up_cannot_make_it_infinite(monkeypatch: pytes
     x = images(8)
     filled = jnp.asarray(np.concatenate([x[:5], np.repeat(x[:1], 3, axis=0)]))
     weights = jnp.asarray([1.0] * 5 + [0.0] * 3)
-    after, stats = step.train_step(program, hyper, state, filled, weights, jnp.float32(0))
+    unlucky = jit(lambda *given: step.train_step(program, *given))  # another function, so that it is traced anew
+    after, stats = unlucky(hyper, state, filled, weights, jnp.float32(0))
     assert np.isfinite(stats["loss"])
     assert bool(stats["applied"])
     assert int(after.first_nonfinite) == 0

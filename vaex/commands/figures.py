@@ -27,6 +27,8 @@ def main(arguments: Sequence[str]) -> int:
     if not directories:
         named_path("figures", [])
     for directory in directories:
+        if "=" in directory.parts[0] and not directory.exists():
+            raise InputError(f"{directory}: vaex figures takes plugins=[...] and {saved.PLACE}=..., no other override")
         named_path("figures", [str(directory)])
     backend.start(read_manifest(directories[0]))
     code = 0

@@ -11,6 +11,7 @@ from typing import Any
 from vaex import config as configuration
 from vaex import files
 from vaex.config import Config, compose
+from vaex.config.overrides import among
 from vaex.device import backend
 from vaex.disk import provenance, saved
 from vaex.disk.alterations import find_altered
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     original = parse_saved(file, written | {"plugins": values.get("plugins")}, keys)
     config = tracker.resolved(parse_saved(file, values, keys))
     manifest = read_manifest(file.parent)
-    if any(not key.startswith(NO_VARIATION) for key in keys):
+    if not all(among(key, NO_VARIATION) for key in keys):
         return _vary(file.parent, manifest, original, config, overrides)
     altered = find_altered(file.parent, manifest, original)
     if altered:

@@ -7,6 +7,7 @@ from typing import Any
 from vaex import files
 from vaex.config import Config, compose
 from vaex.config.hydra_errors import flat_keys
+from vaex.config.overrides import among
 from vaex.config.validation import nearest
 from vaex.device import backend
 from vaex.disk import saved, sweep
@@ -55,7 +56,7 @@ def _refuse_changes(keys: Sequence[str], known: Sequence[str]) -> None:
     for key in keys:
         if key not in known:
             raise ConfigError(f"{key}: unknown key{nearest(key, known)}")
-        if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in MAY_CHANGE):
+        if not among(key, MAY_CHANGE):
             raise ConfigError(
                 f"{key}: cannot change in a run that goes on (may change: {', '.join(MAY_CHANGE)}); "
                 f"`vaex reproduce RUN {key}=...` makes a variation"

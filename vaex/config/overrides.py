@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from vaex import files
 from vaex.config.validation import NotTextError
 from vaex.errors import ConfigError
 
@@ -35,6 +36,11 @@ def key_of(line: str) -> str:
     return line.lstrip("+~").partition("=")[0].partition("@")[0]
 
 
+def among(key: str, named: Iterable[str]) -> bool:
+    """Whether a key is one of these keys and sections, or in one of these sections."""
+    return any(key == name or key.startswith(f"{name}.") for name in named)
+
+
 def check(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:
     """Refuse what Hydra would report without the key, or with advice for other programs."""
     groups = hydra.config_loader.list_groups("")
@@ -42,7 +48,11 @@ def check(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:
         line = item.input_line or ""
         if item.is_sweep_override():
             if mode is RunMode.RUN:
-                hint = f"; if that is one name, write {as_text(line)}" if _exists(line.partition("=")[2]) else ""
+                hint = (
+                    f"; if that is one name, write {as_text(line)}"
+                    if files.exists(Path(line.partition("=")[2]))
+                    else ""
+                )
                 raise ConfigError(f"{line} is a sweep: run it with `vaex -m {' '.join(items)}`{hint}")
             if item.is_discrete_sweep() and not list(item.sweep_string_iterator()):
                 raise ConfigError(f"{item.key_or_group}: {line} matches nothing")
@@ -89,7 +99,7 @@ def as_typed(error: NotTextError, typed: Sequence[str]) -> str:
     """The message of a value that should be text, with the override that makes it so out of what was typed."""
     line = next((line for line in reversed(typed) if key_of(line) == error.key), None)
     item = _parsed(line) if line else None
-    if line is None or item is None or item.value() is None:
+    if line is None or item is None:
         return str(error)
     several = error.in_list or item.value_type is ValueType.SIMPLE_CHOICE_SWEEP
     fixed = _as_texts(line) if several else None if item.is_sweep_override() else as_text(line)
@@ -122,10 +132,3 @@ def _parsed(line: str) -> Override | None:
 
 def _for_shell(line: str) -> str:
     return shlex.quote(line) if set(line) & set('"$`\\!') else f'"{line}"'
-
-
-def _exists(name: str) -> bool:
-    try:
-        return Path(name).exists()
-    except OSError:  # too long for a name
-        return False

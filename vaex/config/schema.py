@@ -138,6 +138,10 @@ NOT_IDENTITY = ("tracking", "checkpoint", "sweep", "pack", "evaluation", "plugin
 """Sections that do not change what a run computes."""
 
 
+PLACE = "dataset.path"
+"""The key that says where data are, not what they are: the recorded digest says that."""
+
+
 def parse(plain: Mapping[str, Any]) -> Config:
     """The typed configuration of plain, resolved YAML values; raises `ConfigError` naming the first mistake."""
     types = get_type_hints(Config, include_extras=True)

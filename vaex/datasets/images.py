@@ -39,21 +39,22 @@ def load(config: Config) -> Dataset:
     """All files of the folder but hidden ones, in the order of their names; raises `DataError` naming the file."""
     paths = _files(files.expanded(config.path))
     images = np.empty((len(paths), config.size, config.size, config.channels), np.uint8)
+    animated = 0
     for row, path in zip(images, paths, strict=True):
-        row[:] = read(path, config.size, config.channels)
-    animated = sum(map(_has_several_frames, paths))
+        row[:], several = read(path, config.size, config.channels)
+        animated += several
     only_first = f"{config.path}: {animated} of {len(paths)} files have several frames; only the first of each is used"
     return split_by_fractions(config, Split(images, None), remarks=(only_first,) if animated else ())
 
 
-def read(path: Path, size: int, channels: int) -> UInt8[np.ndarray, "size size channels"]:
-    """The first frame of a picture, upright by its EXIF orientation, resized with Lanczos' filter."""
+def read(path: Path, size: int, channels: int) -> tuple[UInt8[np.ndarray, "size size channels"], bool]:
+    """A picture's first frame, upright by its EXIF orientation, resized with Lanczos' filter; whether more follow."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata: only the pixels count
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as picture:
-                return _pixels(picture, path, size, channels)
+                return _pixels(picture, path, size, channels), _has_several_frames(picture)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller first") from error
     except Image.UnidentifiedImageError as error:
@@ -89,12 +90,11 @@ def _is_deep(picture: ImageFile.ImageFile) -> bool:
     return picture.format != "BMP" and any(re.search(r";(16|32)", word) for word in words if isinstance(word, str))
 
 
-def _has_several_frames(path: Path) -> bool:
-    """Whether more follows the first frame of a picture that can be read."""
+def _has_several_frames(picture: ImageFile.ImageFile) -> bool:
+    """Whether more follows the first frame of a picture that has been read."""
     with warnings.catch_warnings(), contextlib.suppress(*UNREADABLE):  # a damaged frame is one, too
         warnings.simplefilter("ignore")
-        with Image.open(path, formats=FORMATS) as picture:
-            return getattr(picture, "is_animated", False)
+        return getattr(picture, "is_animated", False)
     return True
 
 

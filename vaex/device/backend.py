@@ -5,13 +5,16 @@ Every verb that computes begins here.
 
 import logging
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from vaex import files
 from vaex.device import compilation_cache
 from vaex.disk import provenance
-from vaex.errors import VaexError
+from vaex.errors import InputError, VaexError, printable
 from vaex.terminal.screen import Screen, log_to
 
 log = logging.getLogger("vaex")
@@ -32,6 +35,8 @@ CHOOSING = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_TRANSFER_GUARD", "CUDA_VI
 def start(manifest: Mapping[str, Any] | None = None) -> None:
     """Open the device, with the thread and device counts of a run's manifest; raises `VaexError` where it cannot be."""
     log_to(Screen())
+    if "XLA_FLAGS" in os.environ:
+        _refuse_unknown_flags(os.environ["XLA_FLAGS"])
     provenance.restore(manifest or {})
     compilation_cache.start()
     import jax  # late: the counts must be set before its backend starts
@@ -43,6 +48,15 @@ def start(manifest: Mapping[str, Any] | None = None) -> None:
         jax.block_until_ready(jax.numpy.uint32(0))  # a number is sent, which is more than finding the device
     except Exception as error:  # each of JAX's backends raises what it likes
         raise VaexError(_cannot(error)) from error
+
+
+def _refuse_unknown_flags(flags: str) -> None:
+    """Raise `InputError` for flags at which XLA would end the process: only another one can survive asking it."""
+    ask = "from jaxlib import xla_client; xla_client.CompileOptions()"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, errors="replace")
+    refusal = re.search(r"^[EF]\d{4} .*?\] (.*)", done.stderr, re.MULTILINE)
+    if done.returncode and refusal:
+        raise InputError(printable(f"XLA_FLAGS={flags}: {refusal[1].rstrip('.')}; correct it, or unset it"))
 
 
 def _cannot(error: Exception) -> str:

@@ -7,11 +7,8 @@ from typing import Any
 
 from vaex import config as configuration
 from vaex import files
-from vaex.config import Config, compose, later
+from vaex.config import PLACE, Config, compose, later
 from vaex.errors import ConfigError, DataError, InputError
-
-PLACE = "dataset.path"
-"""The key that says where data are, not what they are: the recorded digest says that."""
 
 
 def parse_saved(file: Path, plain: dict[str, Any], keys: Sequence[str]) -> Config:
@@ -53,10 +50,10 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 def with_data_found(plain: dict[str, Any], keys: Sequence[str], directory: Path) -> dict[str, Any]:
     """Saved values in which a relative `dataset.path` that is not here is the one from where the run was started."""
     path = path_of_data(plain)
-    if path is None or {"dataset", PLACE} & set(keys) or _exists(files.expanded(path)):
+    if path is None or {"dataset", PLACE} & set(keys) or files.exists(files.expanded(path)):
         return plain
     start = started_in(directory)
-    return with_path(plain, str(start / path)) if start and _exists(start / path) else plain
+    return with_path(plain, str(start / path)) if start and files.exists(start / path) else plain
 
 
 @contextmanager
@@ -66,7 +63,7 @@ def telling_where_data_were_sought(config: Config, directory: Path) -> Iterator[
         yield
     except DataError as error:
         path = getattr(config.dataset, "path", None)
-        if not isinstance(path, str) or _exists(files.expanded(path)):
+        if not isinstance(path, str) or files.exists(files.expanded(path)):
             raise
         places = dict.fromkeys(str(place) for place in (Path.cwd(), started_in(directory)) if place)
         looked = "" if files.expanded(path).is_absolute() else f" (looked in {' and '.join(places)})"
@@ -112,10 +109,3 @@ def named_data(dataset: Any) -> str:
     """What a dataset is called in a message: by its path, where it has one."""
     path = getattr(dataset, "path", None)
     return f"dataset={dataset.name}" if path is None else f"{PLACE}={path}"
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # a name too long, or with a NUL in it
-        return False

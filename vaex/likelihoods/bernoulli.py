@@ -86,7 +86,7 @@ log_mass.defjvps(
 def log1p_of_fraction(s: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(1 + s) for 0 ≤ s ≤ 1 to 3 float32 roundings: 2·artanh(u) with u = s/(2 + s) ≤ ⅓, as 2u·(1 + u²/3 + u⁴/5 + …).
 
-    `jnp.log1p` must do for every s, which costs the book's step 4 % more.
+    `jnp.log1p` must do for every s, which costs the book's step 2 to 4 % more.
     """
     u = s / (2 + s)
     square = u * u

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-PATH = "dataset.path"
+from vaex.config import PLACE
 
 type_of_flat = dict[str, Any]
 """Values of a configuration by full key."""
@@ -18,11 +18,11 @@ def named_by_digest(runs: Sequence[tuple[type_of_flat, Mapping[str, Any]]]) -> l
     taken: dict[str, str] = {}
     named = []
     for flat, manifest in runs:
-        digest, path = manifest.get("dataset_sha256"), flat.get(PATH)
+        digest, path = manifest.get("dataset_sha256"), flat.get(PLACE)
         if isinstance(digest, str) and isinstance(path, str):
             section = repr([(key, value) for key, value in flat.items() if key.startswith("dataset.")])
             free = taken.setdefault(section, digest) == digest
             name = names.setdefault(digest, path if free else f"{path} (SHA-256 {digest[:8]}…)")
-            flat = flat | {PATH: name}
+            flat = flat | {PLACE: name}
         named.append(flat)
     return named

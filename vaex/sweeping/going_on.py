@@ -10,6 +10,7 @@ from pathlib import Path
 from vaex import config as configuration
 from vaex import files
 from vaex.config import Config, compose
+from vaex.config.overrides import among
 from vaex.device import backend
 from vaex.disk import saved, sweep
 from vaex.disk.alterations import refuse_altered
@@ -32,7 +33,7 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
     jobs = []
     for job in noted:
         changed, keys = compose.override(saved.completed(job.config), overrides)
-        refuse = next((key for key in keys if not {key, key.partition(".")[0]} & set(MAY_CHANGE)), None)
+        refuse = next((key for key in keys if not among(key, MAY_CHANGE)), None)
         if refuse:
             raise ConfigError(f"{refuse}: cannot change in a sweep that goes on (may change: {', '.join(MAY_CHANGE)})")
         changed = saved.with_data_found(changed, keys, directory)

@@ -56,9 +56,12 @@ def _values(config: Any, dataset: Dataset, likelihood: Any) -> Iterator[str]:
             fix = _fix(config, high)
             yield f"its uint8 values end at {high:g}, and uint8 counts as value / 255: nearly black; {fix}"
     elif few and _treats_as_grey(likelihood, low_meant, high_meant):
+        two = "likelihood=bernoulli models two values, 0 and 1"
+        if hasattr(likelihood, "binarize"):
+            two = "likelihood.binarize=threshold models two values, cut at ½"
         yield (
             f"its only values are {low_meant:g} and {high_meant:g}, which likelihood={likelihood.name} treats as "
-            "shades of grey; likelihood=bernoulli models two values, 0 and 1"
+            f"shades of grey; {two}"
         )
 
 

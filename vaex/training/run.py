@@ -60,6 +60,8 @@ def check(config: Config) -> None:
     """Everything that can be known before a directory exists: the data, its range, shapes of the model, numbers."""
     _check_data(config.dataset, config.likelihood)
     step.shapes(program_of(config))
+    if not isinstance(getattr(config.model, "latent_dim", None), int):
+        raise ConfigError(f"model={config.model.name}: its Config needs latent_dim, the number of latents, an integer")
     try:
         objective.hyper(config)
     except Exception as error:  # numbers() may be a plugin's, and its Config too: anything can be missing
