@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.support.configurations import make
 from tests.support.processes import PATIENCE, SMALL, pseudo_terminal, server
+from vaex.disk.recorder import Named
 from vaex.errors import ConfigError
 from vaex.tracking import tracker as tracking
 
@@ -45,8 +46,8 @@ def history(directory):
 
 def told(directory, caplog, *overrides, group=None, between=lambda: None):
     """Tell a tracker about a run of two epochs, as the loop does; returns its warnings."""
-    config = make("dataset=digits", *overrides)
-    tracker = tracking.open_tracker(config.tracking, directory, group, "abcd1234")
+    config = tracking.resolved(make("dataset=digits", *overrides))
+    tracker = tracking.open_tracker(config.tracking, directory, group, Named("abcd1234", "gamma-k2-s3"))
     assert isinstance(tracker, tracking.Tracker)
     picture = directory / "samples.png"
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(picture)
@@ -156,12 +157,12 @@ def test_the_jobs_of_a_sweep_do_not_share_the_run_of_an_agent(tmp_path, caplog, 
 
 
 def test_without_a_home_wandb_is_as_silent_as_ever(tmp_path, caplog, monkeypatch, capfd):
-    tracking._leave_wandb()  # so that it starts its server in this environment
+    tracking.leave_wandb()  # so that it starts its server in this environment
     for name in ("WANDB_CACHE_DIR", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/dev/null")
     assert told(tmp_path, caplog) == []
-    tracking._leave_wandb()
+    tracking.leave_wandb()
     assert capfd.readouterr() == ("", "")
 
 
@@ -203,7 +204,7 @@ def test_a_run_tells_wandb_its_epochs_figures_and_summary(tmp_path):
     rows = [item["item"] for item in found["history"]]
     assert [row["epoch"] for row in rows if "train/elbo" in row] == [1, 2]
     assert {key for key in rows[-1] if key.endswith("._type")} == {
-        *("reconstructions._type", "samples._type", "curves._type")
+        *("reconstructions._type", "samples._type", "curves._type", "examples._type")
     }
     assert found["run"][0]["config"]["update"]["dataset"]["name"] == "digits"
     updates = {key for record in found["summary"] for key in record["update"]}

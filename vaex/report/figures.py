@@ -38,21 +38,45 @@ def draw(
     title: str,
 ) -> dict[str, Path]:
     """Write the three PNGs to `directory`/figures; returns them by name."""
-    folder = directory / "figures"
-    folder.mkdir(exist_ok=True)
+    with np.errstate(all="ignore"):  # what explodes overflows here too, in pixels and axes: it has been told already
+        pictures = grids(len(rows), originals, reconstructions, samples) | {"curves": curves_png(rows, title)}
+    return _write(directory / "figures", pictures)
+
+
+def draw_grids(
+    folder: Path,
+    epoch: int,
+    originals: Float[np.ndarray, "n H W C"],
+    reconstructions: Float[np.ndarray, "n H W C"],
+    samples: Float[np.ndarray, "m H W C"],
+) -> dict[str, Path]:
+    """Write the two grids of an epoch to a folder; returns them by name. It needs no matplotlib."""
+    with np.errstate(all="ignore"):  # as in `draw`
+        return _write(folder, grids(epoch, originals, reconstructions, samples))
+
+
+def grids(
+    epoch: int,
+    originals: Float[np.ndarray, "n H W C"],
+    reconstructions: Float[np.ndarray, "n H W C"],
+    samples: Float[np.ndarray, "m H W C"],
+) -> dict[str, bytes]:
+    """The grids of reconstructions and of samples as PNGs."""
     parts = range(0, len(originals), COLUMNS)
     pairs = [(originals[k : k + COLUMNS], reconstructions[k : k + COLUMNS]) for k in parts]
     drawn = [samples[k : k + COLUMNS] for k in range(0, len(samples), COLUMNS)]
     black, white = min(0.0, float(originals.min())), max(1.0, float(originals.max()))
     range_shown = "" if (black, white) == (0, 1) else f", black is {black:.3g}, white {white:.3g}"
-    heading = f"validation images above their reconstructions, epoch {len(rows)}{range_shown}"
-    below = f"samples from the prior, epoch {len(rows)}{range_shown}"
-    with np.errstate(all="ignore"):  # what explodes overflows here too, in pixels and axes: it has been told already
-        pictures = {
-            "reconstructions": _png(grid(pairs, heading, black, white)),
-            "samples": _png(grid([drawn], below, black, white)),
-            "curves": curves_png(rows, title),
-        }
+    heading = f"validation images above their reconstructions, epoch {epoch}{range_shown}"
+    below = f"samples from the prior, epoch {epoch}{range_shown}"
+    return {
+        "reconstructions": _png(grid(pairs, heading, black, white)),
+        "samples": _png(grid([drawn], below, black, white)),
+    }
+
+
+def _write(folder: Path, pictures: dict[str, bytes]) -> dict[str, Path]:
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in pictures.items():
         files.write(folder / f"{name}.png", content)
     return {name: folder / f"{name}.png" for name in pictures}
