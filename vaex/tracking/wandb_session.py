@@ -92,7 +92,7 @@ def tell(tracking: Tracking, directory: Path, run_id: str, found: Mapping[str, A
     else:
         run = _init(tracking, directory, run_id, config=files.read_yaml(directory / "config.yaml"))
         kept = _kept_summary(directory, run_id)
-        found = (files.read_json(kept) if kept.exists() else files.read_json(directory / "summary.json")) | found
+        found = files.read_json(kept if kept.exists() else directory / "summary.json") | dict(found)
     run.summary.update({key: value for key, value in found.items() if not isinstance(value, list) and key != "_wandb"})
     run.finish(exit_code=0)
 
@@ -196,7 +196,9 @@ class Session:
         if summary.get("status") == "diverged":
             self._run.tags = (*(self._run.tags or ()), "diverged")
         if self._run.offline:
-            files.write_json(_kept_summary(self._directory, self._id), _plain(self._run.summary))
+            kept = _kept_summary(self._directory, self._id)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            files.write_json(kept, metrics.finite_or_null(_plain(self._run.summary)))
         self._run.finish(exit_code=0 if summary.get("status") == "finished" else 1)
 
 
