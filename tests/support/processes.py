@@ -248,6 +248,10 @@ def _child(request: dict[str, Any]) -> None:
     os.chdir(request["cwd"])
     os.environ.update(request["env"])
     sys.argv = ["vaex", *request["arguments"]]
+    from wandb.sdk.data_types._private import MEDIA_TMP
+
+    MEDIA_TMP.name = request["output"] + ".media"  # W&B's own, of its import, goes with the first child that ends
+    os.mkdir(MEDIA_TMP.name)
     from vaex.cli import main
 
     main()
