@@ -251,7 +251,7 @@ def _child(request: dict[str, Any]) -> None:
     from wandb.sdk.data_types._private import MEDIA_TMP
 
     MEDIA_TMP.name = request["output"] + ".media"  # W&B's own, of its import, goes with the first child that ends
-    os.mkdir(MEDIA_TMP.name)
+    Path(MEDIA_TMP.name).mkdir()
     from vaex.cli import main
 
     main()

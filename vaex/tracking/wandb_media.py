@@ -24,7 +24,7 @@ def pictures(paths: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Rows of one kind as W&B's table; a value that is an array (H, W) or (H, W, 3) of bytes is an image."""
+    """Rows of one kind as W&B's table; a value that is an array of bytes (H, W, 1 or 3) is an image."""
     import wandb
 
     made = wandb.Table(columns=list(rows[0]))

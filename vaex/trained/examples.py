@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from vaex.device import compiled
 from vaex.disk.metrics import finite_or_null
 from vaex.judging.subject import Bounds
+from vaex.report import figures
 from vaex.trained.model import Model
 from vaex.trained.pictures import SHOWN
 
@@ -24,7 +24,9 @@ def table(model: Model, bounds: Bounds) -> list[dict[str, Any]]:
     """A row an image; ELBO, reconstruction and KL in nats, null where they are not finite."""
     rows = model.dataset.valid.take(slice(SHOWN))
     seen, means = compiled.reconstructions(model.program, model.hyper, model.parameters, rows.images)
-    shades = [_shades(np.asarray(images), np.asarray(seen)) for images in (seen, means)]
+    black, white = min(0.0, float(seen.min())), max(1.0, float(seen.max()))
+    with np.errstate(all="ignore"):  # what explodes overflows here too
+        shades = [figures.shades(np.asarray(images), black, white) for images in (seen, means)]
     found = []
     for index in range(len(rows.images)):
         row = {"image": shades[0][index], "reconstructed": shades[1][index]}
@@ -34,12 +36,3 @@ def table(model: Model, bounds: Bounds) -> list[dict[str, Any]]:
         reconstruction, kl = float(bounds.reconstruction[index]), float(bounds.kl[index])
         found.append(row | finite_or_null({"elbo": -(reconstruction + kl), "reconstruction": reconstruction, "kl": kl}))
     return found
-
-
-def _shades(images: Float[np.ndarray, "n H W C"], seen: Float[np.ndarray, "n H W C"]) -> UInt8[np.ndarray, "n H W ..."]:
-    """Bytes, grey or RGB, of any other number of channels the first; 0 to 1, or the range of what is seen, is shown."""
-    black, white = min(0.0, float(seen.min())), max(1.0, float(seen.max()))
-    shown = images if images.shape[3] == 3 else images[..., 0]
-    with np.errstate(all="ignore"):  # what explodes overflows here too
-        values = np.clip((shown - black) / (white - black), 0, 1)
-    return (np.nan_to_num(values) * 255 + 0.5).astype(np.uint8)
