@@ -27,7 +27,7 @@ def ran(*arguments: object, **env: str) -> str:
 def sync(wandb: Server, segment: Path) -> None:
     command = [Path(sys.executable).with_name("wandb"), "sync", segment]
     variables = environment(server().scratch, Path(os.environ["VAEX_CACHE"]), **wandb.variables)
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, cwd=segment, env=variables, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
