@@ -251,6 +251,10 @@ def _child(request: dict[str, Any]) -> None:
     if "PYTHONPATH" in request["env"]:
         _look_for_plugins_in(request["env"]["PYTHONPATH"].split(":"))
     sys.argv = ["vaex", *request["arguments"]]
+    from wandb.sdk.data_types._private import MEDIA_TMP
+
+    MEDIA_TMP.name = request["output"] + ".media"  # W&B's own, of its import, goes with the first child that ends
+    Path(MEDIA_TMP.name).mkdir()
     from vaex.cli import main
 
     main()

@@ -1,7 +1,8 @@
 """A W&B server on the loopback: what `wandb` needs to start, resume and finish a run online, kept in memory.
 
 It keeps what it is sent and tells it back when a run is resumed, as the real one does: the summary, how many lines of
-history it has, and the last of them. Lines are stored at the offset that the client names.
+history it has, and the last of them. Lines are stored at the offset that the client names. An artifact is made, then
+its manifest, then its files are uploaded, and it is committed when it is whole.
 """
 
 import gzip
@@ -19,10 +20,26 @@ ENTITY = "someone"
 
 
 @dataclass
+class Artifact:
+    """A version of an artifact."""
+
+    run: str
+    name: str
+    type: str
+    aliases: list[str]
+    metadata: dict[str, Any]
+    files: dict[str, bytes] = field(default_factory=dict)
+    committed: bool = False
+
+
+@dataclass
 class Stored:
     """One run as the server knows it."""
 
     config: str = "{}"
+    name: str | None = None
+    notes: str | None = None
+    group: str | None = None
     tags: list[str] = field(default_factory=list)
     files: dict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
     uploaded: list[str] = field(default_factory=list)
@@ -53,6 +70,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.runs: dict[str, Stored] = {}
+        self.artifacts: list[Artifact] = []
         self.unknown: list[str] = []
         self.lock = threading.Lock()
 
@@ -84,7 +102,43 @@ class Server(ThreadingHTTPServer):
             for item in urls:
                 item["uploadUrl"] = f"http://127.0.0.1:{self.server_port}{item['uploadUrl']}"
             return {"createRunFiles": {"runID": given["run"], "uploadHeaders": [], "files": urls}}
+        return self._answer_of_artifacts(operation, given)
+
+    def _answer_of_artifacts(self, operation: str, given: dict[str, Any]) -> dict[str, Any] | None:
+        """An artifact's id is its place in the list."""
+        if operation == "ArtifactType":
+            return {"project": {"artifact": None}}
+        if operation == "CreateArtifact":
+            sent = given["input"]
+            aliases = [alias["alias"] for alias in sent["aliases"]]
+            told = json.loads(sent["metadata"] or "{}")
+            name, kind = sent["artifactCollectionName"], sent["artifactTypeName"]
+            self.artifacts.append(Artifact(sent["runName"], name, kind, aliases, told))
+            made = {"id": str(len(self.artifacts) - 1), "state": "PENDING"}
+            return {"createArtifact": {"artifact": made | {"artifactSequence": {"latestArtifact": None}}}}
+        if operation == "CreateArtifactManifest":
+            number = given["artifactID"]
+            file = {"id": number, "uploadUrl": self._place(number, "wandb_manifest.json"), "uploadHeaders": []}
+            return {"createArtifactManifest": {"artifactManifest": {"id": number, "file": file}}}
+        if operation == "CreateArtifactFiles":
+            nodes = [
+                {
+                    "storagePath": each["name"],
+                    "uploadUrl": self._place(each["artifactID"], each["name"]),
+                    "uploadHeaders": [],
+                    "uploadMultipartUrls": None,
+                    "artifact": {"id": each["artifactID"]},
+                }
+                for each in given["input"]["artifactFiles"]
+            ]
+            return {"createArtifactFiles": {"files": {"edges": [{"node": node} for node in nodes]}}}
+        if operation == "CommitArtifact":
+            self.artifacts[int(given["artifactID"])].committed = True
+            return {"commitArtifact": {"artifact": {"id": given["artifactID"], "digest": "digest"}}}
         return None
+
+    def _place(self, artifact: str, name: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/artifact/{artifact}/{name}"
 
     def _known(self, name: str) -> dict[str, Any] | None:
         run = self.runs.get(name)
@@ -95,7 +149,7 @@ class Server(ThreadingHTTPServer):
         return {
             "id": name,
             "name": name,
-            "displayName": name,
+            "displayName": run.name or name,
             "summaryMetrics": json.dumps(run.summary),
             "historyLineCount": len(history),
             "eventsLineCount": len(events),
@@ -104,7 +158,7 @@ class Server(ThreadingHTTPServer):
             "eventsTail": json.dumps(events[-1:]),
             "config": run.config,
             "tags": run.tags,
-            "notes": "",
+            "notes": run.notes or "",
             "wandbConfig": json.dumps({"t": 1}),
         }
 
@@ -115,8 +169,10 @@ class Server(ThreadingHTTPServer):
         run.inserted += inserted
         run.config = given.get("config") or run.config
         run.tags = given.get("tags") or run.tags
+        run.name, run.notes = given.get("displayName") or run.name, given.get("notes") or run.notes
+        run.group = given.get("groupName") or run.group
         project = {"id": "m", "name": given.get("project") or "vaex", "entity": entity}
-        bucket = {"id": name, "name": name, "displayName": name, "config": run.config, "project": project}
+        bucket = {"id": name, "name": name, "displayName": run.name or name, "config": run.config, "project": project}
         return {"bucket": bucket | {"historyLineCount": len(run.lines("wandb-history.jsonl"))}, "inserted": inserted}
 
     def stream(self, name: str, sent: dict[str, Any]) -> None:
@@ -130,7 +186,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """POST /graphql, POST /files/<entity>/<project>/<run>/file_stream, PUT /upload/<run>/<file>."""
+    """POST /graphql, POST /files/<entity>/<project>/<run>/file_stream, PUT /upload/<run>/<file> and /artifact/…."""
 
     protocol_version = "HTTP/1.1"
     server: Server
@@ -153,10 +209,13 @@ class Handler(BaseHTTPRequestHandler):
         return {"data": data} if data else {"errors": [{"message": "unknown operation"}]}
 
     def do_PUT(self) -> None:
-        self._body()
-        _, _, run, name = self.path.split("/", 3)
+        content = self._body()
+        _, kind, owner, name = self.path.split("/", 3)
         with self.server.lock:
-            self.server.runs[run].uploaded.append(name)
+            if kind == "artifact":
+                self.server.artifacts[int(owner)].files[name] = content
+            else:
+                self.server.runs[owner].uploaded.append(name)
         self._reply(b"")
 
     def do_GET(self) -> None:

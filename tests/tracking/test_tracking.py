@@ -14,6 +14,8 @@ from PIL import Image
 
 from tests.support.configurations import make
 from tests.support.processes import PATIENCE, SMALL, pseudo_terminal, server
+from vaex.disk import provenance
+from vaex.disk.recorder import Named
 from vaex.errors import ConfigError
 from vaex.figures import gallery
 from vaex.tracking import tracker as tracking
@@ -44,10 +46,10 @@ def history(directory):
     return [item["item"] for item in records(directory)["history"]]
 
 
-def told(directory, caplog, *overrides, group=None, between=lambda: None):
+def told(directory, caplog, *overrides, group=None, between=lambda: None, status="finished"):
     """Tell a tracker about a run of two epochs, as the loop does; returns its warnings."""
-    config = make("dataset=digits", *overrides)
-    tracker = tracking.open_tracker(config.tracking, directory, group, "abcd1234")
+    config = tracking.resolved(make("dataset=digits", *overrides))
+    tracker = tracking.open_tracker(config.tracking, directory, group, Named("abcd1234", "gamma-k2-s3"))
     assert isinstance(tracker, tracking.Tracker)
     picture = directory / "samples.png"
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(picture)
@@ -57,7 +59,7 @@ def told(directory, caplog, *overrides, group=None, between=lambda: None):
         between()
         tracker.log({"epoch": 2} | ROW)
         tracker.images({"samples": picture})
-        tracker.finish({"status": "finished", "test/elbo": -5.0, "epoch": 3})
+        tracker.finish({"status": status, "test/elbo": -5.0, "epoch": 3})
     return [
         record.getMessage() for record in caplog.records if record.name == "vaex" and record.levelno >= logging.WARNING
     ]
@@ -87,29 +89,38 @@ def test_everything_can_be_read_back(tmp_path, caplog):
 
 
 def test_wandbs_own_variables_hold_where_a_key_is_unset(tmp_path, caplog, monkeypatch):
-    named = {"PROJECT": "p", "NAME": "n", "TAGS": "t,u", "RUN_GROUP": "g", "ENTITY": "e"}
+    named = {"PROJECT": "p", "NAME": "n", "TAGS": "t,u", "RUN_GROUP": "g", "ENTITY": "e", "NOTES": "o"}
     for name, value in named.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     (tmp_path / "theirs").mkdir()
     assert told(tmp_path / "theirs", caplog, group="sweep") == []
     run = records(tmp_path / "theirs")["run"][0]
-    assert [run[key] for key in ("project", "display_name", "tags", "run_group", "entity")] == [
+    assert [run[key] for key in ("project", "display_name", "tags", "run_group", "entity", "notes")] == [
         "p",
         "n",
         ["t", "u"],
         "g",
         "e",
+        "o",
     ]
     (tmp_path / "ours").mkdir()
-    ours = ("tracking.project=P", "tracking.name=N", "tracking.tags=[T]", "tracking.group=G", "tracking.entity=E")
+    ours = (
+        "tracking.project=P",
+        "tracking.name=N",
+        "tracking.tags=[T]",
+        "tracking.group=G",
+        "tracking.entity=E",
+        "tracking.notes=O",
+    )
     assert told(tmp_path / "ours", caplog, *ours, group="sweep") == []
     run = records(tmp_path / "ours")["run"][0]
-    assert [run[key] for key in ("project", "display_name", "tags", "run_group", "entity")] == [
+    assert [run[key] for key in ("project", "display_name", "tags", "run_group", "entity", "notes")] == [
         "P",
         "N",
         ["T"],
         "G",
         "E",
+        "O",
     ]
 
 
@@ -120,6 +131,39 @@ def test_wandbs_own_place_holds(tmp_path, caplog, monkeypatch):
     assert told(tmp_path / "run", caplog) == []
     assert records(tmp_path / "theirs")["run"]
     assert not (tmp_path / "run" / "wandb").exists()
+
+
+def test_what_a_run_can_do_without_costs_it_nothing_else(tmp_path, caplog):
+    """A picture that is no picture: one warning, and the summary comes all the same."""
+    (warning,) = told(tmp_path, caplog, between=lambda: (tmp_path / "samples.png").write_bytes(b"no picture"))
+    assert warning.startswith("W&B failed (")
+    found = records(tmp_path)
+    assert {key for record in found["summary"] for key in record["update"]} >= {"test/elbo", "status"}
+    assert found["exit"][0]["exit_code"] == 0
+
+
+def test_a_diverged_run_has_its_tag_and_has_failed(tmp_path, caplog):
+    assert told(tmp_path, caplog, "tracking.tags=[a]", status="diverged") == []
+    found = records(tmp_path)
+    assert [run["tags"] for run in found["run"]][-1] == ["a", "diverged"]
+    assert found["exit"][0]["exit_code"] == 1
+
+
+@pytest.mark.parametrize("run_id", ["a/b", " a", "a:b"])
+def test_a_bad_run_id_is_refused_before(monkeypatch, run_id):
+    monkeypatch.setenv("WANDB_RUN_ID", run_id)
+    with pytest.raises(ConfigError, match="WANDB_RUN_ID: W&B takes characters other than"):
+        tracking.resolved(make())
+    assert tracking.resolved(make("tracking.mode=disabled")).tracking.mode == "disabled"
+    monkeypatch.setenv("WANDB_RUN_ID", "a-b_c")
+    assert tracking.resolved(make()).tracking.mode == "offline"
+
+
+def test_under_an_agent_a_run_has_the_agents_id(monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_ID", "the_agents")
+    assert provenance.new_id() != "the_agents"
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
+    assert provenance.new_id() == "the_agents"
 
 
 UNFIT = [
@@ -157,12 +201,12 @@ def test_the_jobs_of_a_sweep_do_not_share_the_run_of_an_agent(tmp_path, caplog, 
 
 
 def test_without_a_home_wandb_is_as_silent_as_ever(tmp_path, caplog, monkeypatch, capfd):
-    tracking._leave_wandb()  # so that it starts its server in this environment
+    tracking.leave_wandb()  # so that it starts its server in this environment
     for name in ("WANDB_CACHE_DIR", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/dev/null")
     assert told(tmp_path, caplog) == []
-    tracking._leave_wandb()
+    tracking.leave_wandb()
     assert capfd.readouterr() == ("", "")
 
 
@@ -203,7 +247,9 @@ def test_a_run_tells_wandb_its_epochs_figures_and_summary(tmp_path):
     found = records(tmp_path / "run")
     rows = [item["item"] for item in found["history"]]
     assert [row["epoch"] for row in rows if "train/elbo" in row] == [1, 2]
-    assert {key for key in rows[-1] if key.endswith("._type")} == {f"{name}._type" for name in gallery.AT_END}
+    assert {key for key in rows[-1] if key.endswith("._type")} == {
+        f"{name}._type" for name in (*gallery.AT_END, "examples")
+    }
     assert found["run"][0]["config"]["update"]["dataset"]["name"] == "digits"
     updates = {key for record in found["summary"] for key in record["update"]}
     assert {"test/elbo", "best/valid/elbo", "status"} <= updates
@@ -216,6 +262,7 @@ def test_a_sweep_is_one_group_with_one_run_a_job(tmp_path):
     assert len({run["run_id"] for run in runs}) == 2
     assert {run["run_group"] for run in runs} == {"/".join(directory.parts[-2:])}
     assert [run["config"]["update"]["seed"] for run in runs] == [3, 4]
+    assert [run["display_name"] for run in runs] == ["s3", "s4"]
 
 
 # Failures: one warning, and everything else as if nothing had been

@@ -19,6 +19,7 @@ from vaex.disk.saved import read_manifest, read_saved
 from vaex.errors import ConfigError, InputError, VaexError, printable
 from vaex.terminal.evaluation import EvaluationDisplay
 from vaex.terminal.stop import Signals
+from vaex.tracking.telling import Teller
 
 log = logging.getLogger("vaex")
 
@@ -39,11 +40,13 @@ def main(arguments: Sequence[str]) -> int:
     _refuse_nothing(directories, overrides)
     backend.start(next(filter(None, map(_manifest, directories)), {}))
     display, stop = EvaluationDisplay(len(directories)), Signals("stopping; what has been measured is kept")
+    teller = Teller()
     try:
-        failed = _evaluate_all(directories, overrides, display, stop)
+        failed = _evaluate_all(directories, overrides, display, stop, teller)
     finally:
         display.close()
     _write_tables(sweeps)
+    teller.wait()
     if stop.signal:
         return 128 + stop.signal
     return 1 if failed else 0
@@ -97,7 +100,7 @@ def _manifest(directory: Path) -> dict[str, object]:
 
 
 def _evaluate_all(
-    directories: Sequence[Path], overrides: Sequence[str], display: EvaluationDisplay, stop: Signals
+    directories: Sequence[Path], overrides: Sequence[str], display: EvaluationDisplay, stop: Signals, teller: Teller
 ) -> int:
     """Evaluate runs, one on each core at a time; returns how many of them left something unmeasured."""
     # Late, since with them comes jax, after the thread count is set; here, since threads had better not import.
@@ -113,7 +116,7 @@ def _evaluate_all(
         with suppress(queue.Empty):
             while not stop.asked:
                 directory = waiting.get_nowait()
-                if not _evaluate(directory, overrides, display, stop):
+                if not _evaluate(directory, overrides, display, stop, teller):
                     failed.append(directory)
 
     lanes = min(provenance.cores(), len(directories))
@@ -121,7 +124,9 @@ def _evaluate_all(
     return len(failed)
 
 
-def _evaluate(directory: Path, overrides: Sequence[str], display: EvaluationDisplay, stop: Signals) -> bool:
+def _evaluate(
+    directory: Path, overrides: Sequence[str], display: EvaluationDisplay, stop: Signals, teller: Teller
+) -> bool:
     """Evaluate one run; returns whether all was measured. What was not is one line on stderr."""
     from vaex.trained import evaluation
     from vaex.trained.model import read_model
@@ -141,6 +146,8 @@ def _evaluate(directory: Path, overrides: Sequence[str], display: EvaluationDisp
                 model, config.evaluation, directory, stop, lambda text: display.tell(directory, text)
             )
         display.end(directory, done.found)
+        if done.columns:
+            teller.tell(config, directory, _manifest(directory).get("run_id"), done.columns)
         return not done.failed
     except VaexError as error:
         log.error("%s", error)

@@ -19,7 +19,7 @@ from vaex.sweeping import going_on
 from vaex.terminal.screen import say
 from vaex.tracking import tracker
 
-MAY_CHANGE = ("training.epochs", saved.PLACE, "tracking", "checkpoint", "sweep", "evaluation", "plugins")
+MAY_CHANGE = ("training.epochs", saved.PLACE, "tracking", "figures", "checkpoint", "sweep", "evaluation", "plugins")
 """Keys, or sections, that do not change what the epochs so far have computed."""
 
 

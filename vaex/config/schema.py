@@ -81,6 +81,15 @@ class Tracking:
     group: str | None
     name: str | None
     tags: tuple[str, ...] | None
+    notes: str | None
+    artifact: bool | None
+
+
+@dataclass(frozen=True, config=STRICT)
+class Figures:
+    """After which epochs the grids are drawn beside training; null: only when the run has ended."""
+
+    every: Annotated[int, Field(ge=1)] | None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -124,6 +133,7 @@ class Config:
     training: Training
     precision: Precision
     tracking: Tracking
+    figures: Figures
     checkpoint: Checkpoint
     sweep: Sweep
     pack: Pack
@@ -134,7 +144,7 @@ class Config:
 KEYS = frozenset(field.name for field in dataclasses.fields(Config))
 """The keys and sections of a run."""
 
-NOT_IDENTITY = ("tracking", "checkpoint", "sweep", "pack", "evaluation", "plugins")
+NOT_IDENTITY = ("tracking", "figures", "checkpoint", "sweep", "pack", "evaluation", "plugins")
 """Sections that do not change what a run computes."""
 
 

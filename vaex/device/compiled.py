@@ -17,12 +17,9 @@ from jaxtyping import Array, Num, UInt
 
 from vaex.device import compilation_cache
 from vaex.disk.directory import type_of_device
-from vaex.vae import objective, pack, step
+from vaex.vae import pack, step
 from vaex.vae.objective import Hyper, Program
 from vaex.vae.step import TrainState
-
-reconstructions = jax.jit(objective.reconstructions, static_argnums=0)
-samples = jax.jit(objective.samples, static_argnums=(0, 3))
 
 _ALONE = {
     "order": jax.jit(step.order, static_argnames="count"),

@@ -17,14 +17,15 @@ type_of_device = Any
 class Job:
     """One run to be made: its configuration, where it goes, what it is called, whether it is there in part.
 
-    `group` is the sweep it belongs to. A `ghost` only rides along in a vmapped pack whose other runs are made again:
-    it writes nothing.
+    `group` is the sweep it belongs to, `name` what W&B calls it (None: what a lone run is called). A `ghost` only rides
+    along in a vmapped pack whose other runs are made again: it writes nothing.
     """
 
     config: Config
     directory: Path
     label: str
     group: str | None = None
+    name: str | None = None
     resumed: bool = False
     figures: bool = True
     ghost: bool = False
@@ -76,6 +77,7 @@ def refuse_links(directory: Path) -> None:
         directory / "checkpoints",
         directory / "figures",
         directory / "wandb",
+        *directory.glob("figures/epoch_*"),
     ):
         if path.is_symlink():
             raise InputError(f"{path}: is a link to another place; remove it to go on")

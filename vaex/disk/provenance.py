@@ -83,10 +83,12 @@ def manifest(
     seed: int,
     identity: str,
     members: dict[str, Any] | None = None,
+    name: str | None = None,
 ) -> dict[str, Any]:
     """The content of manifest.json; the source's uncommitted changes are saved in `directory` as code.diff.
 
-    `pack` says with which other runs this one was vmapped (see `pack.describe`), null when it was alone.
+    `name` is what W&B calls the run. `pack` says with which other runs this one was vmapped (see `pack.describe`), null
+    when it was alone.
     """
     diff = _diff()
     if diff:
@@ -94,6 +96,7 @@ def manifest(
     return {
         "format": 1,
         "run_id": run_id,
+        "name": name,
         "seed": seed,
         "dataset_sha256": dataset_sha256,
         **surroundings(),
@@ -154,8 +157,9 @@ def changes(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def new_id() -> str:
-    """An id for a run, ours and W&B's."""
-    return uuid.uuid4().hex[:8]
+    """An id for a run, ours and W&B's: under a W&B agent the one that it has given the run."""
+    of_agent = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None
+    return of_agent or uuid.uuid4().hex[:8]
 
 
 @functools.cache  # a sweep asks for every job, and each look reads the disk

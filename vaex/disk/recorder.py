@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Num, PyTree
@@ -32,6 +32,13 @@ AHEAD = 8
 """Pieces of work that may wait for the disk before training waits for it too."""
 
 
+class Named(NamedTuple):
+    """What a run is known by, here and to W&B; runs of older versions have no name."""
+
+    run_id: str
+    name: str | None
+
+
 class Recorder:
     """The files of one run directory, while its lock is held."""
 
@@ -44,22 +51,24 @@ class Recorder:
         self._handler = LogFile(directory)
         log.addHandler(self._handler)
 
-    def begin(self, dataset_sha256: str, members: dict[str, Any] | None) -> str:
-        """Manifest first, config.yaml last: once that exists, the run can be resumed. Returns the run's id.
+    def begin(self, dataset_sha256: str, members: dict[str, Any] | None, name: str) -> Named:
+        """Manifest first, config.yaml last: once that exists, the run can be resumed.
 
         `members` are the runs of a vmapped pack, which resume and reproduce rebuild.
         """
         run_id = provenance.new_id()
         with self._disk():
             identity = configuration.identity(self._config)
-            manifest = provenance.manifest(dataset_sha256, self.directory, run_id, self._config.seed, identity, members)
+            manifest = provenance.manifest(
+                dataset_sha256, self.directory, run_id, self._config.seed, identity, members, name
+            )
             (self.directory / "summary.json").unlink(missing_ok=True)  # of an attempt that failed
             files.write_json(self.directory / "manifest.json", manifest)
             files.write_yaml(self.directory / "config.yaml", configuration.dump(self._config))
-        return run_id
+        return Named(run_id, name)
 
-    def go_on(self) -> str:
-        """Note in the manifest that another process works on the run, and tidy up; returns the run's id.
+    def go_on(self) -> Named:
+        """Note in the manifest that another process works on the run, and tidy up.
 
         A configuration other than the one so far (`training.epochs`, tracking, checkpoint) takes its place, and that
         one goes into config_history.json.
@@ -76,7 +85,8 @@ class Recorder:
             self._keep_history()
         for line in provenance.changes(manifest):
             log.warning("not as when the run began, so bits may differ: %s", line)
-        return str(manifest.get("run_id") or provenance.new_id())
+        name = manifest.get("name")
+        return Named(str(manifest.get("run_id") or provenance.new_id()), name if isinstance(name, str) else None)
 
     def _keep_history(self) -> None:
         before, now = read_values(self.directory / "config.yaml"), configuration.dump(self._config)

@@ -50,13 +50,12 @@ def check(names: Iterable[str]) -> None:
             raise InputError(f"no figure {name!r}{nearest(name, FIGURES)} ({known})")
 
 
-def draw(directory: Path, subject: Subject, names: Iterable[str]) -> dict[str, Path | Exception]:
-    """Write figures of a run to `directory`/figures; by name the file, or why there is none.
+def draw(folder: Path, subject: Subject, names: Iterable[str]) -> dict[str, Path | Exception]:
+    """Write figures of a run to a folder; by name the file, or why there is none.
 
     Raises `OSError` where nothing can be written.
     """
-    folder = directory / "figures"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     drawn: dict[str, Path | Exception] = {}
     for name in names:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vaex import config as configuration
 from vaex import files
-from vaex.config import Config, compose
+from vaex.config import Config, compose, naming
 from vaex.config.overrides import among
 from vaex.device import backend
 from vaex.disk import saved, sweep
@@ -23,7 +23,7 @@ from vaex.tracking import tracker
 
 log = logging.getLogger("vaex")
 
-MAY_CHANGE = (saved.PLACE, "tracking", "checkpoint", "sweep", "evaluation", "plugins")
+MAY_CHANGE = (saved.PLACE, "tracking", "figures", "checkpoint", "sweep", "evaluation", "plugins")
 """Keys, or sections, that do not change what the jobs compute, nor how they are packed."""
 
 
@@ -81,7 +81,10 @@ def packs_of(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> list[list
     from vaex.training import run  # late, as above
 
     figures = len(jobs) <= jobs[0][1].sweep.figures_up_to
-    made = {job.number: _job(directory, job, config, figures) for job, config in jobs}
+    common = naming.common([job.overrides for job, _ in jobs])
+    made = {
+        job.number: _job(directory, job, config, naming.of_job(job.overrides, common), figures) for job, config in jobs
+    }
     packs: list[list[Job]] = []
     taken: set[int] = set()
     for job, config in jobs:
@@ -96,7 +99,7 @@ def packs_of(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> list[list
     return packs + resumed + (run.group(fresh) if fresh else [])
 
 
-def _job(directory: Path, job: Noted, config: Config, figures: bool) -> Job:
+def _job(directory: Path, job: Noted, config: Config, name: str, figures: bool) -> Job:
     """A job as it is to go on. One whose directory holds another run is warned of, and left as it is."""
     place = directory / job.directory
     if place.resolve() != directory.resolve() / job.directory:
@@ -109,7 +112,8 @@ def _job(directory: Path, job: Noted, config: Config, figures: bool) -> Job:
         ended = True
     elif begun:
         _refuse_to_go_on(place, config, ended)
-    return Job(config, place, job.label, sweep.group_of(directory), resumed=begun, figures=figures, ghost=ended)
+    group = sweep.group_of(directory)
+    return Job(config, place, job.label, group, name, resumed=begun, figures=figures, ghost=ended)
 
 
 def _is_of(place: Path, job: Noted) -> bool:

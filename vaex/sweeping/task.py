@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from vaex import config as configuration
+from vaex.config import naming
 from vaex.config.compose import Command, plain
 from vaex.config.overrides import written
 from vaex.device import backend
@@ -34,7 +35,8 @@ class Task:
         self._here = Path.cwd()  # what paths of the command line are relative to, also with hydra.job.chdir
         self.outcomes: list[Outcome] = []
         self._count = len(command.jobs)
-        self._common = set.intersection(*map(set, command.overrides)) if self._count > 1 else set()
+        self._common = naming.common(command.overrides)
+        self._unnamed = set(command.overrides[0]) if command.sweeper_decides else self._common
         self._noted: list[sweep.Noted] | None = [] if command.sweeper_decides else None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -76,6 +78,7 @@ class Task:
             directory=shown(directory),
             label=f"job {hydra.job.num}: {overrides}" if many else overrides or "the book's VAE",
             group=group_of(self.directory) if many else None,
+            name=naming.of_job(written(hydra.overrides.task), self._unnamed) if many else None,
             figures=not many or count <= config.sweep.figures_up_to,
         )
 

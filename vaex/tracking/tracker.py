@@ -1,7 +1,6 @@
 """Weights & Biases, which gets a copy of what is on disk, from a thread of its own: it cannot stop a run.
 
-A tracker has four methods: `start`, `log`, `images`, `finish`. None of them waits for W&B but `finish`, and that not
-for long.
+None of a tracker's methods waits for W&B but `finish`, and that not for long.
 """
 
 import contextlib
@@ -11,12 +10,14 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from vaex import files
 from vaex.config import Config, Tracking
+from vaex.disk.recorder import Named
 from vaex.errors import ConfigError
 from vaex.tracking import wandb_session
 
@@ -29,7 +30,10 @@ FINISH_SECONDS = 15.0
 MOST_OPEN = 64
 """W&B runs open at once in this process, three files each; what others have to tell waits in their queues."""
 
-_places = threading.BoundedSemaphore(MOST_OPEN)
+EXTRAS = ("images", "examples", "model")
+"""What a run can do without: the rest is sent where one of them cannot be."""
+
+places = threading.BoundedSemaphore(MOST_OPEN)
 
 
 @runtime_checkable
@@ -44,6 +48,12 @@ class Tracker(Protocol):
 
     def images(self, paths: Mapping[str, Path]) -> None:
         """Figures, by name."""
+
+    def examples(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Images of the data with their reconstructions and numbers; what is an array is a picture."""
+
+    def model(self, told: Mapping[str, Any]) -> None:
+        """The model's files are on disk; what is told with them."""
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """The run has ended; returns when all is delivered or given up."""
@@ -82,13 +92,11 @@ def leave_agent(configs: Iterable[Config]) -> None:
         log.warning("WANDB_SWEEP_ID=%s: an agent has one run; the jobs of `vaex -m` are W&B runs of their own", agent)
 
 
-def open_tracker(tracking: Tracking, directory: Path, group: str | None, run_id: str) -> Tracker:
-    """The tracker that a configuration asks for."""
-    mode = resolve_mode(tracking.mode)
-    if mode == "disabled":
+def open_tracker(tracking: Tracking, directory: Path, group: str | None, named: Named) -> Tracker:
+    """The tracker that a configuration asks for, its mode decided by `resolved`; where nobody has, nothing is sent."""
+    if tracking.mode in (None, "disabled"):
         return Silent()
-    tracking = dataclasses.replace(tracking, mode=mode)
-    return WeightsAndBiases(tracking, directory, group, run_id)
+    return WeightsAndBiases(partial(wandb_session.start, tracking, directory, group, named), directory)
 
 
 class Silent:
@@ -103,15 +111,24 @@ class Silent:
     def images(self, paths: Mapping[str, Path]) -> None:
         """Nothing."""
 
+    def examples(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Nothing."""
+
+    def model(self, told: Mapping[str, Any]) -> None:
+        """Nothing."""
+
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Nothing."""
 
 
 class WeightsAndBiases:
-    """Sends to W&B what it is told, in order, from one thread; the first failure is a warning, the rest silence."""
+    """Sends to W&B what it is told, in order, from one thread; the first failure is a warning, the rest silence.
 
-    def __init__(self, tracking: Tracking, directory: Path, group: str | None, run_id: str):
-        self._tracking, self._directory, self._group, self._id = tracking, directory, group, run_id
+    `begin` starts a run of W&B's with a configuration.
+    """
+
+    def __init__(self, begin: Callable[[Mapping[str, Any]], wandb_session.Session], directory: Path):
+        self._begin, self._directory = begin, directory
         self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         work = contextvars.copy_context().run  # so that what the thread logs is known to be of this run
         self._thread = threading.Thread(target=work, args=(self._work,), name="wandb", daemon=True)
@@ -130,6 +147,14 @@ class WeightsAndBiases:
         """Queue figures."""
         self._messages.put(("images", dict(paths)))
 
+    def examples(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Queue a table."""
+        self._messages.put(("examples", rows))
+
+    def model(self, told: Mapping[str, Any]) -> None:
+        """Queue the files' names: they are read when it is their turn."""
+        self._messages.put(("model", dict(told)))
+
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Queue the summary and wait, but never longer than `FINISH_SECONDS`."""
         self._messages.put(("finish", summary))
@@ -137,28 +162,44 @@ class WeightsAndBiases:
         if self._thread.is_alive():
             self._given_up = True
             log.warning("W&B did not finish within %.0f s; everything is on disk: %s", FINISH_SECONDS, self._directory)
-            leave = threading.Thread(target=_leave_wandb, args=(1,), name="leave wandb", daemon=True)
+            leave = threading.Thread(target=leave_wandb, args=(1,), name="leave wandb", daemon=True)
             leave.start()
             leave.join(1.0)  # long enough to take back what W&B would wait for when the process exits
 
     def _work(self) -> None:
-        session, last = None, 0
+        session = None
         try:
-            with _places, _among_the_open():
+            with places, among_the_open():
                 while True:
                     kind, content = self._messages.get()
-                    if kind == "start":
-                        session = wandb_session.start(self._tracking, self._directory, self._group, self._id, content)
-                        last = wandb_session.catch_up(session, self._directory / "metrics.jsonl")
-                    elif session is not None and (kind != "log" or content["epoch"] > last):
-                        wandb_session.SEND[kind](session, content)
+                    if session is None:  # the first message is that the run starts
+                        session = self._begin(content)
+                    else:
+                        self._send(session, kind, content)
                     if kind == "finish":
                         return
         except BaseException as error:  # W&B raises what it likes, SystemExit included: none of it may reach training
-            if not self._given_up:
-                reason = f"{type(error).__name__}: {files.first_line(error)}"
-                log.warning("W&B failed (%s); training goes on, all is on disk", reason)
-            _leave_wandb()
+            self._warn(error)
+            leave_wandb()
+
+    def _send(self, session: wandb_session.Session, kind: str, content: Any) -> None:
+        try:
+            getattr(session, kind)(content)
+        except Exception as error:
+            if kind not in EXTRAS:
+                raise
+            self._warn(error)
+
+    def _warn(self, error: BaseException) -> None:
+        """Say so, once."""
+        if not self._given_up:
+            self._given_up = True
+            log.warning("W&B failed (%s); training goes on, all is on disk", described(error))
+
+
+def described(error: BaseException) -> str:
+    """What W&B raised, on one line."""
+    return f"{type(error).__name__}: {files.first_line(error)}"
 
 
 _open = 0
@@ -166,7 +207,7 @@ _open_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def _among_the_open() -> Iterator[None]:
+def among_the_open() -> Iterator[None]:
     """Count this run among those that talk to W&B just now."""
     global _open
     with _open_lock:
@@ -178,7 +219,7 @@ def _among_the_open() -> Iterator[None]:
             _open -= 1
 
 
-def _leave_wandb(own: int = 0) -> None:
+def leave_wandb(own: int = 0) -> None:
     """End W&B's own process, or what is left of it: the next job starts a new one, and the exit does not wait.
 
     All runs of this process share it: while others than the caller's `own` talk to it, it is theirs.

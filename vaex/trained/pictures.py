@@ -8,13 +8,11 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float32, PyTree
+from jaxtyping import Float, Float32
 
 from vaex import files
-from vaex.config import Config
-from vaex.data.dataset import Dataset
 from vaex.disk.metrics import Row
-from vaex.figures import gallery
+from vaex.figures import gallery, images
 from vaex.figures.subject import UnfitError
 from vaex.trained.model import Model
 from vaex.trained.subject import ModelSubject
@@ -28,12 +26,15 @@ MOST = 5000
 DRAWS = 10
 """Draws of z for the reconstruction term of an image."""
 
+BESIDE_TRAINING = ("reconstructions", "samples")
+"""Figures of an epoch, where `figures.every` asks for them."""
+
 
 class PicturedModel(ModelSubject):
     """The model as figures see it: by its validation images, with noise of the run's seed."""
 
-    def __init__(self, model: Model, rows: Sequence[Row], title: str):
-        by = replace(model.config.evaluation.common, split="valid", samples=DRAWS, limit=MOST, seed=model.config.seed)
+    def __init__(self, model: Model, rows: Sequence[Row], title: str, limit: int = MOST):
+        by = replace(model.config.evaluation.common, split="valid", samples=DRAWS, limit=limit, seed=model.config.seed)
         super().__init__(model, by, lambda done, of: None)
         self.rows, self.title = rows, title
         self.seen: Callable[[], Float32[np.ndarray, "N H W C"]] = functools.cache(self._seen)
@@ -63,7 +64,7 @@ def draw(
     directory: Path, model: Model, rows: Sequence[Row], title: str, names: Iterable[str]
 ) -> dict[str, Path | Exception]:
     """Write the named figures of a run to its directory; by name the file, or why there is none."""
-    return gallery.draw(directory, PicturedModel(model, rows, title), names)
+    return gallery.draw(directory / "figures", PicturedModel(model, rows, title), names)
 
 
 def one(directory: Path, model: Model, rows: Sequence[Row], name: str) -> Path:
@@ -76,12 +77,19 @@ def one(directory: Path, model: Model, rows: Sequence[Row], name: str) -> Path:
     return found
 
 
-def at_the_end(
-    directory: Path, config: Config, parameters: PyTree, dataset: Dataset, rows: Sequence[Row], title: str
-) -> dict[str, Path]:
+def at_the_end(directory: Path, model: Model, rows: Sequence[Row], title: str) -> dict[str, Path]:
     """Draw a run that has just been trained: what fits it and takes no time; a figure that fails is a warning."""
-    drawn = draw(directory, Model(config, parameters, dataset, ""), rows, title, gallery.AT_END)
+    return _told(directory, draw(directory, model, rows, title, gallery.AT_END))
+
+
+def beside_training(folder: Path, model: Model, rows: Sequence[Row]) -> dict[str, Path]:
+    """Write the images of an epoch to a folder of its own, of so few images that training does not notice."""
+    return _told(folder, gallery.draw(folder, PicturedModel(model, rows, "", images.SHOWN), BESIDE_TRAINING))
+
+
+def _told(folder: Path, drawn: dict[str, Path | Exception]) -> dict[str, Path]:
+    """What was drawn; a figure that failed is a warning."""
     for name, error in drawn.items():
         if isinstance(error, Exception) and not isinstance(error, UnfitError):
-            log.warning("%s: no %s.png (%s: %s)", directory, name, type(error).__name__, files.first_line(error))
+            log.warning("%s: no %s.png (%s: %s)", folder, name, type(error).__name__, files.first_line(error))
     return {name: path for name, path in drawn.items() if isinstance(path, Path)}

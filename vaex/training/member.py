@@ -5,9 +5,7 @@ A run of a sweep is one of many: what goes wrong for it on the host (its directo
 
 import contextlib
 import functools
-import importlib
 import logging
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +17,7 @@ from jaxtyping import PyTree
 
 from vaex import config as configuration
 from vaex import files
+from vaex.config import naming
 from vaex.data.dataset import Dataset
 from vaex.disk import checkpoint, journal, metrics, progress
 from vaex.disk.directory import Job, refuse_existing
@@ -29,14 +28,14 @@ from vaex.study import stability
 from vaex.terminal.displays import Display
 from vaex.terminal.stop import Stop
 from vaex.tracking import tracker
-from vaex.training import remarks
+from vaex.training import drawing, remarks
 from vaex.vae import objective, step
 from vaex.vae.step import TrainState
 
 log = logging.getLogger("vaex")
 
-_drawing = threading.Lock()
-"""Matplotlib is not made for two threads, and two must not compile the same pictures."""
+OF_THE_MODEL = ("epoch", "valid/elbo", "test/elbo", "best/epoch", "best/valid/elbo", "parameters_sha256")
+"""What is told with a model."""
 
 
 class Member:
@@ -53,6 +52,7 @@ class Member:
         self._started = time.monotonic()
         self._recorder: Recorder | None = None
         self._tracker: tracker.Tracker = tracker.Silent()
+        self._figures: drawing.Figures | None = None
         self._held = contextlib.ExitStack()
 
     @property
@@ -81,10 +81,12 @@ class Member:
     def begin(self, members: dict[str, Any] | None) -> None:
         """Write the starting files, or note that the run goes on; tell the tracker. `members` are of its pack."""
         recorder = self._opened()
-        run_id = recorder.go_on() if self.job.resumed else recorder.begin(self._dataset.digest, members)
-        self.progress = Progress(run_id, started=self._started)
-        self._tracker = tracker.open_tracker(self.config.tracking, self.directory, self.job.group, run_id)
+        name = self.job.name or naming.of_lone(self.config)
+        named = recorder.go_on() if self.job.resumed else recorder.begin(self._dataset.digest, members, name)
+        self.progress = Progress(named.run_id, started=self._started)
+        self._tracker = tracker.open_tracker(self.config.tracking, self.directory, self.job.group, named)
         self._tracker.start(configuration.dump(self.config))
+        self._figures = drawing.Figures(self.job, self._dataset, self._tracker)
 
     def state(self, found: Found | None, fresh: TrainState) -> TrainState:
         """The state to go on from, a checkpoint's or a fresh one; the files are cut back to it."""
@@ -136,8 +138,7 @@ class Member:
             recorder.checkpoint(self.progress, checkpoint.flatten(state()))
         self._display.epoch(self.job, row)
         self._tracker.log(metrics.finite_or_null(row))
-        if self.job.figures:
-            _import_pictures()
+        self._drawn().epoch(self.progress.rows, lambda: state().parameters)
 
     def settle(self) -> None:
         """Wait until the epochs so far are on disk."""
@@ -145,11 +146,12 @@ class Member:
 
     def close(self, state: TrainState, test: Mapping[str, np.ndarray] | None, stop: Stop) -> None:
         """Write what a run leaves when it ends: last checkpoint, model, summary, evaluation, figures."""
-        recorder = self._opened()
+        recorder, figures = self._opened(), self._drawn()
+        figures.wait()
         rows = self.progress.rows
         if len(rows) % self.config.checkpoint.every and not self.frozen:
             recorder.checkpoint(self.progress, checkpoint.flatten(state))  # of an epoch that had no turn
-        summary = self._summarize(state, test)
+        summary, artifact = self._summarize(state, test), self.config.tracking.artifact
         recorder.finish(summary, model_arrays(state.parameters))
         if summary["status"] == "finished" and self.config.evaluation.metrics:
             from vaex.trained import evaluation  # late: most runs do without
@@ -157,8 +159,10 @@ class Member:
             digest, tell = summary["parameters_sha256"], functools.partial(self._display.evaluating, self.job)
             judged = self.config, state.parameters, self._dataset, digest
             summary |= evaluation.at_the_end(*judged, self.directory, stop, tell)
-        if rows and summary["status"] != "interrupted" and self.job.figures:
-            self._draw(state.parameters)
+        if summary["status"] != "interrupted":
+            figures.end(state.parameters, rows, summary["parameters_sha256"])
+        if summary["status"] == "finished" and (self.job.figures if artifact is None else artifact):
+            self._tracker.model(metrics.finite_or_null({key: summary[key] for key in OF_THE_MODEL}))
         self._end(summary)
 
     def fail(self, error: Exception) -> None:
@@ -182,6 +186,8 @@ class Member:
 
     def release(self) -> None:
         """Let go of the directory."""
+        if self._figures is not None:
+            self._figures.close()
         if self._recorder is not None:
             self._recorder.close()
         self._held.close()
@@ -196,16 +202,9 @@ class Member:
         assert self._recorder is not None  # `open` made it
         return self._recorder
 
-    def _draw(self, parameters: PyTree) -> None:
-        told = self.config, parameters, self._dataset, self.progress.rows, self.job.label
-        try:
-            from vaex.trained.pictures import at_the_end  # late: matplotlib takes half a second
-
-            with _drawing:
-                drawn = at_the_end(self.directory, *told)
-            self._tracker.images(drawn)
-        except Exception as error:  # the results are on disk by now: a picture must not cost them
-            log.warning("%s: no figures (%s: %s)", self.directory, type(error).__name__, files.first_line(error))
+    def _drawn(self) -> drawing.Figures:
+        assert self._figures is not None  # `begin` made it
+        return self._figures
 
     def _summarize(self, state: TrainState, test: Mapping[str, np.ndarray] | None) -> dict[str, Any]:
         done = len(self.progress.rows) == self.config.training.epochs
@@ -229,17 +228,6 @@ class Member:
             "steps_sha256": files.sha256(metrics.steps_bytes(self.progress.steps)) if self.progress.steps else None,
             "epoch_sha256": [metrics.digest(row) for row in self.progress.rows],
         }
-
-
-@functools.cache
-def _import_pictures() -> None:
-    """Begin to import what draws them, while the second epoch trains. What goes wrong is said when they are drawn."""
-
-    def work() -> None:
-        with contextlib.suppress(Exception):
-            importlib.import_module("vaex.trained.pictures")
-
-    threading.Thread(target=work, name="pictures").start()
 
 
 def host_copy(tree: PyTree) -> PyTree:

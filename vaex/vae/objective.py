@@ -185,21 +185,6 @@ def mean_images(program: Program, parameters: PyTree, z: Float[Array, "batch lat
     return likelihood.mean(program.likelihood, parameters["likelihood"], decode(program, parameters, z))
 
 
-def reconstructions(
-    program: Program, hyper: Hyper, parameters: PyTree, images: Num[Array, "batch H W C"]
-) -> tuple[Float[Array, "batch H W C"], Float[Array, "batch H W C"]]:
-    """What the encoder sees of the images (x, perhaps binarized), and E[x|z] at the posterior's mean z = μ(x)."""
-    key = stream(hyper.seed, EVALUATION)
-    x = implementation(program.likelihood).observe(program.likelihood, key, as_float(images))
-    return x, mean_images(program, parameters, encode(program, hyper, parameters, x).mu)
-
-
-def samples(program: Program, parameters: PyTree, seed: UInt[Array, ""], count: int) -> Float[Array, "count H W C"]:
-    """E[x|z] at z drawn from the prior, from a stream of the seed."""
-    z = noise(stream(seed, PRIOR), count, program.model.latent_dim)
-    return mean_images(program, parameters, z)
-
-
 def noise(key: Key[Array, ""], batch: int, latents: int) -> Float[Array, "batch latent"]:
     """ε ~ N(0, I), drawn latents first: the first K latents do not depend on how many follow."""
     return jax.random.normal(key, (latents, batch)).T
