@@ -82,12 +82,12 @@ def pixels(picture: Image.Image) -> np.ndarray:
 
 
 def test_every_figure_that_fits_is_drawn_and_the_same_again(tmp_path):
-    first = gallery.draw(tmp_path, made(), gallery.UNASKED)
+    first = gallery.draw(tmp_path / "figures", made(), gallery.UNASKED)
     assert set(first) == set(gallery.FIGURES) - {"tsne"}
     assert all(isinstance(path, Path) for path in first.values()), first
     assert all(path == tmp_path / "figures" / f"{name}.png" for name, path in first.items())
     before = {name: path.read_bytes() for name, path in first.items()}
-    gallery.draw(tmp_path, made(), gallery.UNASKED)
+    gallery.draw(tmp_path / "figures", made(), gallery.UNASKED)
     assert {name: path.read_bytes() for name, path in first.items()} == before
     for path in first.values():
         with Image.open(path) as picture:
@@ -107,7 +107,7 @@ def test_every_figure_that_fits_is_drawn_and_the_same_again(tmp_path):
     ],
 )
 def test_a_figure_that_does_not_fit_says_why_and_costs_no_other(tmp_path, subject, name, reason):
-    found = gallery.draw(tmp_path, subject, [name, "samples"])
+    found = gallery.draw(tmp_path / "figures", subject, [name, "samples"])
     assert isinstance(found[name], UnfitError)
     assert reason in str(found[name])
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["samples.png"]
@@ -118,7 +118,7 @@ def test_a_figure_that_fails_costs_no_other(tmp_path, monkeypatch):
         raise ZeroDivisionError("of a figure")
 
     monkeypatch.setitem(gallery.FIGURES, "curves", gallery.Kind(broken))
-    found = gallery.draw(tmp_path, made(), ["curves", "samples"])
+    found = gallery.draw(tmp_path / "figures", made(), ["curves", "samples"])
     assert isinstance(found["curves"], ZeroDivisionError)
     assert found["samples"].is_file()
 
@@ -233,7 +233,7 @@ def test_a_row_of_an_array_is_a_line_over_its_columns():
 @pytest.mark.parametrize("columns", [1, 40])
 def test_every_figure_of_an_array(tmp_path, columns):
     x = np.random.RandomState(0).standard_normal((30, 1, columns, 1)).astype(np.float32)
-    found = gallery.draw(tmp_path, made(x=x), gallery.UNASKED)
+    found = gallery.draw(tmp_path / "figures", made(x=x), gallery.UNASKED)
     assert all(isinstance(path, Path) for path in found.values()), found
     with Image.open(found["samples"]) as picture:
         assert 1000 < picture.width < 1600
@@ -277,7 +277,7 @@ def test_what_explodes_is_drawn_without_a_word(tmp_path, rows, scale, mu):
     """Warnings are errors here."""
     x = (2 * GREY - 1) * np.float32(scale)
     codes = np.random.RandomState(0).standard_normal((30, 3)) * mu
-    found = gallery.draw(tmp_path, Made(codes, x, np.arange(30)[:, None] % 3, rows), gallery.UNASKED)
+    found = gallery.draw(tmp_path / "figures", Made(codes, x, np.arange(30)[:, None] % 3, rows), gallery.UNASKED)
     assert {name for name, it in found.items() if isinstance(it, Exception) and not isinstance(it, UnfitError)} == set()
     assert {"reconstructions", "samples", "curves", "traversals", "worst"} <= {
         name for name, it in found.items() if isinstance(it, Path)

@@ -71,21 +71,22 @@ class Figures:
             log.warning("%s: no figures (%s: %s)", self._job.directory, type(error).__name__, files.first_line(error))
 
     def _draw_epoch(self, parameters: PyTree, rows: Sequence[Row]) -> None:
-        from vaex.trained import pictures  # late: matplotlib takes half a second
         from vaex.trained.model import Model
+        from vaex.trained.pictures import beside_training  # late: matplotlib takes half a second
 
         model = Model(self._job.config, parameters, self._dataset, "")
         folder = self._job.directory / "figures" / f"epoch_{len(rows)}"
-        self._tracker.images(pictures.beside_training(folder, model, rows))
+        self._tracker.images(beside_training(folder, model, rows))
 
     def _draw(self, parameters: PyTree, rows: Sequence[Row], digest: str) -> None:
-        from vaex.trained import examples, pictures
+        from vaex.trained import examples
         from vaex.trained.model import Model
+        from vaex.trained.pictures import at_the_end
 
         model = Model(self._job.config, parameters, self._dataset, digest)
         tracked = self._job.config.tracking.mode not in (None, "disabled")
         bounds = self._thread.submit(examples.bounds, model) if tracked else None  # beside matplotlib
-        self._tracker.images(pictures.at_the_end(self._job.directory, model, rows, self._job.label))
+        self._tracker.images(at_the_end(self._job.directory, model, rows, self._job.label))
         if bounds is not None:
             self._tracker.examples(examples.table(model, bounds.result()))
 
