@@ -42,7 +42,7 @@ def row(epoch, value):
 class Made:
     """A model whose code is chosen, and whose decoder shows the mean of the code as one shade."""
 
-    title, labels_named, threshold = "made $x^", ("class", "size"), 0.01
+    title, labels_named, threshold, size = "made $x^", ("class", "size"), 0.01, tiles.SIZE
 
     def __init__(self, mu: np.ndarray, x: np.ndarray, labels: np.ndarray | None = None, rows: list | None = None):
         self.rows = rows or [row(1, 2.0), row(2, 1.5)]

@@ -15,7 +15,7 @@ def reconstructions(subject: Subject) -> Image.Image:
     """Rows of x, of x̂ = E[x|z] at the posterior's mean, and of |x − x̂|."""
     x = subject.seen()[:SHOWN]
     mean = subject.decode(subject.codes("valid").mu[:SHOWN])
-    shown = look(x)
+    shown = look(x)._replace(size=subject.size)
     error, told = shown.errors(x, mean)
     rows = [over(x, mean, shown), error] if shown.lines else [x, mean, error]
     groups = [[row[k : k + shown.columns] for row in rows] for k in range(0, len(x), shown.columns)]
@@ -26,7 +26,7 @@ def reconstructions(subject: Subject) -> Image.Image:
 
 def samples(subject: Subject) -> Image.Image:
     """E[x|z] at z from the prior."""
-    shown, drawn = look(subject.seen()[:SHOWN]), subject.samples(SHOWN)
+    shown, drawn = look(subject.seen()[:SHOWN])._replace(size=subject.size), subject.samples(SHOWN)
     rows = [drawn[k : k + shown.columns] for k in range(0, SHOWN, shown.columns)]
     return grid([rows], f"samples from the prior, epoch {len(subject.rows)}{shown.scale}", shown)
 

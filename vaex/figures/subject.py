@@ -23,6 +23,8 @@ class Subject(Protocol):
     title: str
     rows: Sequence[dict[str, Any]]
     labels_named: tuple[str, ...]
+    size: int
+    """Pixels of an image once enlarged, in figures that are nothing but images."""
 
     @property
     def threshold(self) -> float:

@@ -14,6 +14,7 @@ from vaex import files
 from vaex.disk.metrics import Row
 from vaex.figures import gallery, images
 from vaex.figures.subject import UnfitError
+from vaex.figures.tiles import SIZE
 from vaex.trained.model import Model
 from vaex.trained.subject import ModelSubject
 from vaex.vae import objective
@@ -33,10 +34,10 @@ BESIDE_TRAINING = ("reconstructions", "samples")
 class PicturedModel(ModelSubject):
     """The model as figures see it: by its validation images, with noise of the run's seed."""
 
-    def __init__(self, model: Model, rows: Sequence[Row], title: str, limit: int = MOST):
+    def __init__(self, model: Model, rows: Sequence[Row], title: str, limit: int = MOST, size: int = SIZE):
         by = replace(model.config.evaluation.common, split="valid", samples=DRAWS, limit=limit, seed=model.config.seed)
         super().__init__(model, by, lambda done, of: None)
-        self.rows, self.title = rows, title
+        self.rows, self.title, self.size = rows, title, size
         self.seen: Callable[[], Float32[np.ndarray, "N H W C"]] = functools.cache(self._seen)
 
     @property
@@ -83,8 +84,9 @@ def at_the_end(directory: Path, model: Model, rows: Sequence[Row], title: str) -
 
 
 def beside_training(folder: Path, model: Model, rows: Sequence[Row]) -> dict[str, Path]:
-    """Write the images of an epoch to a folder of its own, of so few images that training does not notice."""
-    return _told(folder, gallery.draw(folder, PicturedModel(model, rows, "", images.SHOWN), BESIDE_TRAINING))
+    """Write the images of an epoch to a folder of its own: of few images, half as large, a quarter of the work."""
+    subject = PicturedModel(model, rows, "", limit=images.SHOWN, size=SIZE // 2)
+    return _told(folder, gallery.draw(folder, subject, BESIDE_TRAINING))
 
 
 def _told(folder: Path, drawn: dict[str, Path | Exception]) -> dict[str, Path]:
