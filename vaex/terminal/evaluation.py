@@ -87,8 +87,9 @@ def table(found: dict[Path, Found]) -> Table:
         for name in names:
             shown.add_row(Text(name), *(_cell(found[run].get(name)) for run in runs))
     else:
+        alone = len({run.parent for run in runs}) == 1
         for run in runs:
-            shown.add_row(Text(printable(run.name)), *(_cell(found[run].get(name)) for name in names))
+            shown.add_row(Text(printable(run.name if alone else run)), *(_cell(found[run].get(name)) for name in names))
     return shown
 
 
