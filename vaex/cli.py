@@ -31,7 +31,7 @@ Groups and their options (vaex loss=sigma dataset=digits ...):
 {groups}
 
 Other keys: seed, training.*, precision.*, tracking.*, checkpoint.*, sweep.*,
-pack.*, evaluation.*, plugins; `vaex --cfg job` prints them all.
+pack.*, figures.*, evaluation.*, plugins; `vaex --cfg job` prints them all.
 Hydra's flags work as everywhere: --cfg, --config-dir, --config-name, --multirun, --shell-completion, --hydra-help.
 """
 
