@@ -4,6 +4,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -152,6 +153,32 @@ def test_interrupted_without_its_data_and_without_a_summary_is_a_line_each(
     assert pd.read_csv(sweep / "sweep.csv")["eval/elbo"].notna().tolist() == [False, False, False, True]
 
 
+def test_a_model_that_is_not_the_one_saved_is_a_line_and_not_judged(run: Path, capfd: pytest.CaptureFixture[str]):
+    """A flipped bit that leaves a plausible number, which nothing but the digest can tell."""
+    content = bytearray((run / "model.safetensors").read_bytes())
+    content[-9] ^= 1
+    (run / "model.safetensors").write_bytes(content)
+    assert cli._guarded(["evaluate", "run", "evaluation.metrics=[elbo]", FEW]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(
+        "vaex: run/model.safetensors: is not the model that the run saved (its SHA-256 is not the one"
+    )
+    assert not (run / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize("kind", [bool, str])
+def test_factors_may_be_truths_or_words(kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    levels = rng.integers(0, 2, (200, 2)).astype(bool)
+    factors = levels if kind is bool else np.where(levels, "yes", "no")
+    np.savez("d.npz", images=rng.random((200, 4, 4)).astype(np.float32), factors=factors)
+    quick = ("training.epochs=1", "tracking.mode=disabled", "model.hidden=[8]", "dataset.fractions=null")
+    line = ("dataset=arrays", "dataset.path=d.npz", "evaluation.metrics=[disentanglement]", "hydra.run.dir=r", *quick)
+    assert cli._guarded(list(line)) == 0
+    assert 0 <= evaluation(Path("r"))["metrics"]["disentanglement"]["values"]["disentanglement/mig"]["value"] <= 1
+
+
 def test_runs_of_one_program_share_what_is_compiled(
     digits_sweep: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
@@ -179,7 +206,7 @@ def test_what_the_data_lack_and_what_a_plugin_raises_is_one_line_and_the_others_
     line = ["evaluation.metrics=[disentanglement,odd,elbo]", "plugins=[./odd.py]", "evaluation.odd={wanted: 3}", FEW]
     assert cli._guarded(["evaluate", "run", *line]) == 1
     assert capfd.readouterr().err.splitlines() == [
-        "vaex: run: disentanglement: needs factors, and dataset=digits has none",
+        "vaex: run: disentanglement: needs factors, and dataset=digits has one, 'class', where several are compared",
         "vaex: run: odd: ZeroDivisionError: division by zero",
     ]
     assert list(evaluation(run)["metrics"]) == ["elbo"]

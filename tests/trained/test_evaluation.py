@@ -79,7 +79,10 @@ def test_needs_are_told_of_the_data():
     digits, grid = (load(make(f"dataset={name}").dataset) for name in ("digits", "shapes_grid"))
     shapes = load(make("dataset=shapes", "dataset.count=500").dataset)
     assert [_no_labels(each, "test") for each in (digits, grid)] == ["", ""]
-    assert [_no_factors(each, "test") for each in (digits, grid)] == [" has none", ""]
+    assert [_no_factors(each, "test") for each in (digits, grid)] == [
+        " has one, 'class', where several are compared",
+        "",
+    ]
     assert "in numbers that hardly repeat, not in levels" in _no_factors(shapes, "test")
 
 

@@ -1,5 +1,6 @@
 """metric disentanglement: MIG, SAP, DCI, modularity, InfoMEC of the posterior means against known factors."""
 
+import numpy as np
 from pydantic.dataclasses import dataclass
 
 from vaex.config import STRICT
@@ -20,7 +21,10 @@ def measure(config: Config, subject: Subject) -> Found:
 
     codes = subject.codes(subject.split)
     assert codes.labels is not None  # as `NEEDS` says
-    scores = disentanglement.scores(codes.mu, codes.labels, subject.seed)
+    levels = codes.labels
+    if levels.dtype.kind not in "fiu":  # text, booleans: numbered in their order
+        levels = np.column_stack([np.unique(column, return_inverse=True)[1] for column in levels.T])
+    scores = disentanglement.scores(codes.mu, levels, subject.seed)
     none = Missing("has no meaning with so few latents or factors that vary")
     return {
         f"disentanglement/{name}": none if score.value is None else Estimate(score.value, score.standard_error)

@@ -104,8 +104,10 @@ def _no_labels(dataset: Dataset, split: str) -> str:
 def _no_factors(dataset: Dataset, split: str) -> str:
     """Factors are several columns of levels."""
     labels = getattr(dataset, split).labels
-    if labels is None or labels.shape[1] < 2:
+    if labels is None:
         return " has none"
+    if labels.shape[1] < 2:
+        return f" has one, {dataset.labels_named[0]!r}, where several are compared"
     unfit = [name for name, column in zip(dataset.labels_named, labels.T, strict=True) if not holds_classes(column)]
     return f" has {unfit[0]!r} in numbers that hardly repeat, not in levels" if unfit else ""
 

@@ -5,6 +5,7 @@ for a batch follows from the seed and the batch's number, so no number depends o
 """
 
 import functools
+import shlex
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -159,7 +160,14 @@ def read_model(directory: Path, config: Config) -> Model:
         raise _unreadable(path, error) from error
     parameters = _parameters(content, path, objective.program(config, dataset.shape))
     _refuse_not_finite(parameters, path)
-    return Model(config, parameters, dataset, files.sha256(content))
+    digest, summary = files.sha256(content), directory / "summary.json"
+    saved_as = files.read_json(summary).get("parameters_sha256") if summary.exists() else None
+    if saved_as not in (None, digest):
+        raise InputError(
+            f"{path}: is not the model that the run saved (its SHA-256 is not the one in summary.json); "
+            f"`vaex reproduce {shlex.quote(str(directory))} seed={config.seed}` makes it again"
+        )
+    return Model(config, parameters, dataset, digest)
 
 
 def read_state(directory: Path, config: Config, epoch: int) -> Model:
