@@ -12,6 +12,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 from jaxtyping import Array, Float
 
 type_of_activation = Literal["selu", "relu", "elu", "gelu", "tanh"]
@@ -105,14 +106,17 @@ class Perceptron(nnx.Module):
 def patches(x: Float[Array, "*batch H W C"], stride: int) -> Float[Array, "*batch h w 9*C"]:
     """All 3x3 neighbourhoods of the zero-padded image, `stride` pixels apart, channels last."""
     padding = [(0, 0)] * (x.ndim - 3) + [(1, 1), (1, 1), (0, 0)]
-    height, width = x.shape[-3:-1]
+    *batch, height, width, channels = x.shape
     x = jnp.pad(x, padding)
-    slices = [
-        x[..., row : row + height : stride, column : column + width : stride, :]
-        for row in range(3)
-        for column in range(3)
-    ]
-    return jnp.concatenate(slices, axis=-1)
+    strides = (*[1] * len(batch), stride, stride, 1)
+
+    def shifted(row: int, column: int) -> Array:
+        # Not x[…]: where the batch's size is not known (an export), JAX makes of that a gather.
+        return lax.slice(
+            x, (*[0] * len(batch), row, column, 0), (*batch, row + height, column + width, channels), strides
+        )
+
+    return jnp.concatenate([shifted(row, column) for row in range(3) for column in range(3)], axis=-1)
 
 
 def depth_to_space(x: Float[Array, "*batch h w channels"]) -> Float[Array, "*batch 2*h 2*w channels//4"]:
