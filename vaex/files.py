@@ -101,6 +101,8 @@ def read_json(path: Path, limit: int = LARGEST_JSON) -> dict[str, Any]:
     """The object in a JSON file; raises `InputError` naming the file when it holds anything else."""
     try:
         value = json.loads(read_bytes(path, limit))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: is not there") from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON: {first_line(error)}") from error
     if not isinstance(value, dict):

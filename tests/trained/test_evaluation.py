@@ -94,7 +94,9 @@ def test_a_run_that_is_judged_at_its_end_has_the_same_bits_and_nothing_stale(
     judged = ("evaluation.metrics=[elbo,nll]", "evaluation.samples=5")
     assert cli._guarded([*QUICK, "hydra.run.dir=plain"]) == 0
     assert cli._guarded([*QUICK, *judged, "hydra.run.dir=run"]) == 0
-    assert not capfd.readouterr().err
+    told = capfd.readouterr()
+    assert not told.err
+    assert "nll/effective_samples" in told.out.partition("value ± standard error")[2]
     run = tmp_path / "run"
     assert results(run) == results(tmp_path / "plain")
     summary, plain = (files.read_json(path / "summary.json") for path in (run, tmp_path / "plain"))

@@ -68,9 +68,10 @@ def _check(overrides: Sequence[str]) -> None:
 
 def _refuse_nothing(directories: Sequence[Path], overrides: Sequence[str]) -> None:
     """Raise `InputError` where no run, nor the command, says what to measure."""
-    if any(item.startswith(f"{SECTION}.metrics=") for item in overrides):
+    named = [item.partition("=")[2] for item in overrides if item.startswith(f"{SECTION}.metrics=")]
+    if named and named[-1].strip("[] "):
         return
-    for directory in directories:
+    for directory in directories if not named else ():
         with suppress(InputError, LookupError, TypeError):  # a damaged one is named in its turn
             if saved.read_values(directory / "config.yaml")[SECTION]["metrics"]:
                 return
@@ -135,7 +136,10 @@ def _evaluate(
         refuse_links(directory)
         status = files.read_json(directory / "summary.json").get("status")
         if status != "finished":
-            raise InputError(f"{directory}: {status}: only a finished run is evaluated{_hint(directory, status)}")
+            ended = status if isinstance(status, str) else "its summary.json has no status"
+            raise InputError(
+                f"{directory}: {printable(ended)}: only a finished run is evaluated{_hint(directory, status)}"
+            )
         config = read_saved(directory, overrides)
         if not config.evaluation.common.metrics:
             raise InputError(f"{directory}: {_nothing()}")

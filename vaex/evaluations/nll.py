@@ -14,6 +14,9 @@ from vaex.judging.subject import Found, Subject
 
 NEEDS = ()
 
+FEW = 2.0
+"""Effective draws, on average, below which one draw decides the bound of most images."""
+
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
@@ -37,3 +40,17 @@ def measure(config: Config, subject: Subject) -> Found:
         "nll/effective_samples": mean(bounds.effective),
         "nll/curve": rows,
     }
+
+
+def remark(found: Found) -> str | None:
+    """What a reader of the number should know, or None."""
+    curve, effective = found["nll/curve"], found["nll/effective_samples"]
+    if not isinstance(curve, list) or not isinstance(effective, Estimate) or effective.value >= FEW:
+        return None
+    samples = curve[-1]["samples"]
+    if samples < 10:
+        return None
+    return (
+        f"nll: {effective.value:.1f} of {samples} draws are effective on average: the bound is loose, the likelihood "
+        "higher than it says by an amount that more draws may not find; nll/curve shows whether it still falls"
+    )

@@ -30,9 +30,12 @@ def mean(terms: Float[np.ndarray, " N"]) -> Estimate:
 
 
 def share(hits: Bool[np.ndarray, " N"]) -> Estimate:
-    """The share p of N independent examples that are hits; binomial error √(p(1 − p) / N)."""
+    """The share p of N independent examples that are hits; binomial error √(p(1 − p) / N).
+
+    None where all or none are: the formula's 0 would claim that no other sample could come out otherwise.
+    """
     p = float(hits.mean())
-    return Estimate(p, math.sqrt(p * (1 - p) / len(hits)))
+    return Estimate(p, math.sqrt(p * (1 - p) / len(hits)) if 0 < p < 1 else None)
 
 
 def jackknife(value: float, without: Sequence[float]) -> Estimate:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vaex.sweeping.task import shown
 from vaex.terminal.screen import Screen
-from vaex.terminal.tables import sweep_table
+from vaex.terminal.tables import measured, measured_table, sweep_table
 from vaex.training.run import Outcome
 
 EXIT_CODES = {"finished": 0, "diverged": 1, "refused": 2, "failed": 3, "interrupted": 130}
@@ -27,7 +27,11 @@ def of_sweep(directory: Path, outcomes: Sequence[Outcome]) -> int:
     signal = next((outcome.signal for outcome in outcomes if outcome.signal), None)
     table = results.write_sweep_csv(directory)
     if len(table):
-        console.print(sweep_table(table.to_dict("records"), results.override_columns(table)))
+        rows = table.to_dict("records")
+        console.print(sweep_table(rows, results.override_columns(table)))
+        found = {Path(str(row["job"])): measured(row) for row in rows}
+        if any(found.values()):
+            console.print(measured_table(found))
     if not signal:  # who interrupts wants the prompt, and there is more to come
         from vaex.report import publish  # late: so do statistics and charts
 

@@ -15,7 +15,7 @@ from vaex import config as configuration
 from vaex.disk.directory import Job
 from vaex.study import quantities
 from vaex.terminal.screen import Screen, log_to
-from vaex.terminal.tables import clock, how_it_ended, show, terms_table
+from vaex.terminal.tables import clock, how_it_ended, measured, measured_table, show, terms_table
 
 
 @runtime_checkable
@@ -91,6 +91,8 @@ class LoneDisplay:
         self.console.print(f"{how_it_ended(summary)} in {clock(summary['wall_seconds'])}")
         if job.group is None and "train/elbo" in summary:
             self.console.print(terms_table(summary))
+            if measured(summary):
+                self.console.print(measured_table({job.directory: measured(summary)}))
             self.console.print(f"run directory: {job.directory}", markup=False)
         if job.group is None and summary["status"] == "interrupted":
             self.console.print(f"to go on: vaex resume {shlex.quote(str(job.directory))}", markup=False)

@@ -7,17 +7,12 @@ from pathlib import Path
 from typing import TypeGuard
 
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
-from rich.text import Text
 
 from vaex.errors import printable
 from vaex.judging.estimate import Estimate, Missing
 from vaex.judging.subject import Found
 from vaex.terminal.screen import Screen, log_to
-from vaex.terminal.tables import clock, show
-
-MOST_SIDE_BY_SIDE = 3
-"""Runs with a column each; of more runs each is a row."""
+from vaex.terminal.tables import clock, measured_table
 
 
 class EvaluationDisplay:
@@ -63,7 +58,7 @@ class EvaluationDisplay:
         if self.console.is_terminal:
             self._progress.stop()
         if self._found:
-            self.console.print(table(self._found))
+            self.console.print(measured_table({run: _values(found) for run, found in self._found.items()}))
             for line in missing(self._found):
                 self.console.print(line, markup=False)
 
@@ -75,22 +70,10 @@ class EvaluationDisplay:
         self._progress.update(self._task, completed=self._ended, description=printable(ended + texts))
 
 
-def table(found: dict[Path, Found]) -> Table:
-    """Value ± standard error of every metric of some runs: few runs side by side, of many each in a row."""
-    runs = sorted(found, key=lambda path: (path.parent, len(path.name), path.name))
-    names = list(dict.fromkeys(name for each in found.values() for name, value in each.items() if not _is_list(value)))
-    few = len(runs) <= MOST_SIDE_BY_SIDE
-    shown = Table(title="value ± standard error over images", title_justify="left")
-    for title in ("", *(map(str, runs) if few else names)):
-        shown.add_column(Text(printable(title)), justify="right" if title else "left", overflow="fold")
-    if few:
-        for name in names:
-            shown.add_row(Text(name), *(_cell(found[run].get(name)) for run in runs))
-    else:
-        alone = len({run.parent for run in runs}) == 1
-        for run in runs:
-            shown.add_row(Text(printable(run.name if alone else run)), *(_cell(found[run].get(name)) for name in names))
-    return shown
+def _values(found: Found) -> dict[str, Estimate | None]:
+    """What a metric measured, None for what it could not; its lists are for files."""
+    measured = {name: each for name, each in found.items() if not isinstance(each, list)}
+    return {name: each if isinstance(each, Estimate) else None for name, each in measured.items()}
 
 
 def missing(found: dict[Path, Found]) -> list[str]:
@@ -101,16 +84,3 @@ def missing(found: dict[Path, Found]) -> list[str]:
 
 def _is_missing(value: object) -> TypeGuard[Missing]:
     return isinstance(value, Missing)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
-
-
-def _cell(value: object) -> Text:
-    if not isinstance(value, Estimate):
-        return Text("–")
-    if value.error is None:
-        return Text(f"{value.value:.4g}")
-    digits = 2 if abs(value.value) >= 10 else 4
-    return Text(f"{show(value.value, digits)} ± {show(value.error, digits)}")

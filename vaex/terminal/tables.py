@@ -1,13 +1,21 @@
 """How a run ended, and its numbers, in lines and tables for people."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from vaex.disk.evaluation import PREFIX
+from vaex.errors import printable
+from vaex.judging.estimate import Estimate
+
 TERMS = ("elbo", "reconstruction", "kl")
 SPLITS = ("train", "valid", "test")
+
+MOST_SIDE_BY_SIDE = 3
+"""Runs that were measured, with a column each; of more runs each is a row."""
 
 COLOR = {"finished": "green", "diverged": "magenta", "interrupted": "yellow", "failed": "red", "refused": "red"}
 
@@ -47,6 +55,45 @@ def sweep_table(rows: Sequence[Mapping[Any, Any]], overrides: Sequence[str]) -> 
         status = str(row["status"])
         table.add_row(str(row["job"]), *values, Text(ended_as(row), style=COLOR.get(status, "red")), *numbers)
     return table
+
+
+def measured(summary: Mapping[Any, Any]) -> dict[str, Estimate]:
+    """What `vaex evaluate` measured, of a summary or a row of sweep.csv, by the names of the values."""
+    numbers = {str(key).removeprefix(PREFIX): value for key, value in summary.items() if str(key).startswith(PREFIX)}
+    found = {name: value for name, value in numbers.items() if isinstance(value, int | float) and value == value}
+    return {
+        name: Estimate(value, found.get(f"{name}_se"))
+        for name, value in found.items()
+        if not (name.endswith("_se") and name.removesuffix("_se") in found)
+    }
+
+
+def measured_table(found: Mapping[Path, Mapping[str, Estimate | None]]) -> Table:
+    """Value ± standard error of every metric of some runs: few runs side by side, of many each in a row."""
+    runs = sorted(found, key=lambda path: (path.parent, len(path.name), path.name))
+    names = list(dict.fromkeys(name for each in found.values() for name in each))
+    few = len(runs) <= MOST_SIDE_BY_SIDE
+    alone = len({run.parent for run in runs}) == 1
+    shown = Table(title="value ± standard error over images", title_justify="left")
+    for title in ("", *(map(str, runs) if few else names)):
+        shown.add_column(Text(printable(title)), justify="right" if title else "left", overflow="fold")
+    if few:
+        for name in names:
+            shown.add_row(Text(name), *(_with_error(found[run].get(name)) for run in runs))
+    else:
+        for run in runs:
+            cells = (_with_error(found[run].get(name)) for name in names)
+            shown.add_row(Text(printable(run.name if alone else run)), *cells)
+    return shown
+
+
+def _with_error(each: Estimate | None) -> Text:
+    if each is None:
+        return Text("–")
+    if each.error is None:
+        return Text(f"{each.value:.4g}")
+    digits = 2 if abs(each.value) >= 10 else 4
+    return Text(f"{show(each.value, digits)} ± {show(each.error, digits)}")
 
 
 def ended_as(row: Mapping[Any, Any]) -> str:

@@ -53,6 +53,9 @@ def evaluate(model: Model, section: Evaluation, directory: Path, stop: Stop, tel
             found, entry = _measured(name, config, subject, section.common)
             columns = evaluation.write(directory, model.digest, name, entry)
             everything |= found
+            remark = getattr(configuration.implementation(config), "remark", lambda found: None)(found)
+            if remark:
+                log.warning("%s: %s", directory, remark)
             log.info("evaluated %s in %s", name, clock(entry["seconds"]))
         except Ended:
             break

@@ -212,4 +212,7 @@ def _parameters(content: bytes, path: Path, program: Program) -> PyTree:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: cannot be read as safetensors: {files.first_line(error)}")
+    return InputError(
+        f"{path}: cannot be read as safetensors: {files.first_line(error)}; "
+        f"`vaex reproduce {shlex.quote(str(path.parent))}` makes it again"
+    )
