@@ -25,9 +25,9 @@ from tests.support.processes import (
     server,
     until,
 )
-from vaex import files
+from vaex import cli, files
 from vaex.commands import resume
-from vaex.device import compiled
+from vaex.device import compiled, memory
 from vaex.disk import results as reading
 from vaex.disk import sweep
 from vaex.disk.directory import Job
@@ -260,6 +260,33 @@ def test_a_vmapped_pack_that_was_cut_off_is_rebuilt(tmp_path: Path):
     code, text = server().run("resume", one)
     assert (code, text.count("\n")) == (2, 1)
     assert "shared a vmapped program with runs that are not beside it" in text
+
+
+def test_a_pack_that_its_device_has_no_room_for_is_trained_in_parts(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """Down to lone runs here, where no memory is free at all: those have the bits of a CPU's."""
+    monkeypatch.setattr(memory, "free", lambda device: 0)
+    grid = (*BARE, "loss=gamma", "model.latent_dim=2,4", SHORT)
+    assert cli._guarded(["-m", *grid, "pack.strategy=vmap", f"hydra.sweep.dir={tmp_path / 'sweep'}"]) == 0
+    (told,) = capfd.readouterr().err.splitlines()
+    assert told.startswith("vaex: 2 runs in one program: needs 0.0")
+    assert told.endswith("are free; trained as 1 and 1")
+    for number, lone in enumerate((2, 6)):
+        assert results(tmp_path / "sweep" / str(number)) == results(packed / str(lone))
+        assert files.read_json(tmp_path / "sweep" / str(number) / "manifest.json")["pack"] is None
+
+
+def test_each_of_several_devices_gives_the_same_bits(tmp_path: Path):
+    """A pack on each; a job that the second one trained is made again on the first."""
+    several = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    grid = ("seed=range(0,4)", SHORT, "pack.strategy=vmap", "pack.max_runs=2", "hydra.sweep.dir=sweep")
+    done = command(tmp_path, "-m", *BARE, *grid, **several)
+    assert done.code == 0, done.stderr
+    for number in (1, 3):
+        again = command(tmp_path, "reproduce", f"sweep/{number}", f"hydra.run.dir=again{number}")
+        assert again.code == 0, again.stderr
+        assert "reproduce: identical" in again.stdout
 
 
 def test_hydras_sweep_grammar_and_a_sweeper_that_sends_two_batches(tmp_path: Path):

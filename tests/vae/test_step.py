@@ -360,3 +360,19 @@ def test_parameters_stay_float32_in_low_precision():
 def test_init_is_the_same_compiled_or_not():
     program, hyper, state = setting()
     assert max_difference(step.init(program, hyper.seed).parameters, state.parameters) < 1e-7
+
+
+def test_programs_that_begin_alike_share_a_compilation_and_begin_as_they_would_alone():
+    """All of a loss but the first bias of its head is left out; model, precision, likelihood and optimizer are not."""
+
+    def beginning(*overrides: str) -> Program:
+        return step.beginning(objective.program(make("dataset=digits", *overrides), SHAPE))
+
+    alike = {beginning(f"loss={name}") for name in ("gamma", "log_sigma", "softplus")}
+    assert alike == {beginning("training.batch_size=7", "kl_weight=linear", "optimizer.learning_rate=1")}
+    others = ("loss=sigma", "loss.bias_init=1"), ("optimizer=adam",), ("likelihood=gaussian",), ("model.hidden=[3]",)
+    assert len(alike | {beginning(*overrides) for overrides in others}) == 1 + len(others)
+    program = objective.program(make("dataset=digits", "loss=sigma", "loss.bias_init=1"), SHAPE)
+    alone, shared = jit(step.init, static_argnums=0)(program, jnp.uint32(3)), init(program, jnp.uint32(3))
+    assert jax.tree.all(jax.tree.map(np.array_equal, alone, shared))
+    assert np.all(np.asarray(shared.parameters["model"]["raw"]["bias"]) == 1)

@@ -41,6 +41,9 @@ def start(manifest: Mapping[str, Any] | None = None) -> None:
     compilation_cache.start()
     import jax  # late: the counts must be set before its backend starts
 
+    chosen = os.environ.get("JAX_PLATFORMS")
+    if chosen and "cpu" not in chosen.split(","):
+        jax.config.update("jax_platforms", f"{chosen},cpu")  # initial weights are made there
     for name, value in HELD.items():
         if f"JAX_{name.upper()}" in os.environ:
             jax.config.update(f"jax_{name}", value)

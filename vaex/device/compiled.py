@@ -40,13 +40,18 @@ RUNS_ONCE: dict[str, Any] = {"xla_backend_optimization_level": 0}
 
 
 def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
-    """`step.init`, compiled once a program."""
-    abstract_seed = jax.ShapeDtypeStruct((), np.uint32)
+    """`step.init` on the CPU, whatever device trains: its bits are the same everywhere, and a GPU compiles for seconds.
+
+    Compiled once for all programs that begin alike, whatever they go on to do.
+    """
+    host = jax.local_devices(backend="cpu")[0]
+    begins = step.beginning(program)
+    abstract_seed = _placed(np.uint32(0), host)
 
     def make() -> Any:
-        return _finished(jax.jit(step.init, static_argnums=0).lower(program, abstract_seed), RUNS_ONCE)
+        return _finished(jax.jit(step.init, static_argnums=0).lower(begins, abstract_seed), RUNS_ONCE)
 
-    return _once(("init", program), make)(seed)
+    return _once(("init", begins), make)(jax.device_put(seed, host))
 
 
 def ahead(function: Callable[..., Any], static: tuple[Hashable, ...], arguments: Any, device: type_of_device) -> Any:

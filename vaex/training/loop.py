@@ -4,6 +4,7 @@ The device work is compiled (`device/compiled.py`), what a run leaves on disk is
 """
 
 import functools
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,20 +18,35 @@ from vaex.data.dataset import Dataset
 from vaex.device import compiled
 from vaex.device.compiled import Compiled
 from vaex.device.datasets import load, on_device
+from vaex.device.memory import TooLargeError, refuse_too_large
 from vaex.disk import progress
 from vaex.disk.directory import Job, type_of_device
 from vaex.terminal.displays import Display
 from vaex.terminal.stop import Stop
 from vaex.training.member import Member, host_copy
-from vaex.vae import pack
+from vaex.vae import pack, step
 from vaex.vae.step import TrainState
+
+log = logging.getLogger("vaex")
 
 CLOSERS = 8
 """Threads that write the results of a vmapped pack's runs: most of that work is waiting for the disk."""
 
 
 def train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device) -> list[str]:
-    """Train a pack from opening its directories to its summaries; returns the status of each job."""
+    """Train a pack from opening its directories to its summaries; returns the status of each job.
+
+    One that is too large for the device is trained as two, and so on: nothing has been written of it by then.
+    """
+    try:
+        return _train(jobs, display, stop, device)
+    except TooLargeError as error:
+        half = len(jobs) // 2
+        log.warning("%d runs in one program: %s; trained as %d and %d", len(jobs), error, half, len(jobs) - half)
+        return [end for part in (jobs[:half], jobs[half:]) for end in train(part, display, stop, device)]
+
+
+def _train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device) -> list[str]:
     dataset = load(jobs[0].config.dataset)
     members = [Member(job, dataset, display) for job in jobs]
     try:
@@ -40,6 +56,8 @@ def train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_dev
                     member.open()
         if any(member.going for member in members):
             _Pack(members, dataset, stop, device).train()
+    except TooLargeError:
+        raise
     except Exception as error:  # compilation, device memory: it is all of theirs
         for member in members:
             with member.guarded():
@@ -65,6 +83,8 @@ class _Pack:
 
     def train(self) -> None:
         """Open, epochs, close."""
+        if self.stacked and not any(member.job.ghost or member.job.resumed for member in self.members):
+            refuse_too_large(self.functions.train, step.shapes(self.program), self.device, len(self.members))
         record = pack.describe([each.config for each in self.members]) if self.stacked else None
         for index, member in enumerate(self.members):
             if member.summary is None:
@@ -83,9 +103,12 @@ class _Pack:
         """Fresh, or of the newest epoch from which all can go on."""
         resumed = all(member.job.resumed for member in self.members)
         found = progress.newest_common([member.directory for member in self.members]) if resumed else []
-        states = []
+        states, made = [], {}
         for index, member in enumerate(self.members):
-            fresh = compiled.init(member.program, member.hyper.seed)
+            begins = step.beginning(member.program), member.config.seed
+            fresh = made.get(begins)
+            if fresh is None:  # lanes that begin alike share it: it is copied when they are stacked
+                fresh = made[begins] = compiled.init(member.program, member.hyper.seed)
             states.append(fresh)
             with member.guarded():
                 states[index] = member.state(found[index] if found else None, fresh)
