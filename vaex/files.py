@@ -20,6 +20,13 @@ from vaex.errors import InputError, VaexError
 
 LARGEST_YAML = 1 << 16
 """Bytes of a YAML file that is read at all: a configuration has 2000, and PyYAML takes 340 times as much memory."""
+
+DEEPEST_YAML = 100
+"""Levels of a YAML file; a configuration has five."""
+
+_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, six times as fast, where PyYAML was built with it."""
+
 LARGEST_JSON = 1 << 23
 """Bytes of a JSON file that is read at all: a summary has 70 an epoch; 20 times as much memory at the worst."""
 
@@ -121,18 +128,30 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def read_yaml_value(path: Path) -> Any:
     """What is in a YAML file (plain data, no aliases); raises `InputError` naming the file when it is none."""
     try:
-        return yaml.load(read_bytes(path, LARGEST_YAML).decode(), _Plain)  # a SafeLoader
+        text = read_bytes(path, LARGEST_YAML).decode()
+        _refuse_traps(text)
+        return yaml.load(text, _Plain)  # a SafeLoader
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as YAML: {first_line(error)}") from error
 
 
-class _Plain(yaml.SafeLoader):
-    """Refuses aliases, a few lines of which can stand for more values than there is memory, and endless numbers."""
+def _refuse_traps(text: str) -> None:
+    """Raise for what must not be loaded, from the flat list of the parser's events.
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
+    Aliases: a few lines can stand for more values than there is memory. Depth: libyaml's loader calls itself for each
+    level, and would end the process.
+    """
+    depth = 0
+    for event in yaml.parse(text, _PARSER):
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not accepted")
-        return super().compose_node(parent, index)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST_YAML:
+            raise yaml.YAMLError(f"more than {DEEPEST_YAML} levels deep")
+
+
+class _Plain(_PARSER):
+    """Refuses endless numbers."""
 
     def construct_yaml_int(self, node: Any) -> int:
         value = super().construct_yaml_int(node)

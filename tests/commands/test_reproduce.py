@@ -222,6 +222,14 @@ def test_plugins_are_not_taken_from_the_saved_run(copy: Path, tmp_path: Path):
     assert (tmp_path / "executed").exists()
 
 
+@pytest.mark.parametrize("text", ["[" * 30_000, "- " * 30_000 + "x", "{a: " * 15_000, "? " * 30_000], ids=lambda t: t[:3])
+def test_a_file_nested_without_end_is_refused(text: str, tmp_path: Path):
+    """libyaml's loader calls itself for each level: unasked, it would end the process."""
+    (tmp_path / "deep.yaml").write_text(text)
+    with pytest.raises(errors.InputError, match=r"deep\.yaml: cannot be read as YAML: more than 100 levels deep"):
+        reproduce.main([str(tmp_path / "deep.yaml")])
+
+
 def test_aliases_pipes_and_pickles_are_refused(copy: Path, tmp_path: Path):
     bomb = "\n".join(["a0: &a0 [1, 2]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 60))])
     (tmp_path / "bomb.yaml").write_text(bomb)

@@ -1,5 +1,6 @@
 """A sweep's jobs as a table, read back from disk; nothing here executes what it reads."""
 
+import functools
 import logging
 import re
 import threading
@@ -128,6 +129,7 @@ def _value(key: str, text: str, config: Mapping[str, Any]) -> Any:
     return held if isinstance(held, (int, float, str)) else value
 
 
+@functools.cache
 def _typed(text: str) -> Any:
     if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", text):  # YAML 1.1 takes 1e-3 for a string, Hydra for a number
         return float(text)
