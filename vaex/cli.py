@@ -12,7 +12,10 @@ from pathlib import Path
 from vaex import __version__, process
 from vaex.errors import InputError, VaexError, printable
 
-VERBS = ("train", "resume", "reproduce", "compare", "evaluate", "figures", "data")
+VERBS = (
+    "train", "resume", "reproduce", "compare", "evaluate", "figures",
+    "sample", "encode", "decode", "interpolate", "traverse", "data",
+)  # fmt: skip
 """Each is a file in `vaex/commands/`."""
 
 HELP = """\
@@ -25,9 +28,13 @@ vaex: an experiment framework for variational autoencoders
   vaex compare DIR...              tables, verdicts and report.html of sweeps and runs: --by --against --target --out
   vaex evaluate DIR...             likelihood, used latents, probes of finished runs: evaluation.metrics=[elbo,nll]
   vaex figures RUN...              draw the figures of runs, all that fit or --only scatter,worst
+  vaex sample RUN --n 24           images from the prior: --seed --temperature --out samples.png|samples.npy
+  vaex encode RUN IMAGES           mu, sigma and ELBO of an .npy file, a folder, a picture: --out codes.npz|codes.csv
+  vaex decode RUN CODES            mean images of codes: --out decoded.npy|decoded.png
+  vaex interpolate RUN --from I --to J     vaex traverse RUN --image I        as pictures or arrays
   vaex data list|fetch|verify      the datasets and their files
 
-Groups and their options (vaex loss=sigma dataset=digits ...):
+`vaex VERB --help` shows a verb's own flags. Groups and their options (vaex loss=sigma dataset=digits ...):
 {groups}
 
 Other keys: seed, training.*, precision.*, tracking.*, checkpoint.*, sweep.*,
@@ -95,7 +102,7 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"vaex {__version__}")
         return 0
     if "--help" in arguments or "-h" in arguments:
-        print(HELP.format(groups=_groups()))
+        print(_help(first))
         return 0
     if first.startswith(("-", "+", "~")) or "=" in first or not first:
         return _verb("train", arguments)
@@ -106,6 +113,17 @@ def _dispatch(arguments: list[str]) -> int:
             f"{first!r} is neither a command nor key=value{nearest(first, VERBS)} (commands: {', '.join(VERBS)})"
         )
     return _verb(first, arguments[1:])
+
+
+def _help(first: str) -> str:
+    """Of a verb, or of all."""
+    if first not in VERBS or first == "train":
+        return HELP.format(groups=_groups())
+    from vaex.commands import flags
+
+    module = importlib.import_module(f"vaex.commands.{first}")
+    parser = module.parser() if hasattr(module, "parser") else flags.Parser(first, module.__doc__)
+    return parser.format_help()
 
 
 def _verb(name: str, arguments: list[str]) -> int:

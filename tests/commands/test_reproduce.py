@@ -222,7 +222,9 @@ def test_plugins_are_not_taken_from_the_saved_run(copy: Path, tmp_path: Path):
     assert (tmp_path / "executed").exists()
 
 
-@pytest.mark.parametrize("text", ["[" * 30_000, "- " * 30_000 + "x", "{a: " * 15_000, "? " * 30_000], ids=lambda t: t[:3])
+@pytest.mark.parametrize(
+    "text", ["[" * 30_000, "- " * 30_000 + "x", "{a: " * 15_000, "? " * 30_000], ids=lambda t: t[:3]
+)
 def test_a_file_nested_without_end_is_refused(text: str, tmp_path: Path):
     """libyaml's loader calls itself for each level: unasked, it would end the process."""
     (tmp_path / "deep.yaml").write_text(text)

@@ -9,13 +9,17 @@ from vaex.config import implementation
 from vaex.data.dataset import type_of_images
 from vaex.errors import InputError
 from vaex.trained.model import Model
+from vaex.trained.rows import Rows
 
 
-def images(given: Any, model: Model) -> tuple[type_of_images, bool]:
+def images(given: Any, model: Model) -> tuple[type_of_images | Rows, bool]:
     """N x H x W x C images of the model's shape, uint8 or float32, and whether it was a single one.
 
+    Of a file that is mapped into memory (`np.load(…, mmap_mode="r")`) they are read and checked a part at a time.
     Raises `InputError` for another shape or dtype, `DataError` for values that the likelihood does not take.
     """
+    if isinstance(given, Rows):
+        return Rows(len(given), lambda part: _checked(given[part], model)), False
     array, shape = _array(given, "images"), model.dataset.shape
     if array.dtype != np.uint8 and array.dtype.kind != "f":
         raise InputError(f"images: values of type {array.dtype}; expected uint8 (0 to 255) or float")
@@ -26,12 +30,19 @@ def images(given: Any, model: Model) -> tuple[type_of_images, bool]:
         raise InputError(f"images: shape {array.shape}; expected {shapes}, or one of them without N")
     if not len(array):
         raise InputError("images: there are none")
-    rows = array.reshape(-1, *shape)
+    if isinstance(given, np.memmap) and not single:
+        return Rows(len(given), lambda part: _checked(given[part], model)), False
+    return _checked(array, model), single
+
+
+def _checked(array: Shaped[np.ndarray, "..."], model: Model) -> type_of_images:
+    """Images of the model's shape; raises for values that it does not take."""
+    rows = array.reshape(-1, *model.dataset.shape)
     rows = rows if rows.dtype == np.uint8 else rows.astype(np.float32)
     if not np.isfinite(rows).all():
         raise InputError("images: some values are not finite in float32")
     implementation(model.config.likelihood).check(model.config.likelihood, rows, "images")
-    return rows, single
+    return rows
 
 
 def codes(given: Any, model: Model) -> tuple[Float32[np.ndarray, "N K"], bool]:

@@ -67,6 +67,20 @@ class Run:
             raise InputError(f"split: expected {', '.join(SPLITS)}, got {split!r}")
         return getattr(self._model.dataset, split)
 
+    @property
+    def labels_named(self) -> tuple[str, ...]:
+        """The names of the labels' columns."""
+        return self._model.dataset.labels_named
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image."""
+        return self._model.dataset.shape
+
+    def prior(self, n: int, seed: int = 0, temperature: float = 1.0) -> Float32[np.ndarray, "n K"]:
+        """n codes z = temperature · ε, ε ~ N(0, I): those of `sample`."""
+        return self._model.prior(inputs.count(n, "n"), seed, _temperature(temperature))
+
     def encode(self, images: Any, seed: int = 0) -> Code:
         """μ and σ of q(z|x). The seed is of the pixels that `likelihood.binarize=stochastic` draws."""
         rows, single = inputs.images(images, self._model)
@@ -85,9 +99,7 @@ class Run:
 
     def sample(self, n: int = 1, seed: int = 0, temperature: float = 1.0) -> Float32[np.ndarray, "n H W C"]:
         """E[x|z] at n codes z = temperature · ε, ε ~ N(0, I)."""
-        if not (isinstance(temperature, (int, float)) and math.isfinite(temperature) and temperature >= 0):
-            raise InputError(f"temperature: expected a number from 0, got {temperature!r}")
-        return self._model.samples(inputs.count(n, "n"), seed, float(temperature))
+        return self._model.decode(self.prior(n, seed, temperature))
 
     def elbo(self, images: Any, samples: int = 100, seed: int = 0) -> Float[np.ndarray, " N"] | float:
         """The ELBO of each image (β = 1), by so many draws of z."""
@@ -149,6 +161,12 @@ class Run:
         elbo = [row["valid/elbo"] for row in metrics.read_rows(self.directory / "metrics.jsonl")]
         epoch = _epoch(self.directory, self._state, elbo)
         return read_model(self.directory, config) if epoch is None else read_state(self.directory, config, epoch)
+
+
+def _temperature(given: float) -> float:
+    if not (isinstance(given, (int, float)) and math.isfinite(given) and given >= 0):
+        raise InputError(f"temperature: expected a number from 0, got {given!r}")
+    return float(given)
 
 
 def load(directory: str | Path, *overrides: str, checkpoint: State = "last") -> Run:

@@ -9,10 +9,8 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
 
-from typing_extensions import override
-
+from vaex.commands import flags
 from vaex.disk.directory import reserve
 from vaex.errors import InputError
 from vaex.report import publish
@@ -23,10 +21,15 @@ from vaex.terminal.screen import Screen
 log = logging.getLogger("vaex")
 
 
-class _Parser(argparse.ArgumentParser):
-    @override
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"vaex compare: {message}")
+def parser() -> flags.Parser:
+    """Its flags."""
+    found = flags.Parser("compare", __doc__)
+    found.add_argument("directories", nargs="+", type=Path, metavar="DIR")
+    found.add_argument("--by", metavar="KEY", help="what is compared: loss, model.latent_dim (what the runs differ in)")
+    found.add_argument("--against", metavar="VALUE", help="the variant that the others are compared with")
+    found.add_argument("--target", type=float, metavar="NATS", help="an ELBO, steps to which are counted")
+    found.add_argument("--out", type=Path, metavar="DIR", help="where the report goes")
+    return found
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,13 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(prog="vaex compare", add_help=False, allow_abbrev=False)
-    parser.add_argument("directories", nargs="+", type=Path, metavar="DIR")
-    parser.add_argument("--by")
-    parser.add_argument("--against")
-    parser.add_argument("--target", type=float, metavar="NATS")
-    parser.add_argument("--out", type=Path)
-    chosen = parser.parse_intermixed_args(arguments)
+    chosen = parser().read(arguments)
     if chosen.target is not None and number(chosen.target) is None:
         raise InputError(f"vaex compare: --target: expected a finite number of nats, got {chosen.target}")
     return chosen

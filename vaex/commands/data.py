@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vaex import datasets
+from vaex.commands import flags
 from vaex.config.validation import nearest
 from vaex.data import fetch
 from vaex.errors import InputError
@@ -22,6 +23,7 @@ def main(arguments: list[str]) -> int:
 
     Without names: `list` shows every dataset, `fetch` and `verify` take those that have files.
     """
+    flags.refuse("data", arguments)
     verb, names = (arguments or ["(nothing)"])[0], arguments[1:]
     if verb not in VERBS:
         raise InputError(f"vaex data: expected {', '.join(VERBS)}, got {verb}{nearest(verb, VERBS)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vaex import config as configuration
 from vaex import files
+from vaex.commands import flags
 from vaex.config import compose
 from vaex.config.evaluation import SECTION
 from vaex.device import backend
@@ -26,8 +27,16 @@ log = logging.getLogger("vaex")
 TAKEN = (f"{SECTION}.", "plugins=", f"{saved.PLACE}=")
 
 
+def parser() -> flags.Parser:
+    """It has no flags: what is measured is a configuration's section."""
+    found = flags.Parser("evaluate", __doc__)
+    found.add_argument("words", nargs="*", metavar="RUN")
+    return found
+
+
 def main(arguments: Sequence[str]) -> int:
     """The verb; exit code 0, or 1 when something could not be measured."""
+    arguments = parser().read(arguments).words
     overrides = [item for item in arguments if "=" in item and not Path(item).exists()]
     _check(overrides)
     named = [Path(item) for item in arguments if item not in overrides]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaex import files
+from vaex.commands import flags
 from vaex.device import backend
 from vaex.disk import metrics, saved
 from vaex.disk.directory import named_path
@@ -18,9 +19,20 @@ from vaex.figures.subject import UnfitError
 from vaex.terminal.screen import say
 
 
+def parser() -> flags.Parser:
+    """Its flags."""
+    found = flags.Parser("figures", __doc__)
+    found.add_argument("words", nargs="*", metavar="RUN")
+    names = ", ".join(gallery.FIGURES)
+    found.add_argument("--only", action="append", default=[], metavar="NAME,NAME", help=f"of {names}")
+    return found
+
+
 def main(arguments: Sequence[str]) -> int:
     """The verb; returns its exit code."""
-    only, arguments = _only(arguments)
+    chosen = parser().read(arguments)
+    only, arguments = tuple(dict.fromkeys(",".join(chosen.only).split(","))) if chosen.only else (), chosen.words
+    gallery.check(only)
     overrides = [item for item in arguments if item.startswith(("plugins=", f"{saved.PLACE}="))]
     named = [Path(item) for item in arguments if item not in overrides]
     directories = [path for path in named if not path.is_file()]  # SWEEP/* also gives sweep.csv and the like
@@ -39,21 +51,6 @@ def main(arguments: Sequence[str]) -> int:
             print(f"vaex: {error}", file=sys.stderr)
             code = max(code, error.exit_code)
     return code
-
-
-def _only(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """The names behind `--only`, checked, and the other arguments."""
-    names, rest, coming = [], [], iter(arguments)
-    for item in coming:
-        flag, equals, value = item.partition("=")
-        if flag == "--only":
-            names += (value if equals else next(coming, "")).split(",")
-        elif flag.startswith("--"):
-            raise InputError(f"vaex figures: unknown flag {flag}; there is --only NAME,NAME")
-        else:
-            rest.append(item)
-    gallery.check(names)
-    return tuple(dict.fromkeys(names)), rest
 
 
 def _draw(directory: Path, overrides: Sequence[str], only: tuple[str, ...]) -> int:

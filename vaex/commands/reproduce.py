@@ -10,6 +10,7 @@ from typing import Any
 
 from vaex import config as configuration
 from vaex import files
+from vaex.commands import flags
 from vaex.config import Config, compose
 from vaex.config.overrides import among
 from vaex.device import backend
@@ -31,6 +32,7 @@ SHOWN = ("status", "epoch", "train/elbo", "valid/elbo", "valid/reconstruction", 
 
 def main(arguments: Sequence[str]) -> int:
     """The verb; returns its exit code."""
+    flags.refuse("reproduce", arguments)
     path, overrides = named_path("reproduce", arguments), list(arguments[1:])
     file = path / "config.yaml" if path.is_dir() else path
     written = saved.read_values(file)

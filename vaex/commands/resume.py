@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vaex import files
+from vaex.commands import flags
 from vaex.config import Config, compose
 from vaex.config.hydra_errors import flat_keys
 from vaex.config.overrides import among
@@ -25,6 +26,7 @@ MAY_CHANGE = ("training.epochs", saved.PLACE, "tracking", "figures", "checkpoint
 
 def main(arguments: Sequence[str]) -> int:
     """The verb; returns its exit code."""
+    flags.refuse("resume", arguments)
     if arguments and (Path(arguments[0]) / sweep.NAME).exists():
         return going_on.resume(Path(arguments[0]), arguments[1:])
     return resume(named_path("resume", arguments), arguments[1:])

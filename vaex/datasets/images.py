@@ -37,7 +37,7 @@ class Config(Fractions):
 
 def load(config: Config) -> Dataset:
     """All files of the folder but hidden ones, in the order of their names; raises `DataError` naming the file."""
-    paths = _files(files.expanded(config.path))
+    paths = files_of(files.expanded(config.path), "dataset.path")
     images = np.empty((len(paths), config.size, config.size, config.channels), np.uint8)
     animated = 0
     for row, path in zip(images, paths, strict=True):
@@ -98,18 +98,19 @@ def _has_several_frames(picture: ImageFile.ImageFile) -> bool:
     return True
 
 
-def _files(folder: Path) -> list[Path]:
+def files_of(folder: Path, named: str) -> list[Path]:
+    """The files of a folder but hidden ones, by their names; raises `DataError`. `named` is what named the folder."""
     try:
         entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         lost = [path for path in entries if not path.exists()]
         paths = [path for path in entries if path.is_file()]
     except OSError as error:
-        raise DataError(f"dataset.path: {folder} is not a folder that can be read: {error.strerror}") from error
+        raise DataError(f"{named}: {folder} is not a folder that can be read: {error.strerror}") from error
     if lost:
         raise DataError(
-            f"dataset.path: {folder} has {len(lost)} links to what is not there (first: {lost[0].name}); "
+            f"{named}: {folder} has {len(lost)} links to what is not there (first: {lost[0].name}); "
             "bring the files there, or remove the links"
         )
     if not paths:
-        raise DataError(f"dataset.path: {folder} has no files (its sub-folders are not read)")
+        raise DataError(f"{named}: {folder} has no files (its sub-folders are not read)")
     return paths

@@ -27,13 +27,13 @@ from vaex.disk.directory import type_of_device
 from vaex.disk.saved import read_manifest
 from vaex.errors import InputError
 from vaex.judging.subject import Bounds
+from vaex.trained.rows import Rows
 from vaex.vae import bound, objective, step
 from vaex.vae.objective import EVALUATION, MATMUL, PRIOR, Hyper, Program
 
 BATCH = 250
 """Images at once: what a core works on then stays in its cache."""
 
-Rows = Shaped[np.ndarray, "N ..."]
 type_of_function = Callable[..., tuple[Array, ...]]
 Tell = Callable[[int, int], None]
 """Told after each batch how many are done, of how many; what it raises ends the work."""
@@ -55,13 +55,13 @@ class Model:
         self.parameters: PyTree = jax.device_put(parameters, self._device)
 
     def encode(
-        self, images: type_of_images, seed: int = 0
+        self, images: type_of_images | Rows, seed: int = 0
     ) -> tuple[Float32[np.ndarray, "N K"], Float32[np.ndarray, "N K"]]:
         """μ and |σ| of q(z|x). `seed` is of what the likelihood draws (stochastic binarization)."""
         mu, sigma = self._batched(_encode, images, objective.stream(jnp.uint32(seed), EVALUATION))
         return mu, sigma
 
-    def observe(self, images: type_of_images, seed: int = 0) -> Float32[np.ndarray, "N H W C"]:
+    def observe(self, images: type_of_images | Rows, seed: int = 0) -> Float32[np.ndarray, "N H W C"]:
         """The images as `encode` sees them with this seed: x, perhaps binarized."""
         (seen,) = self._batched(_observe, images, objective.stream(jnp.uint32(seed), EVALUATION))
         return seen
@@ -73,10 +73,16 @@ class Model:
 
     def samples(self, count: int, seed: int, temperature: float = 1.0) -> Float32[np.ndarray, "N H W C"]:
         """E[x|z] at z = temperature · ε, ε drawn from the prior."""
-        key = objective.stream(jnp.uint32(seed), PRIOR)
-        return self.decode(temperature * np.asarray(objective.noise(key, count, self.config.model.latent_dim)))
+        return self.decode(self.prior(count, seed, temperature))
 
-    def bounds(self, images: type_of_images, samples: int, seed: int, tell: Tell = lambda done, of: None) -> Bounds:
+    def prior(self, count: int, seed: int, temperature: float = 1.0) -> Float32[np.ndarray, "N K"]:
+        """z = temperature · ε, ε ~ N(0, I)."""
+        key = objective.stream(jnp.uint32(seed), PRIOR)
+        return np.float32(temperature) * np.asarray(objective.noise(key, count, self.config.model.latent_dim))
+
+    def bounds(
+        self, images: type_of_images | Rows, samples: int, seed: int, tell: Tell = lambda done, of: None
+    ) -> Bounds:
         """The bounds of each image by so many draws, summed up in float32 and given as float64."""
         key = objective.stream(jnp.uint32(seed), EVALUATION)
         marks = bound.marks(samples)
@@ -87,7 +93,7 @@ class Model:
     def _batched(
         self,
         function: type_of_function,
-        rows: Rows,
+        rows: Shaped[np.ndarray, "N ..."] | Rows,
         key: Key[Array, ""],
         marks: tuple[int, ...] = (),
         tell: Tell = lambda done, of: None,

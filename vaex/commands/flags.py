@@ -1,0 +1,106 @@
+"""How every verb reads its flags: one line for what is wrong, and a help of its own."""
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from typing_extensions import override
+
+from vaex.config.validation import nearest
+from vaex.disk import saved
+from vaex.disk.directory import named_path
+from vaex.errors import InputError, printable
+
+LOADING = ("plugins=", f"{saved.PLACE}=")
+"""Overrides that say which code a run's files need, and where its data are by now."""
+
+
+class Parser(argparse.ArgumentParser):
+    """The flags of a verb. Its file's docstring is the head of its help."""
+
+    def __init__(self, verb: str, about: str | None):
+        head, _, rest = (about or "").partition(": ")
+        super().__init__(
+            prog=f"vaex {verb}", usage=head.strip("`"), description=rest, add_help=False, allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+
+    def read(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """The arguments, flags and words in any order; raises `InputError`."""
+        refuse(self.prog.split()[-1], arguments, [flag for each in self._actions for flag in each.option_strings])
+        return self.parse_intermixed_args(arguments)
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog}: {printable(message)}; `{self.prog} --help` shows how it is used")
+
+
+def refuse(verb: str, arguments: Sequence[str], known: Sequence[str] = ()) -> None:
+    """Raise `InputError` for a flag that the verb does not have."""
+    for word in arguments:
+        flag = word.partition("=")[0]
+        if flag.startswith("--") and flag not in known:
+            there = f"there are: {', '.join(known)}" if known else "it has none"
+            raise InputError(f"vaex {verb}: unknown flag {printable(flag)}{nearest(flag, known)} ({there})")
+
+
+def of_run(verb: str, about: str | None, out: str) -> Parser:
+    """What the verbs that use one trained run have in common; `out` is the file that is written unless named."""
+    parser = Parser(verb, about)
+    parser.add_argument("words", nargs="*", metavar="RUN", help="its directory; then what the line above says")
+    parser.add_argument("--checkpoint", default="last", metavar="last|best|N", help="the state: best by valid/elbo")
+    parser.add_argument("--out", type=Path, default=Path(out), metavar="FILE", help=f"default: {out}")
+    parser.add_argument("--force", action="store_true", help="write over FILE")
+    return parser
+
+
+def number(kind: Callable[[str], Any], expected: str, fits: Callable[[Any], bool]) -> Callable[[str], Any]:
+    """A type for argparse: a number that fits, or one line with what was expected."""
+
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not fits(value):
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+        return value
+
+    return read
+
+
+COUNT = number(int, "a whole number from 1", lambda value: value >= 1)
+INDEX = number(int, "a whole number from 0", lambda value: value >= 0)
+SEED = number(int, "a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32)
+
+
+def words(chosen: argparse.Namespace, verb: str, wanted: Sequence[str]) -> list[Path]:
+    """The paths among the words, as many as are wanted, the first a run; the overrides go to `chosen.overrides`."""
+    chosen.overrides = [word for word in chosen.words if word.startswith(LOADING)]
+    paths = [word for word in chosen.words if word not in chosen.overrides]
+    if len(paths) != len(wanted):
+        got = " ".join(paths) or "nothing"
+        raise InputError(f"vaex {verb}: expected {' '.join(wanted)}, got {printable(got)}")
+    named_path(verb, paths)
+    if not Path(paths[0]).is_dir():
+        raise InputError(f"vaex {verb}: {paths[0]} is a file; expected a run directory")
+    if chosen.checkpoint not in ("last", "best"):
+        if not re.fullmatch(r"[0-9]{1,9}", chosen.checkpoint):
+            raise InputError(f"vaex {verb}: --checkpoint: expected last, best or an epoch, got {chosen.checkpoint!r}")
+        chosen.checkpoint = int(chosen.checkpoint)
+    return [Path(path) for path in paths]
+
+
+def refuse_overwriting(chosen: argparse.Namespace, suffixes: Sequence[str]) -> Path:
+    """The file to write; raises `InputError` where its form is not known, or it is there and --force is not."""
+    path: Path = chosen.out
+    if path.suffix not in suffixes:
+        raise InputError(f"--out: {path}: expected a name that ends in {' or '.join(suffixes)}")
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a directory" if path.is_dir() else f"{path.parent} is no directory"
+        raise InputError(f"--out: {path}: {what}")
+    if path.exists() and not chosen.force:
+        raise InputError(f"{path}: exists already; name another file by --out, or write over it by --force")
+    return path
