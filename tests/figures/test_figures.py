@@ -385,8 +385,9 @@ def test_the_verb_draws_what_it_is_asked_for_and_the_same_bytes(tmp_path, monkey
     ("arguments", "told"),
     [
         (("--only", "scater"), "no figure 'scater'; did you mean 'scatter'? (figures: reconstructions, samples,"),
-        (("--only",), "no figure ''"),
-        (("--just", "scatter"), "unknown flag --just; there is --only NAME,NAME"),
+        (("--only", ""), "no figure ''"),
+        (("--only",), "vaex figures: argument --only: expected one argument"),
+        (("--just", "scatter"), "vaex figures: unknown flag --just; did you mean '--only'? (there are: --only)"),
     ],
 )
 def test_an_unknown_figure_is_one_line(arguments, told, capfd, digits_run: Finished):

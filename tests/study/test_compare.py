@@ -298,7 +298,7 @@ def test_several_directories_go_to_a_directory_of_their_own(tmp_path, inside):
         (("sweep", "--against", "gama"), "--against gama: no such variant; did you mean 'gamma'?"),
         (("sweep", "--target", "much"), "vaex compare: argument --target: invalid float value: 'much'"),
         (("sweep", "--target", "nan"), "vaex compare: --target: expected a finite number of nats, got nan"),
-        (("sweep", "--bye", "loss"), "vaex compare: unrecognized arguments: --bye loss"),
+        (("sweep", "--bye", "loss"), "vaex compare: unknown flag --bye; did you mean '--by'?"),
         (("sweep", "--out", "sweep/0/config.yaml"), "sweep/0/config.yaml: cannot be written to: "),
     ],
 )

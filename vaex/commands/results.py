@@ -10,7 +10,6 @@ from PIL import Image
 
 from vaex import files
 from vaex.api.run import Run
-from vaex.data.dataset import type_of_images
 from vaex.errors import InputError, printable
 from vaex.figures import style
 from vaex.figures.chosen import MOST
@@ -33,12 +32,12 @@ def look(run: Run) -> Look:
     return look_of(as_shown(run.data("valid").images[:LOOKED_AT]))
 
 
-def as_shown(image: type_of_images) -> Float32[np.ndarray, "..."]:
+def as_shown(image: Shaped[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
     """Bytes as 0 to 1; floats as they are."""
     return image.astype(np.float32) / 255 if image.dtype == np.uint8 else image
 
 
-def of_split(run: Run, split: str, numbers: Sequence[int]) -> list[type_of_images]:
+def of_split(run: Run, split: str, numbers: Sequence[int]) -> list[Shaped[np.ndarray, "H W C"]]:
     """Images of the run's own data by their numbers; raises `InputError` for one that is not there."""
     images = run.data(split).images
     for number in numbers:
@@ -55,17 +54,17 @@ def refuse_too_many(path: Path, count: int) -> None:
         raise InputError(f"{path}: {count} images; at most {MOST_CODES} in a file")
 
 
-def write_decoded(path: Path, run: Run, codes: Shaped[np.ndarray, "N K"]) -> int:
+def write_decoded(path: Path, run: Run, codes: Shaped[np.ndarray, "..."]) -> int:
     """E[x|z] of each code to an .npy file, N x H x W x C float32, a block at a time; the exit code."""
     with files.replacing(path) as temporary:
         out: np.ndarray | None = None
-        for start in range(0, len(codes), BLOCK):
+        for start in range(0, max(1, len(codes)), BLOCK):
             images = run.decode(codes[start : start + BLOCK])
             if out is None:
                 shape = (len(codes), *images.shape[1:])
                 out = npy.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
             out[start : start + len(images)] = images
-        assert out is not None  # `Run.decode` refuses no codes
+        assert out is not None  # `Run.decode` has refused codes that are none
         out.flush()
     return _told(path)
 

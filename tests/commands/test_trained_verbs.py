@@ -1,0 +1,220 @@
+"""sample, encode, decode, interpolate, traverse: files that say what the run's model says, or one line."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import vaex
+from tests.conftest import Finished
+from tests.support.processes import until
+from vaex import cli, files
+from vaex.commands import results
+
+
+@pytest.fixture
+def run(digits_run: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> vaex.Run:
+    """The trained run, called `run`, from a working directory of its own. Read only."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").symlink_to(digits_run.directory)
+    return vaex.load("run")
+
+
+def said(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line of a command that is refused, which leaves nothing."""
+    before = sorted(Path().rglob("*"))
+    assert cli._guarded(list(arguments)) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert sorted(Path().rglob("*")) == before
+    return line
+
+
+def test_codes_of_a_split_an_array_and_a_folder_and_back(run: vaex.Run):
+    """The three ways to name images agree with each other and with the API; what was encoded decodes to the figures."""
+    images, labels = run.data("test")[:2]
+    np.save("bytes.npy", (images * 255).round().astype(np.uint8))
+    Path("folder").mkdir()
+    for number in range(5):
+        Image.fromarray((images[number, ..., 0] * 255).round().astype(np.uint8)).save(f"folder/{number}.png")
+    assert cli._guarded(["encode", "run", "--split", "test", "--samples", "3"]) == 0
+    assert cli._guarded(["encode", "run", "bytes.npy", "--samples", "3", "--out", "bytes.npz"]) == 0
+    assert cli._guarded(["encode", "run", "folder", "--out", "folder.csv"]) == 0
+    split, of_bytes, table = np.load("codes.npz"), np.load("bytes.npz"), pd.read_csv("folder.csv")
+    code = run.encode(images)
+    np.testing.assert_array_equal(split["mu"], code.mu)
+    np.testing.assert_array_equal(split["sigma"], code.sigma)
+    np.testing.assert_array_equal(split["elbo"], run.elbo(images, samples=3))
+    np.testing.assert_array_equal(split["label_class"], labels[:, 0])
+    np.testing.assert_allclose(of_bytes["mu"], code.mu, atol=0.02)  # sixteen shades as bytes
+    assert table["name"].tolist() == [f"{number}.png" for number in range(5)]
+    np.testing.assert_allclose(table["mu_0"], of_bytes["mu"][:5, 0], rtol=1e-5)
+    for given, out in (("codes.npz", "a.npy"), ("folder.csv", "b.npy")):
+        assert cli._guarded(["decode", "run", given, "--out", out]) == 0
+    np.testing.assert_array_equal(np.load("a.npy"), run.reconstruct(images))
+    np.testing.assert_allclose(np.load("b.npy"), run.reconstruct(np.load("bytes.npy")[:5]), atol=1e-5)
+
+
+def test_a_round_trip_has_the_elbo_that_training_reported(run: vaex.Run):
+    """Two estimates of one mean by different draws: within three standard errors of the paired difference's scale."""
+    images = run.data("test").images
+    elbo = np.asarray(run.elbo(images, samples=50))
+    spread = np.std([np.mean(np.asarray(run.elbo(images, samples=1, seed=seed))) for seed in range(8)], ddof=1)
+    assert abs(elbo.mean() - run.summary["test/elbo"]) < 3 * spread * np.sqrt(1 + 1 / 50)
+
+
+def test_blocks_change_no_bit(run: vaex.Run, monkeypatch: pytest.MonkeyPatch):
+    """More images than one block and one batch, as a file that stays on disk and in memory."""
+    images = np.tile(run.data("test").images, (4, 1, 1, 1))[:600]
+    np.save("images.npy", images[..., 0])
+    assert cli._guarded(["encode", "run", "images.npy", "--samples", "1"]) == 0
+    found = np.load("codes.npz")
+    np.testing.assert_array_equal(found["mu"], run.encode(images).mu)
+    np.testing.assert_array_equal(found["elbo"], run.elbo(images, samples=1))
+    np.save("z.npy", found["mu"])
+    monkeypatch.setattr(results, "BLOCK", 250)
+    assert cli._guarded(["decode", "run", "z.npy"]) == 0
+    np.testing.assert_array_equal(np.load("decoded.npy"), run.decode(found["mu"]))
+
+
+def test_samples_are_of_their_seed_and_temperature(run: vaex.Run):
+    assert cli._guarded(["sample", "run", "--npy", "--n", "7", "--seed", "3", "--temperature", "0.5"]) == 0
+    np.testing.assert_array_equal(np.load("samples.npy"), run.sample(7, seed=3, temperature=0.5))
+    assert cli._guarded(["sample", "run", "--out", "cold.npy", "--n", "2", "--temperature", "0"]) == 0
+    cold = np.load("cold.npy")
+    np.testing.assert_array_equal(cold[0], cold[1])
+    np.testing.assert_array_equal(cold[0], run.decode(np.zeros(run.config["model"]["latent_dim"])))
+
+
+def test_ways_and_moved_latents_as_arrays_and_as_pictures(run: vaex.Run):
+    images = run.data("test").images
+    way = ("interpolate", "run", "--from", "0", "--to", "9", "--steps", "3")
+    assert cli._guarded([*way]) == cli._guarded([*way, "--out", "way.npy"]) == 0
+    ends = run.encode(images[[0, 9]]).mu
+    np.testing.assert_allclose(np.load("way.npy")[1], run.decode(ends.mean(axis=0)), atol=1e-5)
+    moved = ("traverse", "run", "--image", "4", "--latent", "1,0", "--values=-2,0.5")
+    assert cli._guarded([*moved]) == cli._guarded([*moved, "--out", "moved.npy"]) == 0
+    found, code = np.load("moved.npy"), run.encode(images[4]).mu
+    assert found.shape == (2, 2, *images.shape[1:])
+    code[1] = -2
+    np.testing.assert_allclose(found[0, 0], run.decode(code), atol=1e-5)
+    for name, columns in (("interpolation", 5), ("traversal", 2)):
+        with Image.open(f"{name}.png") as picture:
+            assert picture.width >= columns * 112
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("sample", "run", "--n", "0"), "vaex sample: argument --n: expected a whole number from 1, got '0'"),
+        (("sample", "run", "--n", "3000"), "samples.png: 3000 images in a picture; at most 2000, any number as"),
+        (("sample", "run", "--npy", "--n", "99999999999"), "samples.npy: 99999999999 images; at most 10000000 in"),
+        (("sample", "run", "--temperature", "nan"), "vaex sample: argument --temperature: expected a number from 0"),
+        (("sample", "run", "--seed", "-1"), "vaex sample: argument --seed: expected a whole number from 0 to 42"),
+        (("sample", "run", "--temprature", "1"), "vaex sample: unknown flag --temprature; did you mean '--temp"),
+        (("sample", "run", "--out", "x.jpg"), "--out: x.jpg: expected a name that ends in .png or .npy"),
+        (("sample", "run", "--out", "no/x.png"), "--out: no/x.png: no is no directory"),
+        (("sample", "run", "--checkpoint", "9"), "run: the state of epoch 9 was not kept (checkpoints: "),
+        (("sample", "run", "--checkpoint", "first"), "vaex sample: --checkpoint: expected last, best or an epoch"),
+        (("sample", "run", "seed=3"), "vaex sample: expected RUN, got run seed=3"),
+        (("sample", "nowhere"), "nowhere: no such run directory"),
+        (("sample", "sweep"), "sweep is a sweep: name one of its jobs, as in `vaex sample sweep/0`"),
+        (("sample", "text.csv"), "vaex sample: text.csv is a file; expected a run directory"),
+        (("sample",), "vaex sample: expected RUN, got nothing"),
+        (("encode", "run"), "vaex encode: expected RUN INPUT, got run"),
+        (("encode", "run", "gone.npy"), "gone.npy: is not there; expected images: "),
+        (("encode", "run", "cut.npy"), "cut.npy: cannot be read as a NumPy array: "),
+        (("encode", "run", "objects.npy"), "objects.npy: cannot be read as a NumPy array: "),
+        (("encode", "run", "wide.npy"), "images: shape (4, 9, 9); expected N x 8 x 8 x 1, N x 8 x 8"),
+        (("encode", "run", "bright.npy"), "images: "),
+        (("encode", "run", "empty"), "empty: empty has no files"),
+        (("encode", "run", "text.csv"), "text.csv: not an image; expected BMP"),
+        (("decode", "run", "wide.npy"), "codes: shape (4, 9, 9); expected N x "),
+        (("decode", "run", "none.npy"), "codes: shape (0, 10); expected N x 10 or 10"),
+        (("decode", "run", "text.csv"), "text.csv: expected columns z_0 to z_"),
+        (("decode", "run", "empty"), "empty: expected codes: an .npy, .npz or .csv file"),
+        (("interpolate", "run", "--from", "0", "--to", "99999"), "test has images 0 to "),
+        (("interpolate", "run", "--from", "x", "--to", "1"), "vaex interpolate: argument --from: expected a whole"),
+        (("traverse", "run"), "vaex traverse: the following arguments are required: --image"),
+        (("traverse", "run", "--image", "0", "--latent", "99"), "latent: expected 0 to "),
+        (("traverse", "run", "--image", "0", "--values", "a"), "--values: expected numbers with commas between them"),
+        (("evaluate", "run", "--metrics"), "vaex evaluate: unknown flag --metrics (it has none)"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    arguments: tuple[str, ...], message: str, run: vaex.Run, capfd: pytest.CaptureFixture[str]
+):
+    Path("sweep").mkdir()
+    Path("sweep/multirun.yaml").write_text("")
+    Path("empty").mkdir()
+    Path("text.csv").write_text("a,b\n1,2\n")
+    np.save("wide.npy", np.zeros((4, 9, 9), np.float32))
+    np.save("none.npy", np.zeros((0, 10), np.float32))
+    np.save("bright.npy", np.full((4, 8, 8), 7, np.float32))
+    np.save("objects.npy", np.array([None]), allow_pickle=True)
+    Path("cut.npy").write_bytes(Path("wide.npy").read_bytes()[:-9])
+    assert said(capfd, *arguments).startswith(f"vaex: {message}")
+
+
+def test_no_file_is_written_over_unasked(run: vaex.Run, capfd: pytest.CaptureFixture[str]):
+    Path("samples.png").write_text("mine")
+    line = said(capfd, "sample", "run")
+    assert line == "vaex: samples.png: exists already; name another file by --out, or write over it by --force"
+    assert Path("samples.png").read_text() == "mine"
+    assert cli._guarded(["sample", "run", "--force"]) == 0
+    assert Path("samples.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("verb", ["sample", "encode", "decode", "interpolate", "traverse"])
+def test_a_run_without_a_model_is_one_line(
+    verb: str, digits_run: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """As one that was interrupted before its first checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(digits_run.directory, "run")
+    Path("run/model.safetensors").unlink()
+    shutil.rmtree("run/checkpoints")
+    np.save("some.npy", np.zeros((3, 8, 8), np.float32))
+    more = {
+        "sample": (),
+        "encode": ("some.npy",),
+        "decode": ("some.npy",),
+        "interpolate": ("--from", "0", "--to", "1"),
+        "traverse": ("--image", "0"),
+    }[verb]
+    assert said(capfd, verb, "run", *more).startswith("vaex: run: holds no model: neither model.safetensors nor")
+
+
+def test_every_verb_has_a_help_of_its_own(capfd: pytest.CaptureFixture[str]):
+    for verb in cli.VERBS[1:]:
+        assert cli._guarded([verb, "--help"]) == 0
+        assert capfd.readouterr().out.startswith(f"usage: vaex {verb} ")
+    assert cli._guarded(["train", "--help"]) == 0
+    assert capfd.readouterr().out == cli.HELP.format(groups=cli._groups()) + "\n"
+
+
+def test_ctrl_c_leaves_nothing_half_written(run: vaex.Run, tmp_path: Path):
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    line = [sys.executable, "-m", "vaex", "sample", "run", "--npy", "--n", "5000000"]
+    process = subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until(lambda: [*Path().glob(".samples.npy.*.tmp")], pause=0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, b"", b"")
+    assert not [*Path().glob("*samples*"), *Path().glob(".*")]
+
+
+def test_a_link_in_place_of_the_result_is_replaced_and_not_followed(run: vaex.Run):
+    Path("precious").write_text("mine")
+    Path("samples.png").symlink_to("precious")
+    assert cli._guarded(["sample", "run", "--force"]) == 0
+    assert Path("precious").read_text() == "mine"
+    assert not Path("samples.png").is_symlink()
+    assert files.exists(Path("samples.png"))
