@@ -47,7 +47,7 @@ def _round(each: Mapping[str, Any], batch: int, x: np.ndarray) -> np.ndarray:
     """The nearest value of the format, the even one of two: a bfloat16 is the upper half of a float32."""
     if each["to"] == "float16":
         return x.astype(np.float16).astype(np.float32)
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    bits = np.asarray(x, np.float32, order="C").view(np.uint32)
     nearest = (bits + np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1))) & np.uint32(0xFFFF0000)
     return np.where(np.isnan(x), x, nearest.view(np.float32))
 
