@@ -151,7 +151,7 @@ def _reshape(builder: Builder, equation: Any, inputs: list[str]) -> list[str]:
 
 
 def _matmul(builder: Builder, equation: Any, inputs: list[str]) -> list[str]:
-    """... x n times n x m: the axes that are summed over last and first. A vector on the right is a matrix of one column."""
+    """... x n times n x m: the axes that are summed over last and first; a vector on the right is one column."""
     (left, right), batch = equation.params["dimension_numbers"]
     ranks = [len(atom.aval.shape) for atom in equation.invars]
     if len(left) != 1 or any(batch) or ranks[1] > 2:
