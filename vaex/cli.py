@@ -12,7 +12,7 @@ from pathlib import Path
 from vaex import __version__, process
 from vaex.errors import InputError, VaexError, printable
 
-VERBS = ("train", "resume", "reproduce", "compare", "evaluate", "figures", "data")
+VERBS = ("train", "resume", "reproduce", "compare", "evaluate", "figures", "export", "data")
 """Each is a file in `vaex/commands/`."""
 
 HELP = """\
@@ -25,6 +25,7 @@ vaex: an experiment framework for variational autoencoders
   vaex compare DIR...              tables, verdicts and report.html of sweeps and runs: --by --against --target --out
   vaex evaluate DIR...             likelihood, used latents, probes of finished runs: evaluation.metrics=[elbo,nll]
   vaex figures RUN...              draw the figures of runs, all that fit or --only scatter,worst
+  vaex export RUN DIR --format F   encoder, decoder, sampler for onnxruntime, JAX or NumPy (onnx, stablehlo, npz)
   vaex data list|fetch|verify      the datasets and their files
 
 Groups and their options (vaex loss=sigma dataset=digits ...):

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import export
 from jaxtyping import Array, Num, UInt
 
 from vaex.device import compilation_cache
@@ -56,6 +57,11 @@ def ahead(function: Callable[..., Any], static: tuple[Hashable, ...], arguments:
     key = (function, static, structure, *((leaf.shape, leaf.dtype) for leaf in leaves), device)
     fixed = functools.partial(function, *static)
     return _once(key, lambda: _finished(jax.jit(fixed).lower(*shapes)))
+
+
+def exported(function: Callable[..., Any], shapes: Sequence[Any], platforms: Sequence[str]) -> export.Exported:
+    """`function` for arguments of such shapes, lowered but not compiled, for these platforms: to be run elsewhere."""
+    return export.export(jax.jit(function), platforms=platforms)(*shapes)
 
 
 class Compiled:

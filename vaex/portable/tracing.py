@@ -33,15 +33,13 @@ def trace(
     `inputs` are shapes without the batch, which is the first axis of each. Constants that are parameters have their
     flat names, `model.encoder.0.kernel`. Raises `InputError` where the function needs what no graph has.
     """
-    (batch,) = export.symbolic_shape(SYMBOL)
-    abstract = [jax.ShapeDtypeStruct((batch, *shape), np.float32) for shape in inputs.values()]
     arrays = checkpoint.flatten(parameters)
     structure = jax.tree.structure(parameters)
 
     def flat(leaves: Sequence[jax.Array], *rest: jax.Array) -> dict[str, jax.Array]:
         return function(jax.tree.unflatten(structure, leaves), *rest)
 
-    closed, results = jax.make_jaxpr(flat, return_shape=True)(list(arrays.values()), *abstract)
+    closed, results = jax.make_jaxpr(flat, return_shape=True)(list(arrays.values()), *abstract(inputs))
     tracing = _Tracing()
     names = [tracing.constant(array, name) for name, array in arrays.items()]
     outputs = tracing.inline(closed, [*names, *inputs])
@@ -49,6 +47,12 @@ def trace(
     operations, constants = tracing.graph(found.values())
     shapes = {name: shape_of(result.shape) for name, result in results.items()}
     return Graph({name: (BATCH, *shape) for name, shape in inputs.items()}, constants, operations, found, shapes)
+
+
+def abstract(inputs: Mapping[str, type_of_shape]) -> list[jax.ShapeDtypeStruct]:
+    """float32 arrays of these shapes behind a batch whose size is not known."""
+    (batch,) = export.symbolic_shape(SYMBOL)
+    return [jax.ShapeDtypeStruct((batch, *shape), np.float32) for shape in inputs.values()]
 
 
 class _Tracing(Builder):
