@@ -60,8 +60,16 @@ def ahead(function: Callable[..., Any], static: tuple[Hashable, ...], arguments:
 
 
 def exported(function: Callable[..., Any], shapes: Sequence[Any], platforms: Sequence[str]) -> export.Exported:
-    """`function` for arguments of such shapes, lowered but not compiled, for these platforms: to be run elsewhere."""
-    return export.export(jax.jit(function), platforms=platforms)(*shapes)
+    """`function` for arguments of such shapes, lowered but not compiled, for these platforms: to be run elsewhere.
+
+    It does not say in which files of this machine its source is.
+    """
+    limit = jax.config.jax_traceback_in_locations_limit
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+    try:
+        return export.export(jax.jit(function), platforms=platforms)(*shapes)
+    finally:
+        jax.config.update("jax_traceback_in_locations_limit", limit)
 
 
 class Compiled:

@@ -19,7 +19,7 @@ def run(graph: Mapping[str, Any], constants: Arrays, inputs: Arrays) -> dict[str
         for each in graph["operations"]:
             arrays = [known[name] for name in each["inputs"]]
             known[each["output"]] = OPERATIONS[each["name"]](each, batch, *arrays)
-    return {name: known[source] for name, source in graph["outputs"].items()}
+    return {name: np.asarray(known[source]) for name, source in graph["outputs"].items()}
 
 
 def load(directory: Path, part: str) -> Callable[..., dict[str, np.ndarray]]:

@@ -123,12 +123,12 @@ class _Writer:
 def _expm1(writer: _Writer, _: Any, x: str) -> str:
     """e^x − 1 = tanh(x/2)·(e^x + 1), which keeps its digits near 0 and is −1 and ∞ where it should."""
     half = writer.node("Tanh", writer.node("Mul", x, writer.number(0.5)))
-    return writer.node("Mul", half, writer.node("Add", writer.node("Exp", x), writer.number(1)))
+    return writer.node("Mul", half, writer.node("Add", writer.node("Exp", x), writer.number(1.0)))
 
 
 def _log1p(writer: _Writer, _: Any, x: str) -> str:
     """log(u)·x/(u − 1) with u = 1 + x as it was rounded, x where u is 1 (Kahan; Goldberg 1991, theorem 4)."""
-    one = writer.number(1)
+    one = writer.number(1.0)
     u = writer.node("Add", x, one)
     rounded = writer.node("Sub", u, one)
     exact = writer.node("Equal", rounded, x)  # at ∞ too, where the ratio is none
@@ -138,9 +138,9 @@ def _log1p(writer: _Writer, _: Any, x: str) -> str:
 
 def _logistic(writer: _Writer, _: Any, x: str) -> str:
     """By e^−|x|: onnxruntime's Sigmoid is never below 1e-8."""
-    one = writer.number(1)
+    one = writer.number(1.0)
     small = writer.node("Exp", writer.node("Neg", writer.node("Abs", x)))
-    above = writer.node("Where", writer.node("Less", x, writer.number(0)), small, one)
+    above = writer.node("Where", writer.node("Less", x, writer.number(0.0)), small, one)
     return writer.node("Div", above, writer.node("Add", one, small))
 
 
@@ -149,7 +149,7 @@ def _maximum(writer: _Writer, attributes: Mapping[str, Any], x: str) -> str:
     if not attributes["axes"]:
         return x
     axes = writer.integers(attributes["axes"])
-    lost = writer.node("Where", writer.node("IsNaN", x), x, writer.number(0))
+    lost = writer.node("Where", writer.node("IsNaN", x), x, writer.number(0.0))
     most = writer.node("ReduceMax", x, axes, keepdims=0)
     return writer.node("Add", most, writer.node("ReduceSum", lost, axes, keepdims=0))
 
@@ -181,7 +181,7 @@ OTHERS: dict[str, Callable[..., str]] = {
     "log1p": _log1p,
     "logistic": _logistic,
     "rsqrt": lambda w, _, x: w.node("Reciprocal", w.node("Sqrt", x)),
-    "is_finite": lambda w, _, x: w.node("LessOrEqual", w.node("Abs", x), w.number(np.finfo(np.float32).max)),
+    "is_finite": lambda w, _, x: w.node("LessOrEqual", w.node("Abs", x), w.number(float(np.finfo(np.float32).max))),
     "not_equal": lambda w, _, x, y: w.node("Not", w.node("Equal", x, y)),
     "reshape": lambda w, attributes, x: w.node("Reshape", x, w.lengths(attributes["shape"]), allowzero=1),
     "expand": lambda w, attributes, x: w.node("Expand", x, w.lengths(attributes["shape"])),

@@ -57,7 +57,7 @@ def _convert(builder: Builder, equation: Any, inputs: list[str]) -> str:
     if given == wanted or (given.kind != "b" and jnp.issubdtype(wanted, jnp.floating)):
         return inputs[0]
     if given.kind == "b" and jnp.issubdtype(wanted, jnp.floating):
-        return builder.emit("select", [inputs[0], _number(builder, 1), _number(builder, 0)])
+        return builder.emit("select", [inputs[0], _number(builder, 1.0), _number(builder, 0.0)])
     raise refused(f"turns {given} into {wanted}")
 
 
@@ -73,7 +73,7 @@ def _power(builder: Builder, equation: Any, inputs: list[str]) -> str:
     if not made:
         shape = shape_of(equation.outvars[0].aval.shape)
         return builder.put_off(builder.constant(np.ones((1,) * len(shape), np.float32)), shape)
-    return made if exponent > 0 else builder.emit("div", [_number(builder, 1), made])
+    return made if exponent > 0 else builder.emit("div", [_number(builder, 1.0), made])
 
 
 def _clamp(builder: Builder, equation: Any, inputs: list[str]) -> str:
@@ -91,7 +91,7 @@ def _ceil(builder: Builder, equation: Any, inputs: list[str]) -> str:
 
 def _erfc(builder: Builder, equation: Any, inputs: list[str]) -> str:
     """1 − erf(x): to a rounding of 1, where x is large not of itself."""
-    return builder.emit("sub", [_number(builder, 1), builder.emit("erf", inputs)])
+    return builder.emit("sub", [_number(builder, 1.0), builder.emit("erf", inputs)])
 
 
 def _halves(builder: Builder, x: str) -> list[str]:
@@ -106,7 +106,7 @@ def _cosh(builder: Builder, equation: Any, inputs: list[str]) -> str:
 
 def _sinh(builder: Builder, equation: Any, inputs: list[str]) -> str:
     """Near 0, where the difference cancels, ½(d + d/(d + 1)) with d = e^x − 1."""
-    one = _number(builder, 1)
+    one = _number(builder, 1.0)
     d = builder.emit("expm1", inputs)
     twice = builder.emit("add", [d, builder.emit("div", [d, builder.emit("add", [d, one])])])
     small = builder.emit("less", [builder.emit("abs", inputs), one])
@@ -205,7 +205,7 @@ def _pad(builder: Builder, equation: Any, inputs: list[str]) -> list[str]:
     low, high, interior = zip(*equation.params["padding_config"], strict=True)
     if any(interior) or min(*low, *high) < 0:
         raise refused("pads between pixels or cuts off")
-    return [builder.emit("pad", inputs, low=tuple(map(int, low)), high=tuple(map(int, high)))]
+    return [builder.emit("pad", inputs, low=low, high=high)]
 
 
 def _stack(builder: Builder, equation: Any, inputs: list[str]) -> list[str]:
