@@ -40,6 +40,10 @@ RUNS_ONCE: dict[str, Any] = {"xla_backend_optimization_level": 0}
 """Compiler options of a program that runs once: a third of the time to compile, the same bits."""
 
 
+LOCATIONS = "jax_traceback_in_locations_limit"
+"""Setting: how many places in source files a lowered operation says it comes from."""
+
+
 def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
     """`step.init`, compiled once a program."""
     abstract_seed = jax.ShapeDtypeStruct((), np.uint32)
@@ -64,12 +68,12 @@ def exported(function: Callable[..., Any], shapes: Sequence[Any], platforms: Seq
 
     It does not say in which files of this machine its source is.
     """
-    limit = jax.config.jax_traceback_in_locations_limit
-    jax.config.update("jax_traceback_in_locations_limit", 0)
+    limit = getattr(jax.config, LOCATIONS)
+    jax.config.update(LOCATIONS, 0)
     try:
         return export.export(jax.jit(function), platforms=platforms)(*shapes)
     finally:
-        jax.config.update("jax_traceback_in_locations_limit", limit)
+        jax.config.update(LOCATIONS, limit)
 
 
 class Compiled:

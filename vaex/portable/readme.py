@@ -117,18 +117,17 @@ def _exactness(model: Model) -> str:
     """What a runtime may differ by."""
     precision = model.config.precision
     bits = [LOW[each] for each in (precision.network, precision.posterior) if LOW[each]]
-    told = (
-        "Results are those of `vaex.load(RUN)` but for the order in which a runtime sums: within 1e-5 of the larger of "
-        "1 and the largest value of the array."
-    )
+    told = "Results are those of `vaex.load(RUN)` but for the order in which a runtime sums: "
+    logarithm = " kl, here a logarithm of σ as the network gives it, differs by more where σ is near 0."
+    note = logarithm if model.config.loss.name == "sigma" else ""
     if not bits:
-        return told
+        return f"{told}within 1e-5 of the larger of 1 and the largest value of the array.{note}"
+    slack = _slack(min(bits))
     return (
-        f"The run computed with network={precision.network}, posterior={precision.posterior}, and the export rounds "
-        f"where it did. A number in such a format has {min(bits)} bits, and what is summed in another order may be "
-        f"rounded the other way, layer after layer: within {2.0 ** _slack(min(bits)):.2g} (2^{_slack(min(bits))}) of "
-        "the larger of 1 and the largest value of the array. What is not in a low precision keeps 1e-5; kl, computed "
-        "from numbers that differ so much, differs by more where σ is near 0."
+        f"{told}the run computed with network={precision.network}, posterior={precision.posterior}, and the export "
+        f"rounds where it did. A number in such a format has {min(bits)} bits, and what is summed in another order "
+        f"may be rounded the other way, layer after layer: within {2.0**slack:.2g} (2^{slack}) of the larger of 1 and "
+        f"the largest value of the array. What is not in a low precision keeps 1e-5.{note}"
     )
 
 
