@@ -250,7 +250,7 @@ def test_the_page_says_what_goes_in_and_how_exact_it_is(overrides, told):
 def test_what_a_graph_cannot_hold_is_named_with_the_format_that_can():
     part = Part(lambda parameters, x: {"x": jnp.sin(x)}, {}, {"x": (3,)})
     for kind in ("npz", "onnx"):
-        with pytest.raises(InputError, match="uses JAX's sin, which cannot be exported as a graph; --format stablehlo"):
+        with pytest.raises(InputError, match=f"uses JAX's sin, which cannot be exported as {kind}; --format stablehlo"):
             FORMATS[kind].files("decoder", part, {})
     (content,) = FORMATS["stablehlo"].files("decoder", part, {}).values()
     x = np.array([[0.0, 1.0, 2.0]], np.float32)

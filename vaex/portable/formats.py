@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jax import export
 
+from vaex import files
 from vaex.errors import InputError
 from vaex.portable import interpreter, onnx_model
 from vaex.portable.graph import Graph
@@ -32,19 +33,19 @@ class Format(NamedTuple):
     """Markdown: what the files are, and with which versions they go."""
 
 
-def _graph(part: Part) -> Graph:
+def _graph(part: Part, kind: str) -> Graph:
     try:
         return part.graph()
     except InputError as error:
-        raise InputError(f"{error} as a graph; --format stablehlo takes all that JAX does") from error
+        raise InputError(f"{error} as {kind}; --format stablehlo takes what JAX itself can export") from error
 
 
 def _onnx(name: str, part: Part, properties: Mapping[str, str]) -> dict[str, bytes]:
-    return {f"{name}.onnx": onnx_model.model(_graph(part), name, properties)}
+    return {f"{name}.onnx": onnx_model.model(_graph(part, "onnx"), name, properties)}
 
 
 def _npz(name: str, part: Part, properties: Mapping[str, str]) -> dict[str, bytes]:
-    graph, archive = _graph(part), io.BytesIO()
+    graph, archive = _graph(part, "npz"), io.BytesIO()
     np.savez(archive, allow_pickle=False, **graph.constants)
     return {
         f"{name}.json": json.dumps({"properties": dict(properties), **graph.as_json()}, indent=1).encode(),
@@ -54,7 +55,10 @@ def _npz(name: str, part: Part, properties: Mapping[str, str]) -> dict[str, byte
 
 
 def _stablehlo(name: str, part: Part, properties: Mapping[str, str]) -> dict[str, bytes]:
-    return {f"{name}.stablehlo": bytes(part.export(PLATFORMS).serialize())}
+    try:
+        return {f"{name}.stablehlo": bytes(part.export(PLATFORMS).serialize())}
+    except (ValueError, NotImplementedError) as error:  # a call into a library, or what a platform has not
+        raise InputError(f"the {name} cannot be exported by JAX: {files.first_line(error)}") from error
 
 
 FORMATS: dict[str, Format] = {

@@ -33,9 +33,10 @@ class Part(NamedTuple):
     def export(self, platforms: Sequence[str]) -> Exported:
         """As StableHLO for any batch, the parameters among its constants; the function takes the inputs in order."""
         constants = jax.tree.map(np.asarray, self.parameters)
-        return compiled.exported(
-            lambda *inputs: self.function(constants, *inputs), tracing.abstract(self.inputs), platforms
-        )
+        with tracing.for_any_batch():
+            return compiled.exported(
+                lambda *inputs: self.function(constants, *inputs), tracing.abstract(self.inputs), platforms
+            )
 
 
 def encoder(model: Model) -> Part:

@@ -4,13 +4,15 @@ What depends on constants only is computed here, once. Numbers in a low precisio
 each operation, as XLA computes them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
+from jax.errors import InconclusiveDimensionOperation
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 from jaxtyping import PyTree
 
@@ -39,7 +41,8 @@ def trace(
     def flat(leaves: Sequence[jax.Array], *rest: jax.Array) -> dict[str, jax.Array]:
         return function(jax.tree.unflatten(structure, leaves), *rest)
 
-    closed, results = jax.make_jaxpr(flat, return_shape=True)(list(arrays.values()), *abstract(inputs))
+    with for_any_batch():
+        closed, results = jax.make_jaxpr(flat, return_shape=True)(list(arrays.values()), *abstract(inputs))
     tracing = _Tracing()
     names = [tracing.constant(array, name) for name, array in arrays.items()]
     outputs = tracing.inline(closed, [*names, *inputs])
@@ -53,6 +56,17 @@ def abstract(inputs: Mapping[str, type_of_shape]) -> list[jax.ShapeDtypeStruct]:
     """float32 arrays of these shapes behind a batch whose size is not known."""
     (batch,) = export.symbolic_shape(SYMBOL)
     return [jax.ShapeDtypeStruct((batch, *shape), np.float32) for shape in inputs.values()]
+
+
+@contextmanager
+def for_any_batch() -> Iterator[None]:
+    """What JAX says of a function that must know how large a batch is, as an `InputError` with the way out."""
+    try:
+        yield
+    except (TypeError, InconclusiveDimensionOperation) as error:
+        if isinstance(error, TypeError) and "_DimExpr" not in str(error):
+            raise
+        raise refused("must know how many images a batch has (write x.shape[0], not len(x))") from error
 
 
 class _Tracing(Builder):
