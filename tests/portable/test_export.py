@@ -233,6 +233,7 @@ def test_values_with_html_are_text_in_the_page():
         (("likelihood=laplace",), "`likelihood=laplace` observes: the pixels themselves"),
         (("precision.network=bfloat16",), "has 8 bits"),
         (("precision.posterior=float16",), "within 0.0039 (2^-8) of the larger of 1"),
+        (("precision.matmul=tf32",), "(tf32), which only stablehlo has too."),
         (("loss=sigma",), "kl, here a logarithm of σ as the network gives it, differs by more where σ is near 0."),
     ],
 )

@@ -120,6 +120,8 @@ def _exactness(model: Model) -> str:
     told = "Results are those of `vaex.load(RUN)` but for the order in which a runtime sums: "
     logarithm = " kl, here a logarithm of σ as the network gives it, differs by more where σ is near 0."
     note = logarithm if model.config.loss.name == "sigma" else ""
+    if precision.matmul == "tf32":
+        note += " On a GPU the run itself has products of ten bits of mantissa (tf32), which only stablehlo has too."
     if not bits:
         return f"{told}within 1e-5 of the larger of 1 and the largest value of the array.{note}"
     slack = _slack(min(bits))
