@@ -14,7 +14,7 @@ from vaex.errors import InputError, VaexError, printable
 
 VERBS = (
     "train", "resume", "reproduce", "compare", "evaluate", "figures",
-    "sample", "encode", "decode", "interpolate", "traverse", "data",
+    "sample", "encode", "decode", "interpolate", "traverse", "export", "data",
 )  # fmt: skip
 """Each is a file in `vaex/commands/`."""
 
@@ -32,6 +32,7 @@ vaex: an experiment framework for variational autoencoders
   vaex encode RUN IMAGES           mu, sigma and ELBO of an .npy file, a folder, a picture: --out codes.npz|codes.csv
   vaex decode RUN CODES            mean images of codes: --out decoded.npy|decoded.png
   vaex interpolate RUN --from I --to J     vaex traverse RUN --image I        as pictures or arrays
+  vaex export RUN DIR --format F   encoder, decoder, sampler for onnxruntime, JAX or NumPy (onnx, stablehlo, npz)
   vaex data list|fetch|verify      the datasets and their files
 
 `vaex VERB --help` shows a verb's own flags. Groups and their options (vaex loss=sigma dataset=digits ...):

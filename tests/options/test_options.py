@@ -7,12 +7,15 @@ import re
 from pathlib import Path
 from typing import get_type_hints
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import load_file
 
 from tests.support.processes import results, server
 from vaex import config
 from vaex.config import FUNCTIONS, GROUPS
+from vaex.portable import interpreter
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,3 +99,15 @@ def test_a_model_of_your_own_as_readme_has_it_trains_goes_on_and_is_swept(tmp_pa
     assert saved["plugins"] == ["./affine.py"]
     assert -60 < json.loads((tmp_path / "run" / "summary.json").read_text())["test/elbo"] < 0
     assert results(tmp_path / "run") == results(tmp_path / "sweep" / "0") != results(tmp_path / "sweep" / "1")
+    exporting = ("export", "run", "exported", "--format", "npz")
+    assert server().run(*exporting, cwd=tmp_path)[0] == 2  # its plugin runs only where it is named
+    assert not (tmp_path / "exported").exists()
+    code, text = server().run(*exporting, plugin, cwd=tmp_path)
+    assert code == 0, text
+    saved, z = (
+        load_file(tmp_path / "run" / "model.safetensors"),
+        np.linspace(-1, 1, 20, dtype=np.float32).reshape(2, 10),
+    )
+    expected = 1 / (1 + np.exp(-(z @ saved["outputs.kernel"] + saved["outputs.bias"])))
+    found = interpreter.load(tmp_path / "exported", "decoder")(z=z)["x"]
+    np.testing.assert_allclose(found.reshape(2, 64), expected, atol=1e-5)

@@ -155,12 +155,17 @@ class Run:
 
     @functools.cached_property
     def _model(self) -> Model:
-        """Read when first asked for: that imports and starts JAX."""
-        backend.start(read_manifest(self.directory))
-        config = read_saved(self.directory, self._overrides)
-        elbo = [row["valid/elbo"] for row in metrics.read_rows(self.directory / "metrics.jsonl")]
-        epoch = _epoch(self.directory, self._state, elbo)
-        return read_model(self.directory, config) if epoch is None else read_state(self.directory, config, epoch)
+        """Read when first asked for: that starts JAX."""
+        return read(self.directory, self._overrides, self._state)
+
+
+def read(directory: Path, overrides: Sequence[str], state: State) -> Model:
+    """The model of a run in one of its states, JAX started as the run had it."""
+    backend.start(read_manifest(directory))
+    config = read_saved(directory, overrides)
+    elbo = [row["valid/elbo"] for row in metrics.read_rows(directory / "metrics.jsonl")]
+    epoch = _epoch(directory, state, elbo)
+    return read_model(directory, config) if epoch is None else read_state(directory, config, epoch)
 
 
 def _temperature(given: float) -> float:

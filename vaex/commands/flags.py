@@ -50,10 +50,15 @@ def of_run(verb: str, about: str | None, out: str) -> Parser:
     """What the verbs that use one trained run have in common; `out` is the file that is written unless named."""
     parser = Parser(verb, about)
     parser.add_argument("words", nargs="*", metavar="RUN", help="its directory; then what the line above says")
-    parser.add_argument("--checkpoint", default="last", metavar="last|best|N", help="the state: best by valid/elbo")
+    add_state(parser)
     parser.add_argument("--out", type=Path, default=Path(out), metavar="FILE", help=f"default: {out}")
     parser.add_argument("--force", action="store_true", help="write over FILE")
     return parser
+
+
+def add_state(parser: Parser) -> None:
+    """Which state of a run is used."""
+    parser.add_argument("--checkpoint", default="last", metavar="last|best|N", help="the state: best by valid/elbo")
 
 
 def number(kind: Callable[[str], Any], expected: str, fits: Callable[[Any], bool]) -> Callable[[str], Any]:

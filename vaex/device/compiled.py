@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import export
 from jaxtyping import Array, Num, UInt
 
 from vaex.device import compilation_cache
@@ -39,6 +40,10 @@ RUNS_ONCE: dict[str, Any] = {"xla_backend_optimization_level": 0}
 """Compiler options of a program that runs once: a third of the time to compile, the same bits."""
 
 
+LOCATIONS = "jax_traceback_in_locations_limit"
+"""Setting: how many places in source files a lowered operation says it comes from."""
+
+
 def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
     """`step.init` on the CPU, whatever device trains: its bits are the same everywhere, and a GPU compiles for seconds.
 
@@ -61,6 +66,19 @@ def ahead(function: Callable[..., Any], static: tuple[Hashable, ...], arguments:
     key = (function, static, structure, *((leaf.shape, leaf.dtype) for leaf in leaves), device)
     fixed = functools.partial(function, *static)
     return _once(key, lambda: _finished(jax.jit(fixed).lower(*shapes)))
+
+
+def exported(function: Callable[..., Any], shapes: Sequence[Any], platforms: Sequence[str]) -> export.Exported:
+    """`function` for arguments of such shapes, lowered but not compiled, for these platforms: to be run elsewhere.
+
+    It does not say in which files of this machine its source is.
+    """
+    limit = getattr(jax.config, LOCATIONS)
+    jax.config.update(LOCATIONS, 0)
+    try:
+        return export.export(jax.jit(function), platforms=platforms)(*shapes)
+    finally:
+        jax.config.update(LOCATIONS, limit)
 
 
 class Compiled:

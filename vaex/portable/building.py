@@ -25,6 +25,10 @@ class Builder:
     def emit(self, name: str, inputs: Sequence[str], **attributes: Any) -> str:
         """The name of what an operation makes."""
         output = f"array_{len(self._operations)}"
+        for key, value in attributes.items():
+            attributes[key] = (
+                tuple(map(int, value)) if isinstance(value, (tuple, list)) else value
+            )  # NumPy's are no JSON
         self._operations.append(Operation(name, tuple(inputs), output, attributes))
         return output
 

@@ -19,15 +19,28 @@ def run(graph: Mapping[str, Any], constants: Arrays, inputs: Arrays) -> dict[str
         for each in graph["operations"]:
             arrays = [known[name] for name in each["inputs"]]
             known[each["output"]] = OPERATIONS[each["name"]](each, batch, *arrays)
-    return {name: known[source] for name, source in graph["outputs"].items()}
+    return {name: np.asarray(known[source]) for name, source in graph["outputs"].items()}
 
 
-def load(directory: Path) -> Callable[..., dict[str, np.ndarray]]:
-    """The function in an exported directory: takes its inputs by name, gives its outputs by name."""
-    graph = json.loads((directory / "graph.json").read_text(encoding="utf-8"))
-    with np.load(directory / "constants.npz", allow_pickle=False) as archive:
+def load(directory: Path, part: str) -> Callable[..., dict[str, np.ndarray]]:
+    """The function of an exported part, "encoder": takes its inputs by name, gives its outputs by name."""
+    graph = json.loads((directory / f"{part}.json").read_text(encoding="utf-8"))
+    with np.load(directory / f"{part}.npz", allow_pickle=False) as archive:
         constants = dict(archive)
-    return lambda **inputs: run(graph, constants, {name: np.asarray(each, np.float32) for name, each in inputs.items()})
+    return lambda **inputs: run(graph, constants, _checked(graph["inputs"], inputs))
+
+
+def _checked(shapes: Mapping[str, list[int]], given: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The inputs as float32; raises `ValueError` for others than the graph has, other shapes, or bytes."""
+    if shapes.keys() != given.keys():
+        raise ValueError(f"expected {', '.join(shapes)}, got {', '.join(given) or 'nothing'}")
+    arrays = {name: np.asarray(each) for name, each in given.items()}
+    for name, array in arrays.items():
+        if array.ndim != len(shapes[name]) or list(array.shape[1:]) != shapes[name][1:]:
+            raise ValueError(f"{name}: shape {array.shape}; expected {' x '.join(map(str, ('N', *shapes[name][1:])))}")
+        if array.dtype == np.uint8:
+            raise ValueError(f"{name}: bytes; divide them by 255")
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
 def _shape(each: Mapping[str, Any], batch: int) -> list[int]:
@@ -47,7 +60,7 @@ def _round(each: Mapping[str, Any], batch: int, x: np.ndarray) -> np.ndarray:
     """The nearest value of the format, the even one of two: a bfloat16 is the upper half of a float32."""
     if each["to"] == "float16":
         return x.astype(np.float16).astype(np.float32)
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    bits = np.asarray(x, np.float32, order="C").view(np.uint32)
     nearest = (bits + np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1))) & np.uint32(0xFFFF0000)
     return np.where(np.isnan(x), x, nearest.view(np.float32))
 

@@ -1,12 +1,15 @@
 """The parts of a trained model that stand alone: encoder, decoder, sampler; each a function of arrays and its graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.export import Exported
 from jaxtyping import PyTree
 
+from vaex.device import compiled
 from vaex.portable import tracing
 from vaex.portable.graph import Graph, type_of_shape
 from vaex.trained.model import Model
@@ -26,6 +29,14 @@ class Part(NamedTuple):
     def graph(self) -> Graph:
         """As plain operations; raises `InputError` where that cannot be."""
         return tracing.trace(self.function, self.parameters, self.inputs)
+
+    def export(self, platforms: Sequence[str]) -> Exported:
+        """As StableHLO for any batch, the parameters among its constants; the function takes the inputs in order."""
+        constants = jax.tree.map(np.asarray, self.parameters)
+        with tracing.for_any_batch():
+            return compiled.exported(
+                lambda *inputs: self.function(constants, *inputs), tracing.abstract(self.inputs), platforms
+            )
 
 
 def encoder(model: Model) -> Part:
@@ -58,3 +69,6 @@ def sampler(model: Model) -> Part:
         return decode.function(parameters, temperature[:, None] * eps)
 
     return Part(sample, model.parameters, {"eps": (model.config.model.latent_dim,), "temperature": ()})
+
+
+PARTS: dict[str, Callable[[Model], Part]] = {"encoder": encoder, "decoder": decoder, "sampler": sampler}

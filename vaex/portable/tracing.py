@@ -4,25 +4,26 @@ What depends on constants only is computed here, once. Numbers in a low precisio
 each operation, as XLA computes them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
-from jax.extend.core import ClosedJaxpr, Literal, Var
+from jax.errors import InconclusiveDimensionOperation
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
 from jaxtyping import PyTree
 
 from vaex.disk import checkpoint
-from vaex.errors import InputError
 from vaex.portable.building import Builder
 from vaex.portable.graph import BATCH, Graph, type_of_shape
-from vaex.portable.primitives import COMPOSED, OTHERWISE, SAME, STRUCTURAL, broadcast, shape_of
+from vaex.portable.primitives import COMPOSED, OTHERWISE, SAME, STRUCTURAL, SYMBOL, broadcast, refused, shape_of
 
 LOW = ("float16", "bfloat16")
 
-CALLS = ("jit", "pjit", "custom_jvp_call", "custom_vjp_call")
+CALLS = ("jit", "pjit", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint")
 """What has a function inside, which takes its place."""
 
 
@@ -34,15 +35,14 @@ def trace(
     `inputs` are shapes without the batch, which is the first axis of each. Constants that are parameters have their
     flat names, `model.encoder.0.kernel`. Raises `InputError` where the function needs what no graph has.
     """
-    (batch,) = export.symbolic_shape("batch")
-    abstract = [jax.ShapeDtypeStruct((batch, *shape), np.float32) for shape in inputs.values()]
     arrays = checkpoint.flatten(parameters)
     structure = jax.tree.structure(parameters)
 
     def flat(leaves: Sequence[jax.Array], *rest: jax.Array) -> dict[str, jax.Array]:
         return function(jax.tree.unflatten(structure, leaves), *rest)
 
-    closed, results = jax.make_jaxpr(flat, return_shape=True)(list(arrays.values()), *abstract)
+    with for_any_batch():
+        closed, results = jax.make_jaxpr(flat, return_shape=True)(list(arrays.values()), *abstract(inputs))
     tracing = _Tracing()
     names = [tracing.constant(array, name) for name, array in arrays.items()]
     outputs = tracing.inline(closed, [*names, *inputs])
@@ -50,6 +50,23 @@ def trace(
     operations, constants = tracing.graph(found.values())
     shapes = {name: shape_of(result.shape) for name, result in results.items()}
     return Graph({name: (BATCH, *shape) for name, shape in inputs.items()}, constants, operations, found, shapes)
+
+
+def abstract(inputs: Mapping[str, type_of_shape]) -> list[jax.ShapeDtypeStruct]:
+    """float32 arrays of these shapes behind a batch whose size is not known."""
+    (batch,) = export.symbolic_shape(SYMBOL)
+    return [jax.ShapeDtypeStruct((batch, *shape), np.float32) for shape in inputs.values()]
+
+
+@contextmanager
+def for_any_batch() -> Iterator[None]:
+    """What JAX says of a function that must know how large a batch is, as an `InputError` with the way out."""
+    try:
+        yield
+    except (TypeError, InconclusiveDimensionOperation) as error:
+        if isinstance(error, TypeError) and "_DimExpr" not in str(error):
+            raise
+        raise refused("must know how many images a batch has (write x.shape[0], not len(x))") from error
 
 
 class _Tracing(Builder):
@@ -69,11 +86,12 @@ class _Tracing(Builder):
         return [name(atom) for atom in closed.jaxpr.outvars]
 
     def _equation(self, equation: Any, inputs: list[str]) -> list[str]:
-        inner = next((each for each in equation.params.values() if isinstance(each, ClosedJaxpr)), None)
+        inner = next((each for each in equation.params.values() if isinstance(each, (ClosedJaxpr, Jaxpr))), None)
         if inner is not None and equation.primitive.name in CALLS:
-            return self.inline(inner, inputs)
+            return self.inline(ClosedJaxpr(inner, ()) if isinstance(inner, Jaxpr) else inner, inputs)
         values = [self.value(name) for name in inputs]
         sizes = [length for result in equation.outvars for length in result.aval.shape]
+        sizes += [equation.params["dim"]] if equation.primitive.name == "dim_as_value" else []
         if all(value is not None for value in values) and all(isinstance(length, int) for length in sizes):
             return [self.constant(array) for array in _computed(equation, [self.constants[name] for name in inputs])]
         made = self._translated(equation, inputs)
@@ -92,7 +110,7 @@ class _Tracing(Builder):
         elif primitive in COMPOSED:
             made = COMPOSED[primitive](self, equation, inputs)
         else:
-            raise InputError(f"the model, loss or likelihood uses JAX's {primitive}, which cannot be exported")
+            raise refused(f"uses JAX's {primitive}")
         return [self._broadcast_like(made, equation, inputs)]
 
     def _broadcast_like(self, made: str, equation: Any, inputs: Sequence[str]) -> str:
