@@ -14,7 +14,7 @@ from vaex.errors import InputError, VaexError, printable
 
 VERBS = (
     "train", "resume", "reproduce", "compare", "evaluate", "figures",
-    "sample", "encode", "decode", "interpolate", "traverse", "export", "data",
+    "sample", "encode", "decode", "interpolate", "traverse", "export", "explore", "data",
 )  # fmt: skip
 """Each is a file in `vaex/commands/`."""
 
@@ -33,6 +33,7 @@ vaex: an experiment framework for variational autoencoders
   vaex decode RUN CODES            mean images of codes: --out decoded.npy|decoded.png
   vaex interpolate RUN --from I --to J     vaex traverse RUN --image I        as pictures or arrays
   vaex export RUN DIR --format F   encoder, decoder, sampler for onnxruntime, JAX or NumPy (onnx, stablehlo, npz)
+  vaex explore RUN...              one HTML file in which the model runs, to mail and to teach: --images --open
   vaex data list|fetch|verify      the datasets and their files
 
 `vaex VERB --help` shows a verb's own flags. Groups and their options (vaex loss=sigma dataset=digits ...):

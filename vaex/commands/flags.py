@@ -83,19 +83,37 @@ SEED = number(int, "a whole number from 0 to 4294967295", lambda value: 0 <= val
 
 def words(chosen: argparse.Namespace, verb: str, wanted: Sequence[str]) -> list[Path]:
     """The paths among the words, as many as are wanted, the first a run; the overrides go to `chosen.overrides`."""
-    chosen.overrides = [word for word in chosen.words if word.startswith(LOADING)]
-    paths = [word for word in chosen.words if word not in chosen.overrides]
+    paths = _paths(chosen, verb)
     if len(paths) != len(wanted):
         got = " ".join(paths) or "nothing"
         raise InputError(f"vaex {verb}: expected {' '.join(wanted)}, got {printable(got)}")
-    named_path(verb, paths)
-    if not Path(paths[0]).is_dir():
-        raise InputError(f"vaex {verb}: {paths[0]} is a file; expected a run directory")
+    _refuse_no_run(verb, paths[0])
+    return [Path(path) for path in paths]
+
+
+def runs(chosen: argparse.Namespace, verb: str, most: int) -> list[Path]:
+    """The paths among the words, each a run; the overrides go to `chosen.overrides`."""
+    paths = list(dict.fromkeys(_paths(chosen, verb)))
+    if not 1 <= len(paths) <= most:
+        raise InputError(f"vaex {verb}: expected 1 to {most} runs, got {len(paths)}")
+    for path in paths:
+        _refuse_no_run(verb, path)
+    return [Path(path) for path in paths]
+
+
+def _paths(chosen: argparse.Namespace, verb: str) -> list[str]:
+    chosen.overrides = [word for word in chosen.words if word.startswith(LOADING)]
     if chosen.checkpoint not in ("last", "best"):
         if not re.fullmatch(r"[0-9]{1,9}", chosen.checkpoint):
             raise InputError(f"vaex {verb}: --checkpoint: expected last, best or an epoch, got {chosen.checkpoint!r}")
         chosen.checkpoint = int(chosen.checkpoint)
-    return [Path(path) for path in paths]
+    return [word for word in chosen.words if word not in chosen.overrides]
+
+
+def _refuse_no_run(verb: str, path: str) -> None:
+    named_path(verb, [path])
+    if not Path(path).is_dir():
+        raise InputError(f"vaex {verb}: {path} is a file; expected a run directory")
 
 
 def refuse_overwriting(chosen: argparse.Namespace, suffixes: Sequence[str]) -> Path:

@@ -107,12 +107,8 @@ def section(name: str, title: str, content: str) -> str:
     return f'<section id="{name}"><h2>{title}</h2>{content}</section>'
 
 
-def document(title: str, body: str, islands: str) -> str:
-    """The whole page. Its policy allows its own two scripts, its style and pictures inside it; no network at all."""
-    from plotly.offline import get_plotlyjs
-
-    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    scripts = [get_plotlyjs(), Path(__file__).with_name("report.js").read_text(encoding="utf-8")]
+def document(title: str, body: str, islands: str, style: str, scripts: Sequence[str]) -> str:
+    """The whole page. Its policy allows its own scripts, its style and pictures inside it; no network at all."""
     digests = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     policy = (
         f"default-src 'none'; script-src {digests}; style-src 'unsafe-inline'; img-src data: blob:; "
