@@ -98,7 +98,7 @@ def test_ways_and_moved_latents_as_arrays_and_as_pictures(run: vaex.Run):
     assert cli._guarded([*way]) == cli._guarded([*way, "--out", "way.npy"]) == 0
     ends = run.encode(images[[0, 9]]).mu
     np.testing.assert_allclose(np.load("way.npy")[1], run.decode(ends.mean(axis=0)), atol=1e-5)
-    moved = ("traverse", "run", "--image", "4", "--latent", "1,0", "--values=-2,0.5")
+    moved = ("traverse", "run", "--image", "4", "--latent", "1,0", "--values", "-2,0.5")
     assert cli._guarded([*moved]) == cli._guarded([*moved, "--out", "moved.npy"]) == 0
     found, code = np.load("moved.npy"), run.encode(images[4]).mu
     assert found.shape == (2, 2, *images.shape[1:])
@@ -202,7 +202,8 @@ def test_every_verb_has_a_help_of_its_own(capfd: pytest.CaptureFixture[str]):
 
 def test_ctrl_c_leaves_nothing_half_written(run: vaex.Run, tmp_path: Path):
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    line = [sys.executable, "-m", "vaex", "sample", "run", "--npy", "--n", "5000000"]
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's `&` ignores it
+    line = [sys.executable, "-c", f"{heard}from vaex import cli; cli.main()", "sample", "run", "--npy", "--n", "5000000"]
     process = subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     until(lambda: [*Path().glob(".samples.npy.*.tmp")], pause=0.01)
     process.send_signal(signal.SIGINT)

@@ -142,18 +142,18 @@ def test_what_is_there_is_left_alone_unless_forced(tmp_path, capfd, run):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("RUN", "--format", "npz"), "expected a run and a directory"),
+        (("RUN", "--format", "npz"), "vaex export: expected RUN DIR, got "),
         (("RUN", "OUT"), "the following arguments are required: --format"),
-        (("RUN", "OUT", "loss=sigma", "--format", "onnx"), "expected a run and a directory"),
+        (("RUN", "OUT", "loss=sigma", "--format", "onnx"), "vaex export: expected RUN DIR, got "),
         (
             ("RUN", "OUT", "--format", "onyx"),
             "--format: no 'onyx'; did you mean 'onnx'? (there are: stablehlo, onnx, npz)",
         ),
         (("RUN", "OUT", "--format", "npz", "--part", "decodr"), "--part: no 'decodr'; did you mean 'decoder'?"),
         (("RUN", "OUT", "--format", "npz", "--part="), "--part: no ''"),
-        (("RUN", "OUT", "--format", "npz", "--checkpoint", "first"), "--checkpoint: expected best, last or an epoch"),
+        (("RUN", "OUT", "--format", "npz", "--checkpoint", "first"), "--checkpoint: expected last, best or an epoch"),
         (("RUN", "OUT", "--format", "npz", "--checkpoint", "9"), "the state of epoch 9 was not kept"),
-        (("RUN", "OUT", "--format", "npz", "--parts", "encoder"), "unrecognized arguments: --parts"),
+        (("RUN", "OUT", "--format", "npz", "--parts", "encoder"), "unknown flag --parts; did you mean '--part'?"),
         (("RUN", "RUN/config.yaml", "--format", "npz"), "is a file; name a directory"),
         (("NOTHING", "OUT", "--format", "npz"), "no such run directory"),
     ],

@@ -30,14 +30,22 @@ def images(given: Any, model: Model) -> tuple[type_of_images | Rows, bool]:
         raise InputError(f"images: shape {array.shape}; expected {shapes}, or one of them without N")
     if not len(array):
         raise InputError("images: there are none")
+    scale = np.uint8(255) if _are_masks(array, model) else None
     if isinstance(given, np.memmap) and not single:
-        return Rows(len(given), lambda part: _checked(given[part], model)), False
-    return _checked(array, model), single
+        return Rows(len(given), lambda part: _checked(given[part], model, scale)), False
+    return _checked(array, model, scale), single
 
 
-def _checked(array: Shaped[np.ndarray, "..."], model: Model) -> type_of_images:
+def _are_masks(array: Shaped[np.ndarray, "..."], model: Model) -> bool:
+    """Whether bytes are 0 and 1, where the run's own were: `dataset.range=[0, 1]` (datasets/arrays.py)."""
+    declared = getattr(model.config.dataset, "range", None)
+    return declared == (0, 1) and array.dtype == np.uint8 and int(array.max()) <= 1
+
+
+def _checked(array: Shaped[np.ndarray, "..."], model: Model, scale: np.uint8 | None = None) -> type_of_images:
     """Images of the model's shape; raises for values that it does not take."""
     rows = array.reshape(-1, *model.dataset.shape)
+    rows = rows if scale is None else rows * scale
     rows = rows if rows.dtype == np.uint8 else rows.astype(np.float32)
     if not np.isfinite(rows).all():
         raise InputError("images: some values are not finite in float32")
@@ -70,6 +78,13 @@ def count(given: Any, name: str) -> int:
     """A number of things, at least one; raises `InputError` for anything else."""
     if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1:
         raise InputError(f"{name}: expected a whole number from 1, got {given!r}")
+    return int(given)
+
+
+def seed(given: Any) -> int:
+    """A seed: 0 to 2³² − 1; raises `InputError` for anything else."""
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or not 0 <= given < 2**32:
+        raise InputError(f"seed: expected a whole number from 0 to {2**32 - 1}, got {given!r}")
     return int(given)
 
 

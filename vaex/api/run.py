@@ -2,6 +2,7 @@
 
 import functools
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,12 +80,12 @@ class Run:
 
     def prior(self, n: int, seed: int = 0, temperature: float = 1.0) -> Float32[np.ndarray, "n K"]:
         """n codes z = temperature · ε, ε ~ N(0, I): those of `sample`."""
-        return self._model.prior(inputs.count(n, "n"), seed, _temperature(temperature))
+        return self._model.prior(inputs.count(n, "n"), inputs.seed(seed), _temperature(temperature))
 
     def encode(self, images: Any, seed: int = 0) -> Code:
         """μ and σ of q(z|x). The seed is of the pixels that `likelihood.binarize=stochastic` draws."""
         rows, single = inputs.images(images, self._model)
-        mu, sigma = self._model.encode(rows, seed)
+        mu, sigma = self._model.encode(rows, inputs.seed(seed))
         return Code(mu[0], sigma[0]) if single else Code(mu, sigma)
 
     def decode(self, z: Any) -> Float32[np.ndarray, "... H W C"]:
@@ -104,7 +105,7 @@ class Run:
     def elbo(self, images: Any, samples: int = 100, seed: int = 0) -> Float[np.ndarray, " N"] | float:
         """The ELBO of each image (β = 1), by so many draws of z."""
         rows, single = inputs.images(images, self._model)
-        found = self._model.bounds(rows, inputs.count(samples, "samples"), seed)
+        found = self._model.bounds(rows, inputs.count(samples, "samples"), inputs.seed(seed))
         elbo = -(found.reconstruction + found.kl)
         return float(elbo[0]) if single else elbo
 
@@ -114,7 +115,7 @@ class Run:
         Of bernoulli on grey pixels it is no likelihood: a cross-entropy takes the place of log p(x|z).
         """
         rows, single = inputs.images(images, self._model)
-        bound = self._model.bounds(rows, inputs.count(samples, "samples"), seed).curve[-1]
+        bound = self._model.bounds(rows, inputs.count(samples, "samples"), inputs.seed(seed)).curve[-1]
         return float(bound[0]) if single else bound
 
     def interpolate(self, first: Any, second: Any, steps: int = 8) -> Float32[np.ndarray, "steps H W C"]:
@@ -195,7 +196,10 @@ def _epoch(directory: Path, state: State, elbo: Sequence[float | None]) -> int |
     has_model = (directory / "model.safetensors").exists()
     if state == "last":
         if not has_model and not kept:
-            raise InputError(f"{directory}: holds no model: neither model.safetensors nor a checkpoint")
+            raise InputError(
+                f"{directory}: holds no model: neither model.safetensors nor a checkpoint; "
+                f"`vaex resume {shlex.quote(str(directory))}` trains it"
+            )
         return None if has_model else kept[0]
     known = [(value, number) for number, value in enumerate(elbo, 1) if value is not None and math.isfinite(value)]
     if state == "best" and not known:

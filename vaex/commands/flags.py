@@ -29,8 +29,14 @@ class Parser(argparse.ArgumentParser):
 
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:
         """The arguments, flags and words in any order; raises `InputError`."""
-        refuse(self.prog.split()[-1], arguments, [flag for each in self._actions for flag in each.option_strings])
-        return self.parse_intermixed_args(arguments)
+        joined: list[str] = []
+        for word in arguments:
+            if joined and re.match(r"-\.?\d", word) and re.fullmatch("--[a-z]+", joined[-1]):
+                joined[-1] += f"={word}"  # --values -3,0,3: numbers, and no flag
+            else:
+                joined.append(word)
+        refuse(self.prog.split()[-1], joined, [flag for each in self._actions for flag in each.option_strings])
+        return self.parse_intermixed_args(joined)
 
     @override
     def error(self, message: str) -> NoReturn:

@@ -1,6 +1,7 @@
 """What a page holds of each run: encoder and decoder as graphs, its latents in numbers, curves, test images."""
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -136,12 +137,8 @@ def _chosen(run: Run) -> list[str]:
 def _about(loss: Any) -> str:
     """What the second head means: the head of the loss's own docstring, formula included."""
     lines = inspect.cleandoc(implementation(loss).__doc__ or "").split("\n\n")[:2]
-    return printable_lines("\n\n".join(lines))[: 5 * LONGEST]
-
-
-def printable_lines(text: str) -> str:
-    """Text whose only control characters are line breaks."""
-    return "\n".join(map(printable, text.split("\n")))
+    text = re.sub(" {5,}", "    ", "\n\n".join(lines))
+    return "\n".join(map(printable, text.split("\n")))[: 5 * LONGEST]
 
 
 def _curves(run: Run) -> dict[str, list[float | None]]:
