@@ -35,7 +35,7 @@ def rounded(array: np.ndarray, form: str) -> np.ndarray:
     if form == "float16":
         with np.errstate(over="ignore"):
             return array.astype(np.float16).astype(np.float32)
-    bits = np.ascontiguousarray(array, np.float32).view(np.uint32).astype(np.uint64)
+    bits = np.asarray(array, np.float32, order="C").view(np.uint32).astype(np.uint64)
     return ((bits + 0x80) & 0xFFFFFF00).astype(np.uint32).view(np.float32)
 
 
@@ -46,7 +46,7 @@ def encoded(array: np.ndarray, form: str) -> bytes:
     if form == "float16":
         return array.astype("<f2").tobytes()
     raw = rounded(array, form).astype("<f4")
-    return raw.tobytes() if form == "float32" else raw.view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()
+    return raw.tobytes() if form == "float32" else raw.reshape(-1).view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()
 
 
 def constants(arrays: Arrays, form: str) -> dict[str, Any]:
