@@ -203,7 +203,16 @@ def test_every_verb_has_a_help_of_its_own(capfd: pytest.CaptureFixture[str]):
 def test_ctrl_c_leaves_nothing_half_written(run: vaex.Run, tmp_path: Path):
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's `&` ignores it
-    line = [sys.executable, "-c", f"{heard}from vaex import cli; cli.main()", "sample", "run", "--npy", "--n", "5000000"]
+    line = [
+        sys.executable,
+        "-c",
+        f"{heard}from vaex import cli; cli.main()",
+        "sample",
+        "run",
+        "--npy",
+        "--n",
+        "5000000",
+    ]
     process = subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     until(lambda: [*Path().glob(".samples.npy.*.tmp")], pause=0.01)
     process.send_signal(signal.SIGINT)

@@ -36,7 +36,7 @@ def rounded(array: np.ndarray, form: str) -> np.ndarray:
         with np.errstate(over="ignore"):
             return array.astype(np.float16).astype(np.float32)
     bits = np.asarray(array, np.float32, order="C").view(np.uint32).astype(np.uint64)
-    return ((bits + 0x80) & 0xFFFFFF00).astype(np.uint32).view(np.float32)
+    return np.asarray(((bits + 0x80) & 0xFFFFFF00).astype(np.uint32).view(np.float32))
 
 
 def encoded(array: np.ndarray, form: str) -> bytes:

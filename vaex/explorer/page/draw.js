@@ -84,7 +84,7 @@ const SERIES = ['train/elbo', 'valid/elbo'];
 
 /* The ELBO of each epoch of all runs, and a line at the chosen epoch of each. */
 function curves(runs, chosen) {
-  const width = 640, height = 220, left = 56, bottom = 24;
+  const width = 640, height = 220, left = 66, bottom = 24;
   const values = runs.flatMap((run) => SERIES.flatMap((name) => run.curves[name] || [])).filter(Number.isFinite);
   const sorted = [...values].sort((a, b) => a - b), low = sorted[Math.floor(sorted.length * 0.02)], high = sorted.at(-1);
   const epochs = Math.max(2, ...runs.map((run) => run.epochs)), span = high - low || 1;
@@ -95,7 +95,7 @@ function curves(runs, chosen) {
   if (!values.length) return svg;
   for (const value of [low, (low + high) / 2, high]) {
     svg.append(vector('line', { x1: left, x2: width - 8, y1: y(value), y2: y(value), class: 'grid' }));
-    svg.append(vector('text', { x: left - 6, y: y(value) + 4, 'text-anchor': 'end' }, shown(value, 1)));
+    svg.append(vector('text', { x: left - 6, y: y(value) + 4, 'text-anchor': 'end' }, shown(value, Math.abs(value) < 1000 ? 1 : 0)));
   }
   for (const epoch of [1, epochs]) {
     svg.append(vector('text', { x: x(epoch), y: height - 6, 'text-anchor': epoch === 1 ? 'start' : 'end' }, `epoch ${epoch}`));

@@ -17,6 +17,7 @@ class Pad {
     this.canvas = element('canvas', { tabindex: 0, role: 'application', class: 'pad', width: SHARP * SIDE, height: SHARP * SIDE,
       'aria-label': 'two latents: drag, or move by the arrow keys' });
     this.preview = element('div', { class: 'pictures small', 'aria-live': 'polite' });
+    this.preview.append(element('p', { class: 'facts' }, 'Point at one, or tap it, to see its image.'));
     this.legend = element('p', { class: 'legend' });
     const axis = (label, name) => latents > 1 && this.axis(label, name);
     const chosen = [axis('across', 'across'), axis('up', 'up'), this.factors()].filter(Boolean);
