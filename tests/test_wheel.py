@@ -60,5 +60,9 @@ def test_it_runs_where_it_is_installed(python, tmp_path):
     assert where.is_relative_to(python.parent.parent)
     assert "continuous_bernoulli" in run(script, "--help")
     run(script, "dataset=digits", "training.epochs=1", "tracking.mode=disabled", "hydra.run.dir=here")
+    run(script, "sample", "here")
+    run(script, "explore", "here", "--images", "3")
+    assert (tmp_path / "samples.png").exists()
+    assert "function runGraph(" in (tmp_path / "explore.html").read_text()
     manifest = (tmp_path / "here" / "manifest.json").read_text()
     assert '"commit": null' in manifest
