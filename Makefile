@@ -62,6 +62,9 @@ bench-sweep: .venv/.developer .venv-peers/.installed .venv-joblib/.installed  ##
 	$(BIN)/python tests/benchmarks/sweep_time.py growth --json tests/benchmarks/results/sweep_growth.json
 	$(BIN)/python tests/benchmarks/lanes.py --json tests/benchmarks/results/lanes.json
 
+gpu: .venv/.developer  ## the GPU path checked and measured; on a CPU the same in small (minutes)
+	$(BIN)/python -m tests.gpu.check $(ARGS)
+
 lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		pyproject.toml -o requirements.txt
@@ -100,4 +103,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults judging cache sweeps fuzz coverage bench bench-parts bench-sweep lock clean
+.PHONY: help train test lint grid faults judging cache sweeps fuzz coverage bench bench-parts bench-sweep gpu lock clean
