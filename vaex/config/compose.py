@@ -130,10 +130,13 @@ def _master(hydra: Hydra, name: str, typed: list[str], mode: RunMode) -> tuple[D
 
 def plain(job: DictConfig) -> dict[str, Any]:
     """A job's values, interpolations resolved, without Hydra's own section."""
-    own = OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"])
-    values = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+    return {str(key): _resolved(job, str(key)) for key in job if key != "hydra"}
+
+
+def _resolved(job: DictConfig, key: str) -> Any:
+    """A section's or key's values, in place: copying all first makes composing a ninth slower."""
+    value = job[key]
+    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if OmegaConf.is_config(value) else value
 
 
 def override(values: Mapping[str, Any], items: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
