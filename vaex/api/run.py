@@ -190,6 +190,13 @@ def load(directory: str | Path, *overrides: str, checkpoint: State = "last") -> 
     return Run(Path(directory), overrides, checkpoint)
 
 
+def epoch_of(directory: Path, state: State) -> int:
+    """The epoch of a state; raises `InputError` where the run does not have it."""
+    elbo = [row["valid/elbo"] for row in metrics.read_rows(directory / "metrics.jsonl")]
+    epoch = _epoch(directory, state, elbo)
+    return len(elbo) if epoch is None else epoch
+
+
 def _epoch(directory: Path, state: State, elbo: Sequence[float | None]) -> int | None:
     """The epoch whose checkpoint is wanted, None for model.safetensors; raises `InputError` where it was not kept."""
     last, kept = len(elbo), checkpoint.epochs(directory)
