@@ -118,13 +118,15 @@ def agree(page: Page, run: vaex.Run, image: np.ndarray, number: int = 0) -> None
     "overrides",
     [
         ("model.latent_dim=10",),
-        ("model.latent_dim=1", "likelihood=gaussian", "loss=sigma"),
-        ("model.latent_dim=50", "likelihood=continuous_bernoulli", "loss=softplus"),
-        ("model=gated_mlp", "model.hidden=[16]", "likelihood.binarize=threshold"),
-        ("model=linear", "likelihood=laplace"),
+        pytest.param(("model.latent_dim=1", "likelihood=gaussian", "loss=sigma"), marks=pytest.mark.slow),
+        pytest.param(
+            ("model.latent_dim=50", "likelihood=continuous_bernoulli", "loss=softplus"), marks=pytest.mark.slow
+        ),
+        pytest.param(("model=gated_mlp", "model.hidden=[16]", "likelihood.binarize=threshold"), marks=pytest.mark.slow),
+        pytest.param(("model=linear", "likelihood=laplace"), marks=pytest.mark.slow),
         ("model=conv", "model.channels=[4]", "model.hidden=16", "likelihood=gaussian"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value),
 )
 def test_every_model_says_in_the_page_what_it_says_here(page: Page, made: Any, overrides: tuple[str, ...]):
     path, run = made(*overrides)
@@ -275,6 +277,7 @@ def test_a_run_that_diverged_and_the_state_of_an_epoch(page: Page, tmp_path: Pat
     assert "1 earlier ones were kept" in page.find("#training").text
 
 
+@pytest.mark.slow
 def test_a_low_precision_is_as_near_as_the_page_says(page: Page, made: Any):
     path, run = made("model.latent_dim=10", "precision.network=bfloat16")
     page.open(path)
@@ -283,6 +286,7 @@ def test_a_low_precision_is_as_near_as_the_page_says(page: Page, made: Any):
     np.testing.assert_allclose(found["mu"], code.mu, atol=np.abs(code.mu).max() / 32)
 
 
+@pytest.mark.slow
 def test_pictures_are_offered_where_their_bytes_mean_what_the_data_mean(page: Page, tmp_path: Path):
     """Not for data from −1 to 1, where black would be read as grey."""
     np.save(tmp_path / "signed.npy", np.random.default_rng(0).uniform(-1, 1, (60, 8, 8)).astype(np.float32))
