@@ -14,7 +14,8 @@ from PIL import Image
 
 import vaex
 from tests.conftest import Finished
-from tests.support.processes import until
+from tests.support.disks import small_disk
+from tests.support.processes import lines_of_error, server, until
 from vaex import cli, files
 from vaex.commands import results
 
@@ -219,6 +220,15 @@ def test_ctrl_c_leaves_nothing_half_written(run: vaex.Run, tmp_path: Path):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, b"", b"")
     assert not [*Path().glob("*samples*"), *Path().glob(".*")]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(digits_run: Finished):
+    """Not SIGBUS, which ends the process before it can clear up."""
+    with small_disk("1m") as folder:
+        path = folder / "many.npy"
+        code, text = server().run("sample", digits_run.directory, "--n", "10000", "--out", path)
+        assert (code, lines_of_error(text)) == (3, [f"vaex: {path}: cannot be written (No space left on device)"])
+        assert not list(folder.iterdir())
 
 
 def test_a_link_in_place_of_the_result_is_replaced_and_not_followed(run: vaex.Run):
