@@ -1,5 +1,6 @@
 """Images and codes that a command names: an array's file, a folder of pictures, a table. Large ones stay on disk."""
 
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,21 +76,37 @@ def array(path: Path, names: Sequence[str]) -> Shaped[np.ndarray, "..."]:
 
 
 def _from_table(path: Path, latents: int) -> Float32[np.ndarray, "N K"]:
-    """The columns z_0, z_1, … or mu_0, mu_1, …, or all where there are as many as latents."""
+    """The columns z_0, z_1, … or mu_0, mu_1, …, in whatever order, of a table that may have others besides."""
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:  # pandas' own are ValueErrors
         raise InputError(f"{path}: cannot be read as a table: {first_line(error)}") from error
-    for name in ("z", "mu"):
-        columns = [f"{name}_{number}" for number in range(latents)]
-        if set(columns) <= set(table.columns):
-            table = table[columns]
-            break
-    if table.shape[1] != latents:
-        raise InputError(
-            f"{path}: expected columns z_0 to z_{latents - 1} (or mu_…), it has {', '.join(table.columns)}"
-        )
+    columns = _columns_of_codes(path, [str(name) for name in table.columns], latents)
     try:
-        return table.to_numpy(np.float32)
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused
+            return table[columns].to_numpy(np.float64).astype(np.float32)
     except ValueError as error:
         raise InputError(f"{path}: not all of it is numbers: {first_line(error)}") from error
+
+
+def _columns_of_codes(path: Path, there: Sequence[str], latents: int) -> list[str]:
+    """Which columns are the codes: those of z, else of mu; raises `InputError` unless they are as many as latents."""
+    for name in ("z", "mu"):
+        found = {column for column in there if re.fullmatch(rf"{name}_\d+", column)}
+        columns = [f"{name}_{number}" for number in range(min(latents, len(found)))]
+        if len(columns) == latents and found == set(columns):
+            return columns
+    last = latents - 1
+    expected = "z_0 or mu_0" if last == 0 else f"z_0 to z_{last}, or mu_0 to mu_{last}"
+    if any(_is_number(column) for column in there):
+        raise InputError(f"{path}: its first line is numbers and no header; expected one that names columns {expected}")
+    told = ", ".join(there[:8]) + (f", … ({len(there)} in all)" if len(there) > 8 else "")
+    raise InputError(f"{path}: expected columns {expected}, and it has {told}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
