@@ -1,5 +1,7 @@
 """Images for a trained model: they mean what the run's own data meant, or are one line."""
 
+import io
+import zipfile
 from pathlib import Path
 
 import jax
@@ -78,3 +80,58 @@ def test_masks_are_white_at_1_in_a_file_in_memory_and_as_pictures(tmp_path: Path
         np.testing.assert_array_equal(rows[0:20][..., 0], masks[list(order)] * 255)
     masks[7, 0, 0] = 2  # no mask then
     assert inputs.images(masks, model)[0].max() == 2
+
+
+def header(shape: tuple[int, ...], descr: str = "<f4") -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+def archive(content: bytes, name: str = "z.npy", flags: int = 0) -> bytes:
+    """A .npz with one member; `flags` are those of its zip entry (1: encrypted)."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr(name, content)
+    data = bytearray(stream.getvalue())
+    for signature, place in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data[data.index(signature) + place] |= flags
+    return bytes(data)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".NPY"])
+def test_a_files_content_says_whether_it_is_one_array_or_several(tmp_path: Path, suffix: str):
+    codes, path = np.arange(6, dtype=np.float32).reshape(2, 3), tmp_path / f"codes{suffix}"
+    for content in (header((2, 3)) + codes.tobytes(), archive(header((2, 3)) + codes.tobytes())):
+        path.write_bytes(content)
+        np.testing.assert_array_equal(sources.codes(path, 3), codes)
+
+
+def test_z_is_taken_before_mu(tmp_path: Path):
+    np.savez(tmp_path / "codes.npz", mu=np.zeros((2, 3)), z=np.ones((2, 3)))
+    np.testing.assert_array_equal(sources.codes(tmp_path / "codes.npz", 3), np.ones((2, 3)))
+    np.savez(tmp_path / "codes.npz", a=np.zeros((2, 3)), b=np.ones((2, 3)))
+    with pytest.raises(InputError, match=r"codes\.npz: expected an array 'z' or 'mu', it has a, b"):
+        sources.codes(tmp_path / "codes.npz", 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (header(()) + bytes(4), r": shape \(\); expected N x …, each at least 1"),
+        (header((2, 3)).replace(b"}", b"}("), ": not a NumPy array"),
+        (header((-2, -3)) + bytes(24), r": shape \(-2, -3\); expected"),
+        (header((300_000_000, 1024, 3)), ": its header declares .* 3686400000128 bytes in all, not 128"),
+        (b"", ": not a NumPy array"),
+        (archive(b"text", "notes.txt"), r"\[notes\.txt\]: not a NumPy array"),
+        (archive(header((2, 3)) + bytes(24), flags=1), ": cannot be read: .* encrypted"),
+        (archive(header((2, 3)) + bytes(24))[:-9], ": cannot be read: "),
+    ],
+    ids=["0-d", "header", "negative", "huge", "empty", "text", "encrypted", "cut"],
+)
+def test_a_file_that_is_no_array_is_one_line(tmp_path: Path, content: bytes, what: str):
+    path = tmp_path / "codes.npy"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^{path}{what}") as caught:
+        sources.codes(path, 3)
+    assert "\n" not in str(caught.value)
