@@ -14,7 +14,8 @@ from PIL import Image
 
 import vaex
 from tests.conftest import Finished
-from tests.support.processes import until
+from tests.support.disks import small_disk
+from tests.support.processes import lines_of_error, server, until
 from vaex import cli, files
 from vaex.commands import results
 
@@ -67,6 +68,16 @@ def test_a_round_trip_has_the_elbo_that_training_reported(run: vaex.Run):
     elbo = np.asarray(run.elbo(images, samples=50))
     spread = np.std([np.mean(np.asarray(run.elbo(images, samples=1, seed=seed))) for seed in range(8)], ddof=1)
     assert abs(elbo.mean() - run.summary["test/elbo"]) < 3 * spread * np.sqrt(1 + 1 / 50)
+
+
+def test_a_table_of_codes_has_its_columns_in_any_order(run: vaex.Run):
+    """And may have others; z_… are taken before mu_…."""
+    codes = np.random.default_rng(0).standard_normal((4, 10)).astype(np.float32)
+    columns = {f"z_{number}": codes[:, number] for number in reversed(range(10))}
+    others = {"name": list("abcd")} | {f"mu_{number}": [0.0] * 4 for number in range(10)}
+    pd.DataFrame(others | columns).to_csv("codes.csv")
+    assert cli._guarded(["decode", "run", "codes.csv"]) == 0
+    np.testing.assert_array_equal(np.load("decoded.npy"), run.decode(codes))
 
 
 def test_blocks_change_no_bit(run: vaex.Run, monkeypatch: pytest.MonkeyPatch):
@@ -129,15 +140,20 @@ def test_ways_and_moved_latents_as_arrays_and_as_pictures(run: vaex.Run):
         (("sample",), "vaex sample: expected RUN, got nothing"),
         (("encode", "run"), "vaex encode: expected RUN INPUT, got run"),
         (("encode", "run", "gone.npy"), "gone.npy: is not there; expected images: "),
-        (("encode", "run", "cut.npy"), "cut.npy: cannot be read as a NumPy array: "),
-        (("encode", "run", "objects.npy"), "objects.npy: cannot be read as a NumPy array: "),
+        (("encode", "run", "cut.npy"), "cut.npy: its header declares (4, 9, 9) float32, 1424 bytes in all, not 1415"),
+        (("encode", "run", "objects.npy"), "objects.npy: values of type object; expected numbers"),
         (("encode", "run", "wide.npy"), "images: shape (4, 9, 9); expected N x 8 x 8 x 1, N x 8 x 8"),
         (("encode", "run", "bright.npy"), "images: "),
         (("encode", "run", "empty"), "empty: empty has no files"),
         (("encode", "run", "text.csv"), "text.csv: not an image; expected BMP"),
         (("decode", "run", "wide.npy"), "codes: shape (4, 9, 9); expected N x "),
-        (("decode", "run", "none.npy"), "codes: shape (0, 10); expected N x 10 or 10"),
-        (("decode", "run", "text.csv"), "text.csv: expected columns z_0 to z_"),
+        (("decode", "run", "none.npy"), "none.npy: shape (0, 10); expected N x …, each at least 1"),
+        (("decode", "run", "text.csv"), "text.csv: expected columns z_0 to z_9, or mu_0 to mu_9, and it has a, b"),
+        (("decode", "run", "sigma.csv"), "sigma.csv: expected columns z_0 to z_9, or mu_0 to mu_9, and it has sigma"),
+        (("decode", "run", "more.csv"), "more.csv: expected columns z_0 to z_9, or mu_0 to mu_9, and it has z_0, "),
+        (("decode", "run", "bare.csv"), "bare.csv: its first line is numbers and no header; expected one that names"),
+        (("decode", "run", "words.csv"), "words.csv: not all of it is numbers: "),
+        (("decode", "run", "huge.csv"), "codes: some values are not finite in float32"),
         (("decode", "run", "empty"), "empty: expected codes: an .npy, .npz or .csv file"),
         (("interpolate", "run", "--from", "0", "--to", "99999"), "test has images 0 to "),
         (("interpolate", "run", "--from", "x", "--to", "1"), "vaex interpolate: argument --from: expected a whole"),
@@ -155,6 +171,14 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     Path("sweep/multirun.yaml").write_text("")
     Path("empty").mkdir()
     Path("text.csv").write_text("a,b\n1,2\n")
+    for name, columns, cell in (
+        ("sigma", [f"sigma_{number}" for number in range(10)], "1"),
+        ("more", [f"z_{number}" for number in range(11)], "1"),
+        ("bare", ["0.5"] * 10, "1"),
+        ("words", [f"z_{number}" for number in range(10)], "one"),
+        ("huge", [f"z_{number}" for number in range(10)], "1e39"),
+    ):
+        Path(f"{name}.csv").write_text(f"{','.join(columns)}\n{','.join([cell] * len(columns))}\n")
     np.save("wide.npy", np.zeros((4, 9, 9), np.float32))
     np.save("none.npy", np.zeros((0, 10), np.float32))
     np.save("bright.npy", np.full((4, 8, 8), 7, np.float32))
@@ -219,6 +243,15 @@ def test_ctrl_c_leaves_nothing_half_written(run: vaex.Run, tmp_path: Path):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, b"", b"")
     assert not [*Path().glob("*samples*"), *Path().glob(".*")]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(digits_run: Finished):
+    """Not SIGBUS, which ends the process before it can clear up."""
+    with small_disk("1m") as folder:
+        path = folder / "many.npy"
+        code, text = server().run("sample", digits_run.directory, "--n", "10000", "--out", path)
+        assert (code, lines_of_error(text)) == (3, [f"vaex: {path}: cannot be written (No space left on device)"])
+        assert not list(folder.iterdir())
 
 
 def test_a_link_in_place_of_the_result_is_replaced_and_not_followed(run: vaex.Run):

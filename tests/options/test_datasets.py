@@ -572,7 +572,7 @@ def test_a_bitmap_of_16_bits_a_pixel_has_fewer_a_channel(tmp_path: Path):
 def test_links_to_what_is_not_there_are_counted_and_named(tmp_path: Path):
     folder_of(tmp_path, a=Image.new("L", (8, 8)), b=Image.new("L", (8, 8)))
     (tmp_path / "c.png").symlink_to("a.png")
-    assert len(images._files(tmp_path)) == 3
+    assert len(images.files_of(tmp_path, "dataset.path")) == 3
     for name in ("x.png", "y.png"):
         (tmp_path / name).symlink_to(tmp_path / "gone")
     with pytest.raises(DataError, match=r"has 2 links to what is not there \(first: x\.png\)"):

@@ -8,16 +8,16 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import command
 from tests.support.configurations import make
+from tests.support.disks import small_disk
 from tests.support.processes import (
     ENDLESS,
     PATIENCE,
@@ -148,20 +148,6 @@ def test_killed_again_and_again(tmp_path: Path):
         if run.wait() == 0:
             break
     resume_and_compare(directory)
-
-
-@contextlib.contextmanager
-def small_disk(size: str) -> Iterator[Path]:
-    """A file system of its own, so small that a run fills it."""
-    with tempfile.TemporaryDirectory() as folder:
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
-        mounted = subprocess.run(mount, capture_output=True, text=True)
-        if mounted.returncode:  # root may lack the right too, in a container
-            pytest.skip(f"mounts a file system, which is refused: {mounted.stderr.splitlines()[:1]}")
-        try:
-            yield Path(folder)
-        finally:
-            subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_a_full_disk_stops_the_run_and_room_lets_it_go_on():

@@ -6,10 +6,14 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from vaex.config import implementation
-from vaex.data.dataset import type_of_images
+from vaex.data.dataset import Dataset, type_of_images
+from vaex.data.values import ROUNDING
 from vaex.errors import InputError
 from vaex.trained.model import Model
 from vaex.trained.rows import Rows
+
+PART = 1000
+"""Images that are looked at together."""
 
 
 def images(given: Any, model: Model) -> tuple[type_of_images | Rows, bool]:
@@ -19,7 +23,7 @@ def images(given: Any, model: Model) -> tuple[type_of_images | Rows, bool]:
     Raises `InputError` for another shape or dtype, `DataError` for values that the likelihood does not take.
     """
     if isinstance(given, Rows):
-        return Rows(len(given), lambda part: _checked(given[part], model)), False
+        return _lazily(given, model), False
     array, shape = _array(given, "images"), model.dataset.shape
     if array.dtype != np.uint8 and array.dtype.kind != "f":
         raise InputError(f"images: values of type {array.dtype}; expected uint8 (0 to 255) or float")
@@ -30,27 +34,63 @@ def images(given: Any, model: Model) -> tuple[type_of_images | Rows, bool]:
         raise InputError(f"images: shape {array.shape}; expected {shapes}, or one of them without N")
     if not len(array):
         raise InputError("images: there are none")
-    scale = np.uint8(255) if _are_masks(array, model) else None
     if isinstance(given, np.memmap) and not single:
-        return Rows(len(given), lambda part: _checked(given[part], model, scale)), False
-    return _checked(array, model, scale), single
+        return _lazily(given, model), False
+    return _checked(array, model, _scale(array, model)), single
 
 
-def _are_masks(array: Shaped[np.ndarray, "..."], model: Model) -> bool:
-    """Whether bytes are 0 and 1, where the run's own were: `dataset.range=[0, 1]` (datasets/arrays.py)."""
-    declared = getattr(model.config.dataset, "range", None)
-    return declared == (0, 1) and array.dtype == np.uint8 and int(array.max()) <= 1
+def _lazily(given: np.memmap | Rows, model: Model) -> Rows:
+    """Images that are read and checked when they are asked for."""
+    scale = _scale(given, model)
+    return Rows(len(given), lambda part: _checked(given[part], model, scale))
 
 
-def _checked(array: Shaped[np.ndarray, "..."], model: Model, scale: np.uint8 | None = None) -> type_of_images:
+def _scale(rows: Shaped[np.ndarray, "..."] | Rows, model: Model) -> np.uint8 | None:
+    """255 for bytes that are all 0 and 1 where the run's own were: `dataset.range=[0, 1]` (datasets/arrays.py)."""
+    if getattr(model.config.dataset, "range", None) != (0, 1):
+        return None
+    parts = (rows[start : start + PART] for start in range(0, len(rows), PART))
+    masks = all(part.dtype == np.uint8 and int(part.max()) <= 1 for part in parts)  # the first grey one ends it
+    return np.uint8(255) if masks else None
+
+
+def _checked(array: Shaped[np.ndarray, "..."], model: Model, scale: np.uint8 | None) -> type_of_images:
     """Images of the model's shape; raises for values that it does not take."""
     rows = array.reshape(-1, *model.dataset.shape)
     rows = rows if scale is None else rows * scale
-    rows = rows if rows.dtype == np.uint8 else rows.astype(np.float32)
+    if rows.dtype != np.uint8:
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused
+            rows = rows.astype(np.float32)
     if not np.isfinite(rows).all():
         raise InputError("images: some values are not finite in float32")
     implementation(model.config.likelihood).check(model.config.likelihood, rows, "images")
+    _refuse_another_range(rows, model.dataset)
     return rows
+
+
+def _refuse_another_range(rows: type_of_images, dataset: Dataset) -> None:
+    """Raise `InputError` for bytes where the data were no shares of 255, and floats far from where the data were."""
+    low, high = _range(dataset)
+    if rows.dtype == np.uint8:
+        if low < 0 or high > 1:
+            raise InputError(
+                f"images: bytes (value/255: 0 to 1), and the run's data are floats from {low:g} to {high:g}; "
+                "give floats, as the data are"
+            )
+        return
+    least, most, width = float(rows.min()), float(rows.max()), high - low
+    if least < low - width or most > high + width:
+        raise InputError(
+            f"images: values from {least:g} to {most:g}, and the run's data go from {low:g} to {high:g}; "
+            "scale the images as the data were"
+        )
+
+
+def _range(dataset: Dataset) -> tuple[float, float]:
+    """From where to where the run's data go, bytes as value/255; 0 to 1 for all that lie in it, but for rounding."""
+    scale = 255 if dataset.train.images.dtype == np.uint8 else 1
+    low, high = dataset.values.low / scale, dataset.values.high / scale
+    return (0.0, 1.0) if low >= -ROUNDING and high <= 1 + ROUNDING else (low, high)
 
 
 def codes(given: Any, model: Model) -> tuple[Float32[np.ndarray, "N K"], bool]:

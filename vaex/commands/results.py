@@ -1,6 +1,7 @@
 """What the verbs of a trained model write: arrays in blocks, pictures; each file whole or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from vaex import files
 from vaex.api.run import Run
-from vaex.errors import InputError, printable
+from vaex.errors import InputError, VaexError, printable
 from vaex.figures import style
 from vaex.figures.chosen import MOST
 from vaex.figures.tiles import Look
@@ -55,23 +56,23 @@ def refuse_too_many(path: Path, count: int) -> None:
 
 
 def write_decoded(path: Path, run: Run, codes: Shaped[np.ndarray, "..."]) -> int:
-    """E[x|z] of each code to an .npy file, N x H x W x C float32, a block at a time; the exit code."""
-    with files.replacing(path) as temporary:
-        out: np.ndarray | None = None
+    """E[x|z] of each code to an .npy file, N x H x W x C float32, a block at a time; the exit code.
+
+    Not by mapping the file into memory: there a full disk is no error but the signal SIGBUS.
+    """
+    with _replacing(path) as temporary, temporary.open("wb") as file:
         for start in range(0, max(1, len(codes)), BLOCK):
-            images = run.decode(codes[start : start + BLOCK])
-            if out is None:
-                shape = (len(codes), *images.shape[1:])
-                out = npy.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-            out[start : start + len(images)] = images
-        assert out is not None  # `Run.decode` has refused codes that are none
-        out.flush()
+            images = run.decode(codes[start : start + BLOCK])  # which refuses codes that are none
+            if start == 0:
+                header = {"descr": "<f4", "fortran_order": False, "shape": (len(codes), *images.shape[1:])}
+                npy.write_array_header_1_0(file, header)
+            file.write(images.astype("<f4", copy=False).tobytes())
     return _told(path)
 
 
 def write_array(path: Path, images: Float32[np.ndarray, "..."]) -> int:
     """An array to an .npy file; the exit code."""
-    with files.replacing(path) as temporary, temporary.open("wb") as file:
+    with _replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, images, allow_pickle=False)
     return _told(path)
 
@@ -83,8 +84,19 @@ def write_picture(path: Path, picture: Image.Image) -> int:
 
 def write(path: Path, content: bytes) -> int:
     """A file's content; the exit code."""
-    files.write(path, content)
+    with _replacing(path) as temporary:
+        temporary.write_bytes(content)
     return _told(path)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """`files.replacing`, with one line for a disk that is full."""
+    try:
+        with files.replacing(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise VaexError(f"{path}: cannot be written ({files.first_line(error)})") from error
 
 
 def _told(path: Path) -> int:
