@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
+from safetensors.numpy import save
 
 import vaex
 from tests.conftest import Finished
@@ -214,6 +216,35 @@ def test_a_run_without_a_model_is_one_line(
         "traverse": ("--image", "0"),
     }[verb]
     assert said(capfd, verb, "run", *more).startswith("vaex: run: holds no model: neither model.safetensors nor")
+
+
+@pytest.mark.parametrize("verb", ["decode", "traverse"])
+def test_a_damaged_run_is_one_line(
+    verb: str, digits_run: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(digits_run.directory, "run")
+    np.save("z.npy", np.zeros((3, 10), np.float32))
+    line = {"decode": ("decode", "run", "z.npy"), "traverse": ("traverse", "run", "--image", "0")}[verb]
+    config = files.read_yaml(Path("run/config.yaml"))
+    many = {f"{number:07}": np.zeros(0, np.float32) for number in range(20_000)}
+    for name, content, words in (
+        ("metrics.jsonl", '{"epoch": 1}\n', "run/metrics.jsonl: the row of epoch 1 has no number as valid/elbo"),
+        ("metrics.jsonl", '{"epoch": 1, "valid/elbo": "-1"}\n', "run/metrics.jsonl: the row of epoch 1 has no numb"),
+        ("metrics.jsonl", f'{{"epoch": 1, "valid/elbo": {9**999}}}\n', "run/metrics.jsonl: the row of epoch 1 has no"),
+        ("config.yaml", yaml.safe_dump({**config, "model": None}), "run/config.yaml: model"),
+        (
+            "config.yaml",
+            yaml.safe_dump({key: config[key] for key in config if key != "model"}),
+            "run/config.yaml: model",
+        ),
+        ("config.yaml", yaml.safe_dump(config | {"model": config["model"] | {"latent_dim": 10**8}}), "run/model.safet"),
+        ("model.safetensors", save(many), "run/model.safetensors: cannot be read as safetensors: a header of that"),
+    ):
+        kept = Path("run", name).read_bytes()
+        Path("run", name).write_bytes(content.encode() if isinstance(content, str) else content)
+        assert said(capfd, *line).startswith(f"vaex: {words}")
+        Path("run", name).write_bytes(kept)
 
 
 def test_every_verb_has_a_help_of_its_own(capfd: pytest.CaptureFixture[str]):

@@ -3,6 +3,7 @@
 import functools
 import math
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,6 @@ import pandas as pd
 from jaxtyping import Float, Float32
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
 
 from vaex import files
 from vaex.api import inputs, shown
@@ -58,7 +58,7 @@ class Run:
         """The arrays in model.safetensors by their flat names, `encoder.0.kernel`."""
         path = self.directory / "model.safetensors"
         try:
-            return load_arrays(files.read_bytes(path))
+            return checkpoint.arrays_in(files.read_bytes(path))
         except (OSError, SafetensorError, ValueError) as error:
             raise InputError(f"{path}: cannot be read as safetensors: {files.first_line(error)}") from error
 
@@ -77,6 +77,11 @@ class Run:
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels of an image."""
         return self._model.dataset.shape
+
+    @property
+    def latents(self) -> int:
+        """K, the number of latents."""
+        return self._model.config.model.latent_dim
 
     def prior(self, n: int, seed: int = 0, temperature: float = 1.0) -> Float32[np.ndarray, "n K"]:
         """n codes z = temperature · ε, ε ~ N(0, I): those of `sample`."""
@@ -164,9 +169,24 @@ def read(directory: Path, overrides: Sequence[str], state: State) -> Model:
     """The model of a run in one of its states, JAX started as the run had it."""
     backend.start(read_manifest(directory))
     config = read_saved(directory, overrides)
-    elbo = [row["valid/elbo"] for row in metrics.read_rows(directory / "metrics.jsonl")]
-    epoch = _epoch(directory, state, elbo)
+    epoch = _epoch(directory, state, _elbo(directory / "metrics.jsonl"))
     return read_model(directory, config) if epoch is None else read_state(directory, config, epoch)
+
+
+def _elbo(path: Path) -> list[float | None]:
+    """valid/elbo of each epoch, null where it is not finite; raises `InputError` for a row without a number there."""
+    found = []
+    for row in metrics.read_rows(path):
+        value = row.get("valid/elbo", "none")
+        if not (value is None or isinstance(value, float) or _is_short(value)):
+            raise InputError(f"{path}: the row of epoch {row['epoch']} has no number as valid/elbo")
+        found.append(value)
+    return found
+
+
+def _is_short(value: Any) -> bool:
+    """Whether it is an integer that is a float as well: JSON has longer ones."""
+    return isinstance(value, int) and abs(value) <= sys.float_info.max
 
 
 def _temperature(given: float) -> float:

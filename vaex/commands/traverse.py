@@ -32,8 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     path = flags.refuse_overwriting(chosen, (".png", ".npy"))
     values = _numbers("--values", chosen.values, float)
     loaded = run.load(directory, *chosen.overrides, checkpoint=chosen.checkpoint)
-    every = range(loaded.config["model"]["latent_dim"])
-    latents = list(every) if chosen.latent == "all" else _numbers("--latent", chosen.latent, int)
+    every = range(loaded.latents)
+    latents = every if chosen.latent == "all" else _numbers("--latent", chosen.latent, int)
     results.refuse_too_many(path, len(latents) * len(values))
     (image,) = results.of_split(loaded, chosen.split, [chosen.image])
     rows = [loaded.traverse(image, latent, values) for latent in latents]
