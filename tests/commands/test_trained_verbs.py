@@ -129,6 +129,10 @@ def test_ways_and_moved_latents_as_arrays_and_as_pictures(run: vaex.Run):
         (("sample", "run", "--n", "3000"), "samples.png: 3000 images in a picture; at most 2000, any number as"),
         (("sample", "run", "--npy", "--n", "99999999999"), "samples.npy: 99999999999 images; at most 10000000 in"),
         (("sample", "run", "--temperature", "nan"), "vaex sample: argument --temperature: expected a number from 0"),
+        (
+            ("sample", "run", "--temperature", "1e39"),
+            "vaex sample: argument --temperature: expected a number from 0, f",
+        ),
         (("sample", "run", "--seed", "-1"), "vaex sample: argument --seed: expected a whole number from 0 to 42"),
         (("sample", "run", "--temprature", "1"), "vaex sample: unknown flag --temprature; did you mean '--temp"),
         (("sample", "run", "--out", "x.jpg"), "--out: x.jpg: expected a name that ends in .png or .npy"),
@@ -161,6 +165,12 @@ def test_ways_and_moved_latents_as_arrays_and_as_pictures(run: vaex.Run):
         (("interpolate", "run", "--from", "x", "--to", "1"), "vaex interpolate: argument --from: expected a whole"),
         (("traverse", "run"), "vaex traverse: the following arguments are required: --image"),
         (("traverse", "run", "--image", "0", "--latent", "99"), "latent: expected 0 to "),
+        (("traverse", "run", "--image", "0", "--values", "1e39"), "values: some are not finite in float32"),
+        (("traverse", "run", "--image", "0", "--latent", "9" * 400), "--latent: expected numbers with commas between"),
+        (
+            ("encode", "run", "wide.npy", "--samples", "10" * 6),
+            "vaex encode: argument --samples: expected a whole numb",
+        ),
         (("traverse", "run", "--image", "0", "--values", "a"), "--values: expected numbers with commas between them"),
         (("evaluate", "run", "--metrics"), "vaex evaluate: unknown flag --metrics (it has none)"),
     ],
@@ -216,6 +226,17 @@ def test_a_run_without_a_model_is_one_line(
         "traverse": ("--image", "0"),
     }[verb]
     assert said(capfd, verb, "run", *more).startswith("vaex: run: holds no model: neither model.safetensors nor")
+
+
+def test_a_run_that_was_cut_off_says_how_it_goes_on(
+    digits_run: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(digits_run.directory, "a run")
+    Path("a run/summary.json").unlink()
+    line = said(capfd, "sample", "a run")
+    expected = "vaex: a run/summary.json: is not there: the run has not ended; `vaex resume 'a run'` goes on with it"
+    assert line == expected
 
 
 @pytest.mark.parametrize("verb", ["decode", "traverse"])

@@ -18,7 +18,7 @@ def parser() -> flags.Parser:
     """Its flags."""
     found = flags.of_run("encode", __doc__, "codes.npz")
     found.add_argument("--split", choices=run.SPLITS, help="images of the run's own data, and their labels")
-    found.add_argument("--samples", type=flags.COUNT, default=10, metavar="S", help="draws of z for the ELBO (10)")
+    found.add_argument("--samples", type=flags.DRAWS, default=10, metavar="S", help="draws of z for the ELBO (10)")
     found.add_argument("--seed", type=flags.SEED, default=0, help="of those draws (0)")
     return found
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from typing_extensions import override
 
+from vaex.api.inputs import MOST_DRAWS
 from vaex.config.validation import nearest
 from vaex.disk import saved
 from vaex.disk.directory import named_path
@@ -83,6 +84,7 @@ def number(kind: Callable[[str], Any], expected: str, fits: Callable[[Any], bool
 
 
 COUNT = number(int, "a whole number from 1", lambda value: value >= 1)
+DRAWS = number(int, f"a whole number from 1 to {MOST_DRAWS}", lambda value: 1 <= value <= MOST_DRAWS)
 INDEX = number(int, "a whole number from 0", lambda value: value >= 0)
 SEED = number(int, "a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32)
 

@@ -4,18 +4,20 @@ E[x|z] at z = temperature · ε, ε ~ N(0, I): mean images, no noise of the pixe
 """
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from vaex.api import run
+from vaex.api.inputs import MOST_TEMPERATURE
 from vaex.commands import flags, results
 
 
 def parser() -> flags.Parser:
     """Its flags."""
     found = flags.of_run("sample", __doc__, "samples.png")
-    temperature = flags.number(float, "a number from 0", lambda value: value >= 0 and math.isfinite(value))
+    temperature = flags.number(
+        float, "a number from 0, finite in float32", lambda value: 0 <= value <= MOST_TEMPERATURE
+    )
     found.add_argument("--n", type=flags.COUNT, default=24, help="images (24)")
     found.add_argument("--seed", type=flags.SEED, default=0, help="of ε (0)")
     found.add_argument("--temperature", type=temperature, default=1.0, metavar="T", help="the deviation of z (1)")

@@ -50,8 +50,9 @@ def _numbers(flag: str, text: str, kind: type) -> list:
     """Numbers with commas between them."""
     try:
         values = [kind(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if not values or not all(map(math.isfinite, values)):
+        are_finite = all(map(math.isfinite, values))
+    except (ValueError, OverflowError):  # no number; an integer beyond all floats
+        values, are_finite = [], False
+    if not values or not are_finite:
         raise InputError(f"{flag}: expected numbers with commas between them, got {text!r}")
     return values
