@@ -136,6 +136,12 @@ def test_ways_and_moved_latents_as_arrays_and_as_pictures(run: vaex.Run):
         (("sample", "run", "--seed", "-1"), "vaex sample: argument --seed: expected a whole number from 0 to 42"),
         (("sample", "run", "--temprature", "1"), "vaex sample: unknown flag --temprature; did you mean '--temp"),
         (("sample", "run", "--out", "x.jpg"), "--out: x.jpg: expected a name that ends in .png or .npy"),
+        (("sample", "run", "--out", "x9.png", "--npy"), "vaex sample: --out and --npy: give one; a file's form is"),
+        (("sample", "run", "--out", f"{'x' * 300}.png"), f"--out: {'x' * 300}.png: File name too long"),
+        (("encode", "run", "x" * 300), f"{'x' * 300}: is not there; expected images: "),
+        (("decode", "run", f"{'x' * 300}.npy"), f"{'x' * 300}.npy: is not there"),
+        (("export", "run", "text.csv/x", "--format", "npz"), "text.csv/x: "),
+        (("interpolate", "run", "--from", "0", "--to", "1", "--steps", "101"), "--steps: 101 images in a row; at most"),
         (("sample", "run", "--out", "no/x.png"), "--out: no/x.png: no is no directory"),
         (("sample", "run", "--checkpoint", "9"), "run: the state of epoch 9 was not kept (checkpoints: "),
         (("sample", "run", "--checkpoint", "first"), "vaex sample: --checkpoint: expected last, best or an epoch"),
@@ -197,6 +203,16 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     np.save("objects.npy", np.array([None]), allow_pickle=True)
     Path("cut.npy").write_bytes(Path("wide.npy").read_bytes()[:-9])
     assert said(capfd, *arguments).startswith(f"vaex: {message}")
+
+
+def test_names_of_files_that_a_terminal_or_a_spreadsheet_would_obey(run: vaex.Run):
+    """Nor is a name too long that has room for no more than itself."""
+    Path("folder").mkdir()
+    for name in (b"folder/=1+1.png", b"folder/\xff.png"):
+        Image.new("L", (8, 8)).save(os.fsdecode(name), "PNG")
+    out = "x" * 240 + ".csv"
+    assert cli._guarded(["encode", "run", "folder", "--out", out]) == 0
+    assert pd.read_csv(out)["name"].tolist() == ["'=1+1.png", "\\udcff.png"]
 
 
 def test_no_file_is_written_over_unasked(run: vaex.Run, capfd: pytest.CaptureFixture[str]):

@@ -50,9 +50,16 @@ def main(arguments: Sequence[str]) -> int:
     return results.write(path, content.getvalue())
 
 
+def _as_text(column: np.ndarray) -> np.ndarray:
+    """Text behind an apostrophe where a spreadsheet would take it for a formula and obey it."""
+    if column.dtype.kind != "U":
+        return column
+    return np.array([f"'{text}" if text.startswith(("=", "+", "-", "@")) else text for text in column.tolist()])
+
+
 def _table(columns: Mapping[str, np.ndarray], code: run.Code, elbo: np.ndarray) -> bytes:
     """A row an image: what is known of it, mu_0, mu_1, …, sigma_0, …, elbo in nats."""
-    values = dict(columns) or {"image": np.arange(len(elbo))}
+    values = {name: _as_text(column) for name, column in columns.items()} or {"image": np.arange(len(elbo))}
     for name, array in code._asdict().items():
         values |= {f"{name}_{latent}": array[:, latent] for latent in range(array.shape[1])}
     return pd.DataFrame(values | {"elbo": elbo}).to_csv(index=False).encode()

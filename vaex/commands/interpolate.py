@@ -9,6 +9,10 @@ import numpy as np
 
 from vaex.api import run
 from vaex.commands import flags, results
+from vaex.errors import InputError
+
+IN_A_ROW = 100
+"""Images of a picture, which is one row."""
 
 
 def parser() -> flags.Parser:
@@ -26,6 +30,8 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parser().read(arguments)
     (directory,) = flags.words(chosen, "interpolate", ["RUN"])
     path = flags.refuse_overwriting(chosen, (".png", ".npy"))
+    if path.suffix == ".png" and chosen.steps > IN_A_ROW:
+        raise InputError(f"--steps: {chosen.steps} images in a row; at most {IN_A_ROW}, any number as an .npy file")
     results.refuse_too_many(path, chosen.steps)
     loaded = run.load(directory, *chosen.overrides, checkpoint=chosen.checkpoint)
     images = results.of_split(loaded, chosen.split, [chosen.first, chosen.last])
