@@ -27,6 +27,9 @@ DEEPEST_YAML = 100
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's, six times as fast, where PyYAML was built with it."""
 
+LONGEST_PART = 50
+"""Characters of a file's name in its temporary one: a name has at most 255 bytes, and a character four of them."""
+
 LARGEST_JSON = 1 << 23
 """Bytes of a JSON file that is read at all: a summary has 70 an epoch; 20 times as much memory at the worst."""
 
@@ -40,7 +43,7 @@ def write(path: Path, content: bytes) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A place for a file that takes the place of `path` when it has been written, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{path.name[:LONGEST_PART]}.{secrets.token_hex(8)}.tmp")
     try:
         yield temporary
         descriptor = os.open(temporary, os.O_RDONLY)

@@ -155,6 +155,17 @@ def test_samples_interpolations_and_traversals(run, test_split):
         (lambda run, x: run.decode([np.inf] * 10), InputError, r"^codes: some values are not finite"),
         (lambda run, x: run.sample(0), InputError, r"^n: expected a whole number from 1, got 0"),
         (lambda run, x: run.sample(1, temperature=-1.0), InputError, r"^temperature: expected a number from 0, got -1"),
+        (
+            lambda run, x: run.sample(1, temperature=1e39),
+            InputError,
+            r"^temperature: at most 3\.40282e\+38, as float32",
+        ),
+        (lambda run, x: run.elbo(x, samples=10**11), InputError, r"^samples: at most 10000000, got 100000000000"),
+        (lambda run, x: run.sample(10**11), InputError, r"^n: at most 10000000, got 100000000000"),
+        (lambda run, x: run.traverse(x[0], 0, "abc"), InputError, r"^values: expected an array, got str"),
+        (lambda run, x: run.traverse(x[0], 0, [[1], [2, 3]]), InputError, r"^values: not an array"),
+        (lambda run, x: run.traverse(x[0], 0, [1e39]), InputError, r"^values: some are not finite in float32"),
+        (lambda run, x: run.traverse(x[0], 0, []), InputError, r"^values: "),
         (lambda run, x: run.elbo(x, samples=True), InputError, r"^samples: expected a whole number"),
         (lambda run, x: run.traverse(x[0], 10, [0]), InputError, r"^latent: expected 0 to 9, got 10"),
         (lambda run, x: run.traverse(x, 0, [0]), InputError, r"^image: expected a single one, got 9"),
@@ -228,6 +239,21 @@ def test_a_figure_is_drawn_where_it_is_not_there(run, tmp_path):
     drawn = vaex.load(directory).figure("samples")
     assert isinstance(drawn, Image.Image)
     assert (directory / "figures" / "samples.png").exists()
+
+
+def test_a_figure_of_a_chosen_state_is_not_kept_as_the_runs_own(run, tmp_path):
+    directory = copied(run, tmp_path)
+    shutil.rmtree(directory / "figures", ignore_errors=True)
+    first = vaex.load(directory, checkpoint=1).figure("samples")
+    assert not (directory / "figures").exists()
+    last = vaex.load(directory).figure("samples")
+    again = vaex.load(directory, checkpoint=1).figure("samples")
+    assert first.tobytes() == again.tobytes() != last.tobytes()
+
+
+def test_numbers_may_be_numpys(run):
+    np.testing.assert_array_equal(run.sample(1, temperature=np.float32(2)), run.sample(1, temperature=2))
+    assert vaex.load(run.directory, checkpoint=np.int64(1)).decode(np.zeros(10)).shape == (8, 8, 1)
 
 
 def test_overrides_are_only_of_where_things_are(run):

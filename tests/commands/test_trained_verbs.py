@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
+from safetensors.numpy import save
 
 import vaex
 from tests.conftest import Finished
@@ -127,9 +129,19 @@ def test_ways_and_moved_latents_as_arrays_and_as_pictures(run: vaex.Run):
         (("sample", "run", "--n", "3000"), "samples.png: 3000 images in a picture; at most 2000, any number as"),
         (("sample", "run", "--npy", "--n", "99999999999"), "samples.npy: 99999999999 images; at most 10000000 in"),
         (("sample", "run", "--temperature", "nan"), "vaex sample: argument --temperature: expected a number from 0"),
+        (
+            ("sample", "run", "--temperature", "1e39"),
+            "vaex sample: argument --temperature: expected a number from 0, f",
+        ),
         (("sample", "run", "--seed", "-1"), "vaex sample: argument --seed: expected a whole number from 0 to 42"),
         (("sample", "run", "--temprature", "1"), "vaex sample: unknown flag --temprature; did you mean '--temp"),
         (("sample", "run", "--out", "x.jpg"), "--out: x.jpg: expected a name that ends in .png or .npy"),
+        (("sample", "run", "--out", "x9.png", "--npy"), "vaex sample: --out and --npy: give one; a file's form is"),
+        (("sample", "run", "--out", f"{'x' * 300}.png"), f"--out: {'x' * 300}.png: File name too long"),
+        (("encode", "run", "x" * 300), f"{'x' * 300}: is not there; expected images: "),
+        (("decode", "run", f"{'x' * 300}.npy"), f"{'x' * 300}.npy: is not there"),
+        (("export", "run", "text.csv/x", "--format", "npz"), "text.csv/x: "),
+        (("interpolate", "run", "--from", "0", "--to", "1", "--steps", "101"), "--steps: 101 images in a row; at most"),
         (("sample", "run", "--out", "no/x.png"), "--out: no/x.png: no is no directory"),
         (("sample", "run", "--checkpoint", "9"), "run: the state of epoch 9 was not kept (checkpoints: "),
         (("sample", "run", "--checkpoint", "first"), "vaex sample: --checkpoint: expected last, best or an epoch"),
@@ -159,6 +171,12 @@ def test_ways_and_moved_latents_as_arrays_and_as_pictures(run: vaex.Run):
         (("interpolate", "run", "--from", "x", "--to", "1"), "vaex interpolate: argument --from: expected a whole"),
         (("traverse", "run"), "vaex traverse: the following arguments are required: --image"),
         (("traverse", "run", "--image", "0", "--latent", "99"), "latent: expected 0 to "),
+        (("traverse", "run", "--image", "0", "--values", "1e39"), "values: some are not finite in float32"),
+        (("traverse", "run", "--image", "0", "--latent", "9" * 400), "--latent: expected numbers with commas between"),
+        (
+            ("encode", "run", "wide.npy", "--samples", "10" * 6),
+            "vaex encode: argument --samples: expected a whole numb",
+        ),
         (("traverse", "run", "--image", "0", "--values", "a"), "--values: expected numbers with commas between them"),
         (("evaluate", "run", "--metrics"), "vaex evaluate: unknown flag --metrics (it has none)"),
     ],
@@ -185,6 +203,16 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     np.save("objects.npy", np.array([None]), allow_pickle=True)
     Path("cut.npy").write_bytes(Path("wide.npy").read_bytes()[:-9])
     assert said(capfd, *arguments).startswith(f"vaex: {message}")
+
+
+def test_names_of_files_that_a_terminal_or_a_spreadsheet_would_obey(run: vaex.Run):
+    """Nor is a name too long that has room for no more than itself."""
+    Path("folder").mkdir()
+    for name in (b"folder/=1+1.png", b"folder/\xff.png"):
+        Image.new("L", (8, 8)).save(os.fsdecode(name), "PNG")
+    out = "x" * 240 + ".csv"
+    assert cli._guarded(["encode", "run", "folder", "--out", out]) == 0
+    assert pd.read_csv(out)["name"].tolist() == ["'=1+1.png", "\\udcff.png"]
 
 
 def test_no_file_is_written_over_unasked(run: vaex.Run, capfd: pytest.CaptureFixture[str]):
@@ -214,6 +242,46 @@ def test_a_run_without_a_model_is_one_line(
         "traverse": ("--image", "0"),
     }[verb]
     assert said(capfd, verb, "run", *more).startswith("vaex: run: holds no model: neither model.safetensors nor")
+
+
+def test_a_run_that_was_cut_off_says_how_it_goes_on(
+    digits_run: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(digits_run.directory, "a run")
+    Path("a run/summary.json").unlink()
+    line = said(capfd, "sample", "a run")
+    expected = "vaex: a run/summary.json: is not there: the run has not ended; `vaex resume 'a run'` goes on with it"
+    assert line == expected
+
+
+@pytest.mark.parametrize("verb", ["decode", "traverse"])
+def test_a_damaged_run_is_one_line(
+    verb: str, digits_run: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(digits_run.directory, "run")
+    np.save("z.npy", np.zeros((3, 10), np.float32))
+    line = {"decode": ("decode", "run", "z.npy"), "traverse": ("traverse", "run", "--image", "0")}[verb]
+    config = files.read_yaml(Path("run/config.yaml"))
+    many = {f"{number:07}": np.zeros(0, np.float32) for number in range(20_000)}
+    for name, content, words in (
+        ("metrics.jsonl", '{"epoch": 1}\n', "run/metrics.jsonl: the row of epoch 1 has no number as valid/elbo"),
+        ("metrics.jsonl", '{"epoch": 1, "valid/elbo": "-1"}\n', "run/metrics.jsonl: the row of epoch 1 has no numb"),
+        ("metrics.jsonl", f'{{"epoch": 1, "valid/elbo": {9**999}}}\n', "run/metrics.jsonl: the row of epoch 1 has no"),
+        ("config.yaml", yaml.safe_dump({**config, "model": None}), "run/config.yaml: model"),
+        (
+            "config.yaml",
+            yaml.safe_dump({key: config[key] for key in config if key != "model"}),
+            "run/config.yaml: model",
+        ),
+        ("config.yaml", yaml.safe_dump(config | {"model": config["model"] | {"latent_dim": 10**8}}), "run/model.safet"),
+        ("model.safetensors", save(many), "run/model.safetensors: cannot be read as safetensors: a header of that"),
+    ):
+        kept = Path("run", name).read_bytes()
+        Path("run", name).write_bytes(content.encode() if isinstance(content, str) else content)
+        assert said(capfd, *line).startswith(f"vaex: {words}")
+        Path("run", name).write_bytes(kept)
 
 
 def test_every_verb_has_a_help_of_its_own(capfd: pytest.CaptureFixture[str]):

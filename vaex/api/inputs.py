@@ -1,5 +1,6 @@
 """What people hand to a trained model: images and codes in any likely form, or one error with what was expected."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,15 @@ from vaex.errors import InputError
 from vaex.trained.model import Model
 from vaex.trained.rows import Rows
 
+type_of_number = float | int | np.floating | np.integer
 PART = 1000
 """Images that are looked at together."""
+MOST_CODES = 10_000_000
+"""Codes that are decoded in one go."""
+MOST_DRAWS = 10_000_000
+"""Of z for each image: a bound has stopped to move long before."""
+MOST_TEMPERATURE = float(np.finfo(np.float32).max)
+"""Beyond, z is infinite in float32."""
 
 
 def images(given: Any, model: Model) -> tuple[type_of_images | Rows, bool]:
@@ -59,8 +67,7 @@ def _checked(array: Shaped[np.ndarray, "..."], model: Model, scale: np.uint8 | N
     rows = array.reshape(-1, *model.dataset.shape)
     rows = rows if scale is None else rows * scale
     if rows.dtype != np.uint8:
-        with np.errstate(over="ignore"):  # becomes infinite, which is refused
-            rows = rows.astype(np.float32)
+        rows = _as_float32(rows)
     if not np.isfinite(rows).all():
         raise InputError("images: some values are not finite in float32")
     implementation(model.config.likelihood).check(model.config.likelihood, rows, "images")
@@ -100,7 +107,7 @@ def codes(given: Any, model: Model) -> tuple[Float32[np.ndarray, "N K"], bool]:
         raise InputError(f"codes: values of type {array.dtype}; expected numbers")
     if array.ndim not in (1, 2) or array.shape[-1] != latents or not len(array):
         raise InputError(f"codes: shape {array.shape}; expected N x {latents} or {latents}")
-    rows = array.reshape(-1, latents).astype(np.float32)
+    rows = _as_float32(array).reshape(-1, latents)
     if not np.isfinite(rows).all():
         raise InputError("codes: some values are not finite in float32")
     return rows, array.ndim == 1
@@ -114,11 +121,34 @@ def latent(given: Any, model: Model) -> int:
     return int(given)
 
 
-def count(given: Any, name: str) -> int:
-    """A number of things, at least one; raises `InputError` for anything else."""
+def values(given: Any) -> Float32[np.ndarray, " values"]:
+    """Numbers that a latent is set to; raises `InputError` for anything else."""
+    array = _array([given] if isinstance(given, (int, float, np.number)) else given, "values")
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"values: expected numbers, got values of type {array.dtype}")
+    places = _as_float32(array).reshape(-1)
+    if not len(places) or not np.isfinite(places).all():
+        raise InputError(f"values: {'some are not finite in float32' if len(places) else 'there are none'}")
+    return places
+
+
+def count(given: Any, name: str, most: int) -> int:
+    """A number of things, from one to so many; raises `InputError` for anything else."""
     if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1:
         raise InputError(f"{name}: expected a whole number from 1, got {given!r}")
+    if given > most:
+        raise InputError(f"{name}: at most {most}, got {given}")
     return int(given)
+
+
+def temperature(given: Any) -> float:
+    """A deviation of z; raises `InputError` unless it is a number from 0, finite in float32."""
+    is_number = isinstance(given, (int, float, np.integer, np.floating)) and not isinstance(given, bool)
+    if not is_number or not given >= 0 or math.isinf(given):
+        raise InputError(f"temperature: expected a number from 0, got {given!r}")
+    if given > MOST_TEMPERATURE:
+        raise InputError(f"temperature: at most {MOST_TEMPERATURE:g}, as float32 has it, got {given!r}")
+    return float(given)
 
 
 def seed(given: Any) -> int:
@@ -126,6 +156,11 @@ def seed(given: Any) -> int:
     if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or not 0 <= given < 2**32:
         raise InputError(f"seed: expected a whole number from 0 to {2**32 - 1}, got {given!r}")
     return int(given)
+
+
+def _as_float32(array: Shaped[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+    with np.errstate(over="ignore"):  # becomes infinite, which is refused
+        return array.astype(np.float32)
 
 
 def _array(given: Any, name: str) -> Shaped[np.ndarray, "..."]:

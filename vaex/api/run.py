@@ -1,8 +1,8 @@
 """One run as an object: what it recorded, and what its model says of images and codes."""
 
 import functools
-import math
 import shlex
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,10 +12,10 @@ import pandas as pd
 from jaxtyping import Float, Float32
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
 
 from vaex import files
-from vaex.api import inputs, shown
+from vaex.api import inputs, shown, states
+from vaex.api.states import State
 from vaex.data.dataset import Split
 from vaex.device import backend
 from vaex.disk import checkpoint, metrics
@@ -23,9 +23,6 @@ from vaex.disk.directory import named_path
 from vaex.disk.saved import read_manifest, read_saved
 from vaex.errors import InputError
 from vaex.trained.model import Model, read_model, read_state
-
-State = int | str
-"""Which state of a run: the one it ended with, the one of the best valid/elbo, or that of an epoch."""
 
 SPLITS = ("train", "valid", "test")
 
@@ -48,17 +45,17 @@ class Run:
     def __init__(self, directory: Path, overrides: Sequence[str], state: State):
         self.directory = directory
         self.config: dict[str, Any] = files.read_yaml(directory / "config.yaml")
-        self.summary: dict[str, Any] = files.read_json(directory / "summary.json")
+        self.summary: dict[str, Any] = _summary(directory)
         self.metrics = pd.DataFrame(metrics.read_rows(directory / "metrics.jsonl"))
         self.steps: dict[str, np.ndarray] = metrics.read_steps(directory / "steps.npz")
         self._overrides, self._state = overrides, state
 
     @property
     def model_arrays(self) -> dict[str, np.ndarray]:
-        """The arrays in model.safetensors by their flat names, `encoder.0.kernel`."""
+        """The arrays in model.safetensors by their flat names, `encoder.0.kernel`: of the end, whatever the state."""
         path = self.directory / "model.safetensors"
         try:
-            return load_arrays(files.read_bytes(path))
+            return checkpoint.arrays_in(files.read_bytes(path))
         except (OSError, SafetensorError, ValueError) as error:
             raise InputError(f"{path}: cannot be read as safetensors: {files.first_line(error)}") from error
 
@@ -78,9 +75,16 @@ class Run:
         """Height, width and channels of an image."""
         return self._model.dataset.shape
 
-    def prior(self, n: int, seed: int = 0, temperature: float = 1.0) -> Float32[np.ndarray, "n K"]:
+    @property
+    def latents(self) -> int:
+        """K, the number of latents."""
+        return self._model.config.model.latent_dim
+
+    def prior(self, n: int, seed: int = 0, temperature: inputs.type_of_number = 1.0) -> Float32[np.ndarray, "n K"]:
         """n codes z = temperature · ε, ε ~ N(0, I): those of `sample`."""
-        return self._model.prior(inputs.count(n, "n"), inputs.seed(seed), _temperature(temperature))
+        return self._model.prior(
+            inputs.count(n, "n", inputs.MOST_CODES), inputs.seed(seed), inputs.temperature(temperature)
+        )
 
     def encode(self, images: Any, seed: int = 0) -> Code:
         """μ and σ of q(z|x). The seed is of the pixels that `likelihood.binarize=stochastic` draws."""
@@ -98,14 +102,16 @@ class Run:
         """E[x|z] at z = μ(x)."""
         return self.decode(self.encode(images, seed).mu)
 
-    def sample(self, n: int = 1, seed: int = 0, temperature: float = 1.0) -> Float32[np.ndarray, "n H W C"]:
+    def sample(
+        self, n: int = 1, seed: int = 0, temperature: inputs.type_of_number = 1.0
+    ) -> Float32[np.ndarray, "n H W C"]:
         """E[x|z] at n codes z = temperature · ε, ε ~ N(0, I)."""
         return self._model.decode(self.prior(n, seed, temperature))
 
     def elbo(self, images: Any, samples: int = 100, seed: int = 0) -> Float[np.ndarray, " N"] | float:
         """The ELBO of each image (β = 1), by so many draws of z."""
         rows, single = inputs.images(images, self._model)
-        found = self._model.bounds(rows, inputs.count(samples, "samples"), inputs.seed(seed))
+        found = self._model.bounds(rows, inputs.count(samples, "samples", inputs.MOST_DRAWS), inputs.seed(seed))
         elbo = -(found.reconstruction + found.kl)
         return float(elbo[0]) if single else elbo
 
@@ -115,29 +121,40 @@ class Run:
         Of bernoulli on grey pixels it is no likelihood: a cross-entropy takes the place of log p(x|z).
         """
         rows, single = inputs.images(images, self._model)
-        bound = self._model.bounds(rows, inputs.count(samples, "samples"), inputs.seed(seed)).curve[-1]
+        bound = self._model.bounds(rows, inputs.count(samples, "samples", inputs.MOST_DRAWS), inputs.seed(seed)).curve[
+            -1
+        ]
         return float(bound[0]) if single else bound
 
     def interpolate(self, first: Any, second: Any, steps: int = 8) -> Float32[np.ndarray, "steps H W C"]:
         """E[x|z] at so many even steps from the posterior mean of one image to that of another, both included."""
         ends = [self._one(image).mu for image in (first, second)]
-        places = np.linspace(0.0, 1.0, inputs.count(steps, "steps"), dtype=np.float32)[:, None]
+        places = np.linspace(0.0, 1.0, inputs.count(steps, "steps", inputs.MOST_CODES), dtype=np.float32)[:, None]
         return self._model.decode((1 - places) * ends[0] + places * ends[1])
 
     def traverse(self, image: Any, latent: int, values: Any) -> Float32[np.ndarray, "values H W C"]:
         """E[x|z] at an image's posterior mean with one latent (from 0) set to each of these values."""
         number = inputs.latent(latent, self._model)
-        places = np.asarray(values, np.float32).reshape(-1)
+        places = inputs.values(values)
         codes = np.repeat(self._one(image).mu[None], len(places), axis=0)
         codes[:, number] = places
         return self.decode(codes)
 
     def figure(self, name: str) -> Image.Image:
-        """The figure of this name, drawn where it is not there yet (`vaex figures` draws all again)."""
+        """The figure of this name, drawn where it is not there yet (`vaex figures` draws all again).
+
+        That of a chosen state is drawn each time and not kept: the run's own figures are of its end.
+        """
+        if self._state == "last":
+            return self._figure(self.directory, f"{self.directory}", name)
+        with tempfile.TemporaryDirectory() as folder:
+            return self._figure(Path(folder), f"{self.directory}, checkpoint {self._state}", name)
+
+    def _figure(self, folder: Path, title: str, name: str) -> Image.Image:
         from vaex.trained import pictures  # late: matplotlib takes half a second
 
         rows = metrics.read_rows(self.directory / "metrics.jsonl")
-        with Image.open(pictures.one(self.directory, self._model, rows, name)) as image:
+        with Image.open(pictures.one(folder, self._model, rows, title, name)) as image:
             return image.copy()
 
     def __repr__(self) -> str:
@@ -160,22 +177,25 @@ class Run:
         return read(self.directory, self._overrides, self._state)
 
 
+def _summary(directory: Path) -> dict[str, Any]:
+    """A run's summary.json; raises `InputError`, for a run that was cut off with how it goes on."""
+    path = directory / "summary.json"
+    if not files.exists(path):
+        raise InputError(
+            f"{path}: is not there: the run has not ended; `vaex resume {shlex.quote(str(directory))}` goes on with it"
+        )
+    return files.read_json(path)
+
+
 def read(directory: Path, overrides: Sequence[str], state: State) -> Model:
     """The model of a run in one of its states, JAX started as the run had it."""
     backend.start(read_manifest(directory))
     config = read_saved(directory, overrides)
-    elbo = [row["valid/elbo"] for row in metrics.read_rows(directory / "metrics.jsonl")]
-    epoch = _epoch(directory, state, elbo)
+    epoch = states.epoch(directory, state)
     return read_model(directory, config) if epoch is None else read_state(directory, config, epoch)
 
 
-def _temperature(given: float) -> float:
-    if not (isinstance(given, (int, float)) and math.isfinite(given) and given >= 0):
-        raise InputError(f"temperature: expected a number from 0, got {given!r}")
-    return float(given)
-
-
-def load(directory: str | Path, *overrides: str, checkpoint: State = "last") -> Run:
+def load(directory: str | Path, *overrides: str, checkpoint: State | np.integer = "last") -> Run:
     """Read a run directory; a file that is missing or damaged raises `InputError` naming it.
 
     `overrides` say what the run's files do not decide: `plugins=[...]`, which run code, and `dataset.path=...` for data
@@ -184,37 +204,14 @@ def load(directory: str | Path, *overrides: str, checkpoint: State = "last") -> 
     for item in overrides:
         if not item.startswith(("plugins=", "dataset.path=")):
             raise InputError(f"{item}: vaex.load takes plugins=[...] and dataset.path=...")
-    if checkpoint not in ("last", "best") and type(checkpoint) is not int:
+    is_epoch = isinstance(checkpoint, (int, np.integer)) and not isinstance(checkpoint, bool)
+    if not is_epoch and checkpoint not in ("last", "best"):
         raise InputError(f"checkpoint: expected 'last', 'best' or an epoch, got {checkpoint!r}")
     named_path("load", [str(directory)])
-    return Run(Path(directory), overrides, checkpoint)
+    return Run(Path(directory), overrides, checkpoint if isinstance(checkpoint, str) else int(checkpoint))
 
 
 def epoch_of(directory: Path, state: State) -> int:
     """The epoch of a state; raises `InputError` where the run does not have it."""
-    elbo = [row["valid/elbo"] for row in metrics.read_rows(directory / "metrics.jsonl")]
-    epoch = _epoch(directory, state, elbo)
-    return len(elbo) if epoch is None else epoch
-
-
-def _epoch(directory: Path, state: State, elbo: Sequence[float | None]) -> int | None:
-    """The epoch whose checkpoint is wanted, None for model.safetensors; raises `InputError` where it was not kept."""
-    last, kept = len(elbo), checkpoint.epochs(directory)
-    has_model = (directory / "model.safetensors").exists()
-    if state == "last":
-        if not has_model and not kept:
-            raise InputError(
-                f"{directory}: holds no model: neither model.safetensors nor a checkpoint; "
-                f"`vaex resume {shlex.quote(str(directory))}` trains it"
-            )
-        return None if has_model else kept[0]
-    known = [(value, number) for number, value in enumerate(elbo, 1) if value is not None and math.isfinite(value)]
-    if state == "best" and not known:
-        raise InputError(f"{directory}: no epoch has a finite valid/elbo, so none is best")
-    epoch = max(known, key=lambda each: (each[0], -each[1]))[1] if state == "best" else int(state)
-    if epoch in kept:
-        return epoch
-    if epoch == last and has_model:
-        return None
-    there = ", ".join(map(str, sorted(kept))) or "none"
-    raise InputError(f"{directory}: the state of epoch {epoch} was not kept (checkpoints: {there}; checkpoint.keep)")
+    epoch = states.epoch(directory, state)
+    return len(metrics.read_rows(directory / "metrics.jsonl")) if epoch is None else epoch

@@ -12,8 +12,8 @@ from jaxtyping import Float32, Shaped
 from vaex.data import numpy_files
 from vaex.data.dataset import type_of_images
 from vaex.datasets import images as pictures
-from vaex.errors import InputError
-from vaex.files import first_line
+from vaex.errors import InputError, printable
+from vaex.files import exists, first_line
 from vaex.trained.rows import Rows
 
 ARRAYS = (".npy", ".npz")
@@ -33,7 +33,7 @@ def images(path: Path, shape: tuple[int, int, int]) -> Images:
 
     Pictures are resized to `shape`, the model's, as `dataset=images` does it.
     """
-    if not path.exists():
+    if not exists(path):
         raise InputError(
             f"{path}: is not there; expected images: an .npy or .npz file, a folder of pictures, a picture"
         )
@@ -50,7 +50,7 @@ def images(path: Path, shape: tuple[int, int, int]) -> Images:
     def read(part: slice) -> type_of_images:
         return np.stack([pictures.read(each, height, channels)[0] for each in paths[part]])
 
-    return Images(Rows(len(paths), read), [each.name for each in paths])
+    return Images(Rows(len(paths), read), [printable(each.name) for each in paths])
 
 
 def codes(path: Path, latents: int) -> Shaped[np.ndarray, "..."]:
@@ -67,8 +67,8 @@ def array(path: Path, names: Sequence[str]) -> Shaped[np.ndarray, "..."]:
 
     Raises `InputError` or `DataError` naming the file.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: is not {'a file' if path.exists() else 'there'}")
+    if not exists(path) or not path.is_file():
+        raise InputError(f"{path}: is not {'a file' if exists(path) else 'there'}")
     there = numpy_files.names(path)
     if there is None:
         return numpy_files.mapped(path, NUMBERS)

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     directory, given = flags.words(chosen, "decode", ["RUN", "CODES"])
     path = flags.refuse_overwriting(chosen, (".npy", ".png"))
     loaded = run.load(directory, *chosen.overrides, checkpoint=chosen.checkpoint)
-    codes = sources.codes(given, loaded.config["model"]["latent_dim"])
+    codes = sources.codes(given, loaded.latents)
     codes = codes[None] if codes.ndim == 1 else codes
     results.refuse_too_many(path, len(codes))
     if path.suffix == ".npy":

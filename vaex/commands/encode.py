@@ -18,7 +18,7 @@ def parser() -> flags.Parser:
     """Its flags."""
     found = flags.of_run("encode", __doc__, "codes.npz")
     found.add_argument("--split", choices=run.SPLITS, help="images of the run's own data, and their labels")
-    found.add_argument("--samples", type=flags.COUNT, default=10, metavar="S", help="draws of z for the ELBO (10)")
+    found.add_argument("--samples", type=flags.DRAWS, default=10, metavar="S", help="draws of z for the ELBO (10)")
     found.add_argument("--seed", type=flags.SEED, default=0, help="of those draws (0)")
     return found
 
@@ -50,9 +50,16 @@ def main(arguments: Sequence[str]) -> int:
     return results.write(path, content.getvalue())
 
 
+def _as_text(column: np.ndarray) -> np.ndarray:
+    """Text behind an apostrophe where a spreadsheet would take it for a formula and obey it."""
+    if column.dtype.kind != "U":
+        return column
+    return np.array([f"'{text}" if text.startswith(("=", "+", "-", "@")) else text for text in column.tolist()])
+
+
 def _table(columns: Mapping[str, np.ndarray], code: run.Code, elbo: np.ndarray) -> bytes:
     """A row an image: what is known of it, mu_0, mu_1, …, sigma_0, …, elbo in nats."""
-    values = dict(columns) or {"image": np.arange(len(elbo))}
+    values = {name: _as_text(column) for name, column in columns.items()} or {"image": np.arange(len(elbo))}
     for name, array in code._asdict().items():
         values |= {f"{name}_{latent}": array[:, latent] for latent in range(array.shape[1])}
     return pd.DataFrame(values | {"elbo": elbo}).to_csv(index=False).encode()

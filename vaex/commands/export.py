@@ -57,6 +57,9 @@ def _kind_and_parts(chosen: argparse.Namespace) -> tuple[Any, list[str]]:
     kind.ready()
     if files.exists(chosen.out) and not chosen.out.is_dir():
         raise InputError(f"{chosen.out}: is a file; name a directory")
+    above = next(path for path in chosen.out.absolute().parents if files.exists(path))
+    if not above.is_dir():
+        raise InputError(f"{chosen.out}: {above} is a file; name a directory")
     for path in (chosen.out / name for name in (*(name for part in parts for name in kind.names(part)), README)):
         if path.is_dir() or (files.exists(path) and not chosen.force):
             raise InputError(f"{path}: is there already; name another directory, or add --force to write over it")

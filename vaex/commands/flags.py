@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 from typing_extensions import override
 
+from vaex import files
+from vaex.api.inputs import MOST_DRAWS
 from vaex.config.validation import nearest
 from vaex.disk import saved
 from vaex.disk.directory import named_path
@@ -83,6 +85,7 @@ def number(kind: Callable[[str], Any], expected: str, fits: Callable[[Any], bool
 
 
 COUNT = number(int, "a whole number from 1", lambda value: value >= 1)
+DRAWS = number(int, f"a whole number from 1 to {MOST_DRAWS}", lambda value: 1 <= value <= MOST_DRAWS)
 INDEX = number(int, "a whole number from 0", lambda value: value >= 0)
 SEED = number(int, "a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32)
 
@@ -127,8 +130,12 @@ def refuse_overwriting(chosen: argparse.Namespace, suffixes: Sequence[str]) -> P
     path: Path = chosen.out
     if path.suffix not in suffixes:
         raise InputError(f"--out: {path}: expected a name that ends in {' or '.join(suffixes)}")
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a directory" if path.is_dir() else f"{path.parent} is no directory"
+    try:
+        is_directory, has_parent = path.is_dir(), path.parent.is_dir()
+    except OSError as error:  # a name that is too long
+        raise InputError(f"--out: {path}: {files.first_line(error)}") from error
+    if is_directory or not has_parent:
+        what = "is a directory" if is_directory else f"{path.parent} is no directory"
         raise InputError(f"--out: {path}: {what}")
     if path.exists() and not chosen.force:
         raise InputError(f"{path}: exists already; name another file by --out, or write over it by --force")

@@ -9,6 +9,10 @@ import numpy as np
 
 from vaex.api import run
 from vaex.commands import flags, results
+from vaex.errors import InputError
+
+IN_A_ROW = 100
+"""Images of a picture, which is one row."""
 
 
 def parser() -> flags.Parser:
@@ -17,7 +21,8 @@ def parser() -> flags.Parser:
     found.add_argument("--from", dest="first", type=flags.INDEX, required=True, metavar="I", help="the first image")
     found.add_argument("--to", dest="last", type=flags.INDEX, required=True, metavar="J", help="the last image")
     found.add_argument("--split", choices=run.SPLITS, default="test", help="the split that has them (test)")
-    found.add_argument("--steps", type=flags.COUNT, default=10, help="images on the way (10)")
+    steps = flags.number(int, "a whole number from 2", lambda value: value >= 2)
+    found.add_argument("--steps", type=steps, default=10, help="images on the way, both ends included (10)")
     return found
 
 
@@ -26,6 +31,8 @@ def main(arguments: Sequence[str]) -> int:
     chosen = parser().read(arguments)
     (directory,) = flags.words(chosen, "interpolate", ["RUN"])
     path = flags.refuse_overwriting(chosen, (".png", ".npy"))
+    if path.suffix == ".png" and chosen.steps > IN_A_ROW:
+        raise InputError(f"--steps: {chosen.steps} images in a row; at most {IN_A_ROW}, any number as an .npy file")
     results.refuse_too_many(path, chosen.steps)
     loaded = run.load(directory, *chosen.overrides, checkpoint=chosen.checkpoint)
     images = results.of_split(loaded, chosen.split, [chosen.first, chosen.last])

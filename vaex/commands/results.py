@@ -10,6 +10,7 @@ from numpy.lib import format as npy
 from PIL import Image
 
 from vaex import files
+from vaex.api.inputs import MOST_CODES
 from vaex.api.run import Run
 from vaex.errors import InputError, VaexError, printable
 from vaex.figures import style
@@ -20,9 +21,6 @@ from vaex.terminal.screen import say
 
 BLOCK = 2000
 """Codes that are decoded at once: a multiple of the model's batch, so that no bit depends on the blocks."""
-
-MOST_CODES = 10_000_000
-"""Codes in one file."""
 
 LOOKED_AT = 24
 """Validation images that say how a run's images are shown."""

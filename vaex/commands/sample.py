@@ -4,24 +4,29 @@ E[x|z] at z = temperature · ε, ε ~ N(0, I): mean images, no noise of the pixe
 """
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from vaex.api import run
+from vaex.api.inputs import MOST_TEMPERATURE
 from vaex.commands import flags, results
+from vaex.errors import InputError
+
+OUT = Path("samples.png")
 
 
 def parser() -> flags.Parser:
     """Its flags."""
-    found = flags.of_run("sample", __doc__, "samples.png")
-    temperature = flags.number(float, "a number from 0", lambda value: value >= 0 and math.isfinite(value))
+    found = flags.of_run("sample", __doc__, str(OUT))
+    temperature = flags.number(
+        float, "a number from 0, finite in float32", lambda value: 0 <= value <= MOST_TEMPERATURE
+    )
     found.add_argument("--n", type=flags.COUNT, default=24, help="images (24)")
     found.add_argument("--seed", type=flags.SEED, default=0, help="of ε (0)")
     found.add_argument("--temperature", type=temperature, default=1.0, metavar="T", help="the deviation of z (1)")
     form = found.add_mutually_exclusive_group()
-    form.add_argument("--png", dest="out", action="store_const", const=Path("samples.png"), help="to samples.png")
-    form.add_argument("--npy", dest="out", action="store_const", const=Path("samples.npy"), help="to samples.npy")
+    form.add_argument("--png", dest="form", action="store_const", const=".png", help="to samples.png")
+    form.add_argument("--npy", dest="form", action="store_const", const=".npy", help="to samples.npy")
     return found
 
 
@@ -29,6 +34,10 @@ def main(arguments: Sequence[str]) -> int:
     """The verb; 0 when the file is there."""
     chosen: argparse.Namespace = parser().read(arguments)
     (directory,) = flags.words(chosen, "sample", ["RUN"])
+    if chosen.form:
+        if chosen.out != OUT:
+            raise InputError(f"vaex sample: --out and --{chosen.form[1:]}: give one; a file's form is that of its name")
+        chosen.out = OUT.with_suffix(chosen.form)
     path = flags.refuse_overwriting(chosen, (".png", ".npy"))
     results.refuse_too_many(path, chosen.n)
     loaded = run.load(directory, *chosen.overrides, checkpoint=chosen.checkpoint)

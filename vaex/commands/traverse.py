@@ -32,8 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     path = flags.refuse_overwriting(chosen, (".png", ".npy"))
     values = _numbers("--values", chosen.values, float)
     loaded = run.load(directory, *chosen.overrides, checkpoint=chosen.checkpoint)
-    every = range(loaded.config["model"]["latent_dim"])
-    latents = list(every) if chosen.latent == "all" else _numbers("--latent", chosen.latent, int)
+    every = range(loaded.latents)
+    latents = every if chosen.latent == "all" else _numbers("--latent", chosen.latent, int)
     results.refuse_too_many(path, len(latents) * len(values))
     (image,) = results.of_split(loaded, chosen.split, [chosen.image])
     rows = [loaded.traverse(image, latent, values) for latent in latents]
@@ -50,8 +50,9 @@ def _numbers(flag: str, text: str, kind: type) -> list:
     """Numbers with commas between them."""
     try:
         values = [kind(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if not values or not all(map(math.isfinite, values)):
+        are_finite = all(map(math.isfinite, values))
+    except (ValueError, OverflowError):  # no number; an integer beyond all floats
+        values, are_finite = [], False
+    if not values or not are_finite:
         raise InputError(f"{flag}: expected numbers with commas between them, got {text!r}")
     return values

@@ -66,15 +66,19 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if hashlib.sha256(payload).digest() != digest:
         raise InputError(f"{path}: damaged (its SHA-256 does not match)")
     try:
-        length = int.from_bytes(payload[:8], "little")
-        if length > HEADER_BYTES:
-            raise ValueError("a header of that size names more arrays than a state has")
-        arrays = safetensors.numpy.load(payload)
-        header = json.loads(payload[8 : 8 + length])
+        arrays = arrays_in(payload)
+        header = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])
         record = json.loads(header["__metadata__"][RECORD])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a checkpoint of vaex") from error
     return arrays, record
+
+
+def arrays_in(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file by flat name; raises `SafetensorError` or `ValueError` for anything else."""
+    if int.from_bytes(content[:8], "little") > HEADER_BYTES:
+        raise ValueError("a header of that size names more arrays than a state has")
+    return safetensors.numpy.load(content)
 
 
 def path_of(directory: Path, epoch: int) -> Path:

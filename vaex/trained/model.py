@@ -13,7 +13,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors.numpy
 from jaxtyping import Array, Float, Float32, Key, PyTree, Shaped
 from safetensors import SafetensorError
 
@@ -205,7 +204,7 @@ def _refuse_not_finite(parameters: PyTree, path: Path) -> None:
 def _parameters(content: bytes, path: Path, program: Program) -> PyTree:
     """The parameters in a model.safetensors; raises `InputError` when it cannot be read or is of another model."""
     try:
-        arrays = safetensors.numpy.load(content)
+        arrays = checkpoint.arrays_in(content)
     except (SafetensorError, ValueError) as error:
         raise _unreadable(path, error) from error
     template = step.shapes(program).parameters

@@ -68,11 +68,11 @@ def draw(
     return gallery.draw(directory / "figures", PicturedModel(model, rows, title), names)
 
 
-def one(directory: Path, model: Model, rows: Sequence[Row], name: str) -> Path:
+def one(directory: Path, model: Model, rows: Sequence[Row], title: str, name: str) -> Path:
     """The file of one figure, drawn where it is not there yet; raises whatever keeps it from being drawn."""
     gallery.check([name])
     path = directory / "figures" / f"{name}.png"
-    found = path if path.is_file() else draw(directory, model, rows, f"{directory}", [name])[name]
+    found = path if path.is_file() else draw(directory, model, rows, title, [name])[name]
     if isinstance(found, Exception):
         raise found
     return found
