@@ -31,6 +31,9 @@ faults: .venv/.developer  ## kill a run at 100 moments and resume it, W&B's part
 judging: .venv/.developer  ## disentanglement on known codes, features, evidence of a trained model, judged runs bit for bit (minutes)
 	$(BIN)/pytest -m slow tests/judging tests/trained/test_features.py tests/trained/test_evaluation.py tests/vae/test_ppca.py
 
+use: .venv/.developer  ## exports and the page of vaex explore, for every model, loss, likelihood and precision (minutes)
+	$(BIN)/pytest -m slow tests/explorer tests/portable
+
 cache: .venv/.developer  ## compiled programs from the cache against fresh ones, bit for bit (minutes)
 	$(BIN)/pytest -m slow tests/device/test_compilation_cache.py
 
@@ -103,4 +106,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults judging cache sweeps fuzz coverage bench bench-parts bench-sweep gpu lock clean
+.PHONY: help train test lint grid faults judging use cache sweeps fuzz coverage bench bench-parts bench-sweep gpu lock clean

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
+import vaex
 from tests.conftest import Finished
 from tests.support.configurations import make
 from vaex import cli, files
@@ -414,3 +415,17 @@ def test_what_is_shown_is_what_the_encoder_sees(binarize):
     np.testing.assert_allclose(plain.encode(seen)[0], subject.codes("valid").mu, atol=1e-6)
     assert subject.threshold == 0.01
     assert json.dumps(subject.noise(2).tolist()) == json.dumps(PicturedModel(model, [], "").noise(2).tolist())
+
+
+def test_the_reconstructions_that_a_run_drew_are_decoded_codes(digits_run: Finished):
+    """The figure from the end of training has, tile by tile, what `vaex.load` decodes now."""
+    run = vaex.load(digits_run.directory)
+    images = run.data("valid").images[:5]
+    shown = tiles.look(run.data("valid").images[:24])
+    picture = np.asarray(run.figure("reconstructions").convert("RGB"))
+    for column, mean in enumerate(run.decode(run.encode(images).mu)):
+        tile = np.asarray(tiles.tile(mean, shown).convert("RGB"))
+        left = tiles.MARGIN + column * (tile.shape[1] + tiles.GAP)
+        strip = picture[:, left : left + tile.shape[1]]
+        found = [top for top in range(len(strip) - len(tile)) if np.array_equal(strip[top : top + len(tile)], tile)]
+        assert len(found) == 1, column

@@ -103,15 +103,20 @@ def decoded(made: Model) -> dict[str, np.ndarray]:
     return {"x": np.asarray(quickly(partial(objective.mean_images, made.program))(made.parameters, z))}
 
 
-@pytest.mark.parametrize("loss", sorted(modules("loss")))
-@pytest.mark.parametrize("name", sorted(modules("model")))
+def each_model_and(group: str, usual: str) -> list[Any]:
+    """Every model with every option of a group; quickly, without `-m slow`, one of the two as the book has it."""
+    pairs = [(name, option) for name in sorted(modules("model")) for option in sorted(modules(group))]
+    slow = pytest.mark.slow
+    return [pytest.param(*pair, marks=() if pair[0] == "mlp" or pair[1] == usual else slow) for pair in pairs]
+
+
+@pytest.mark.parametrize(("name", "loss"), each_model_and("loss", "gamma"))
 def test_the_encoder_of_each_model_and_loss(name: str, loss: str):
     made = model(name, loss=loss)
     assert_the_same("encoder", made, encoded(made))
 
 
-@pytest.mark.parametrize("likelihood", sorted(modules("likelihood")))
-@pytest.mark.parametrize("name", sorted(modules("model")))
+@pytest.mark.parametrize(("name", "likelihood"), each_model_and("likelihood", "bernoulli"))
 def test_the_decoder_of_each_model_and_likelihood(name: str, likelihood: str):
     made = model(name, likelihood=likelihood)
     assert_the_same("decoder", made, decoded(made))
@@ -124,6 +129,7 @@ def test_each_activation(activation: str):
     assert_the_same("decoder", made, decoded(made))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", LOW)
 @pytest.mark.parametrize("name", sorted(modules("model")))
 def test_a_low_precision_is_rounded_within_what_the_readme_says(name: str, precision: str):

@@ -277,6 +277,7 @@ def test_a_pack_that_its_device_has_no_room_for_is_trained_in_parts(
         assert files.read_json(tmp_path / "sweep" / str(number) / "manifest.json")["pack"] is None
 
 
+@pytest.mark.slow
 def test_each_of_several_devices_gives_the_same_bits(tmp_path: Path):
     """A pack on each; a job that the second one trained is made again on the first."""
     several = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}

@@ -9,7 +9,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaex.api import run
+from vaex.api import run, states
 from vaex.commands import flags, results
 from vaex.errors import printable
 from vaex.terminal.screen import say
@@ -31,7 +31,7 @@ def parser() -> flags.Parser:
 def main(arguments: Sequence[str]) -> int:
     """The verb; 0 when the file is there."""
     chosen = parser().read(arguments)
-    directories = flags.runs(chosen, "explore", MOST_RUNS)
+    directories = list(dict.fromkeys(flags.runs(chosen, "explore", MOST_RUNS)))
     path = flags.refuse_overwriting(chosen, (".html",))
     results.write(path, _page(directories, chosen).encode())
     if chosen.open and not webbrowser.open(path.absolute().as_uri()):
@@ -47,8 +47,8 @@ def _page(directories: Sequence[Path], chosen: argparse.Namespace) -> str:
     for directory in directories:
         loaded = run.load(directory, *chosen.overrides, checkpoint=chosen.checkpoint)
         model = run.read(directory, chosen.overrides, chosen.checkpoint)
-        last = len(loaded.metrics)
-        earlier = contents.earlier_epochs(directory, last) if chosen.checkpoint == "last" else []
+        epoch = states.epoch_of(directory, chosen.checkpoint)
+        earlier = contents.earlier_epochs(directory, epoch) if chosen.checkpoint == "last" else []
         at = functools.partial(run.read, directory, chosen.overrides)
-        sources.append(contents.Source(loaded, model, earlier, at))
+        sources.append(contents.Source(loaded, epoch, model, earlier, at))
     return html.document(contents.contents(sources, chosen.images, chosen.states))

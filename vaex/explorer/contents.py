@@ -1,8 +1,10 @@
 """What a page holds of each run: encoder and decoder as graphs, its latents in numbers, curves, test images."""
 
+import contextlib
 import inspect
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +12,7 @@ import numpy as np
 
 from vaex.api.run import Run
 from vaex.config import implementation
+from vaex.config.hydra_errors import flat_keys
 from vaex.disk import checkpoint
 from vaex.errors import InputError, printable
 from vaex.explorer import weights
@@ -34,12 +37,22 @@ MOST_BYTES = 1_400_000
 """Of the weights of all states, where nobody says how many there are to be: a page that can be mailed."""
 
 LONGEST = 200
+"""Characters of a text from the run."""
+
+TOLD = ("model.latent_dim", "seed", "optimizer.learning_rate", "kl_weight.beta", "training.epochs", "model.hidden")
+"""Keys by which runs are told apart, beside the options of groups."""
+
+UNTOLD = ("tracking.", "checkpoint.", "sweep.", "pack.", "figures.", "evaluation.")
+
+LARGEST = 1e300
+"""Of a number from a file, which may say anything."""
 
 
 class Source(NamedTuple):
-    """A run, its model, and the epochs of earlier states, with what reads one of them."""
+    """A run, the state of an epoch of it, and the epochs of earlier states, with what reads one of them."""
 
     run: Run
+    epoch: int
     model: Model
     earlier: Sequence[int]
     at: Callable[[int], Model]
@@ -65,16 +78,26 @@ def contents(sources: Sequence[Source], count: int, states: int | None) -> dict[
     labels = rows.labels
     return {
         "shape": list(first.dataset.shape),
+        "pictures": _takes_pictures(first),
         "look": {"lines": shown.lines, "black": shown.black, "white": shown.white},
         "labels": [] if labels is None else [_labels(name, labels[:, i]) for i, name in enumerate(_names(first))],
         "count": count and len(rows.images),
         "scattered": len(rows.images),
         "images": [weights.images(seen) for seen in observed.values()] if count else [],
         "runs": [
-            run | {"images": list(observed).index(source.model.config.likelihood)}
-            for run, source in zip(_runs(sources, rows.images, states), sources, strict=True)
+            run | {"images": list(observed).index(source.model.config.likelihood), "differs": differs}
+            for run, source, differs in zip(
+                _runs(sources, rows.images, states), sources, _differences([each.run for each in sources]), strict=True
+            )
         ],
     }
+
+
+def _takes_pictures(model: Model) -> bool:
+    """Whether a picture's bytes mean what the run's data mean: one rule with `vaex encode`."""
+    height, width, channels = model.dataset.shape
+    values, white = model.dataset.values, 255 if model.dataset.train.images.dtype == np.uint8 else 1
+    return height == width and channels in (1, 3) and values.low >= 0 and values.high <= white
 
 
 def _by(shape: Sequence[int]) -> str:
@@ -88,42 +111,64 @@ def _names(model: Model) -> tuple[str, ...]:
 def _labels(name: str, column: np.ndarray) -> dict[str, Any]:
     """A factor's values as texts, each once, and which of them each image has."""
     values, indices = np.unique(column, return_inverse=True)
+    texts = [f"{value:.6g}" if isinstance(value, float) else str(value) for value in values.tolist()]
     return {
         "name": printable(name),
-        "values": [printable(value)[:LONGEST] for value in values.tolist()],
+        "values": [printable(text)[:LONGEST] for text in texts],
         "of": indices.tolist(),
     }
 
 
 def _runs(sources: Sequence[Source], images: np.ndarray, states: int | None) -> list[dict[str, Any]]:
     """Each run, with its last state and as many earlier ones as there is room for, evenly chosen."""
-    last = [_state(len(source.run.metrics), source.model, images) for source in sources]
+    last = [_state(source.epoch, source.model, images) for source in sources]
     size = sum(len(part["bytes"]) for state in last for part in state["constants"].values())
     room = max(0, MOST_BYTES // size - 1) if states is None else states
     found = []
     for source, state in zip(sources, last, strict=True):
-        chosen = evenly(source.earlier, room)
-        earlier = [_state(epoch, source.at(epoch), images) for epoch in chosen]
-        found.append(_run(source, [*earlier, state], len(source.earlier) - len(chosen)))
+        earlier = []
+        for epoch in evenly(source.earlier, room):
+            with contextlib.suppress(InputError):  # a damaged checkpoint is one that is left out
+                earlier.append(_state(epoch, source.at(epoch), images))
+        found.append(_run(source, [*earlier, state], len(source.earlier) - len(earlier)))
     return found
 
 
 def _run(source: Source, states: list[dict[str, Any]], left_out: int) -> dict[str, Any]:
     run, config = source.run, source.model.config
     return {
-        "title": printable("/".join(run.directory.absolute().parts[-2:]))[:LONGEST],
+        "title": printable("/".join(Path(os.path.normpath(run.directory.absolute())).parts[-2:]))[:LONGEST],
         "chosen": _chosen(run),
         "about": _about(config.loss),
         "loss": config.loss.name,
         "likelihood": config.likelihood.name,
         "binarize": getattr(config.likelihood, "binarize", "none"),
         "seed": config.seed,
-        "summary": {key: run.summary.get(key) for key in ("status", "epoch", "valid/elbo", "test/elbo")},
+        "precision": sorted({config.precision.network, config.precision.posterior} - {"float32"}),
+        "test": _finite(run.summary.get("test/elbo")) if source.epoch == len(run.metrics) else None,
         "epochs": len(run.metrics),
         "curves": _curves(run),
         "left_out": left_out,
         "states": states,
     }
+
+
+def _differences(runs: Sequence[Run]) -> list[str]:
+    """What tells each run from the others, in a few words: loss=sigma, model.latent_dim=2."""
+    flat = [{key: _value_at(run.config, key) for key in flat_keys(run.config)} for run in runs]
+    flat = [{key: value for key, value in each.items() if not isinstance(value, Mapping)} for each in flat]
+    keys = [key for key in flat[0] if len({str(each.get(key)) for each in flat}) > 1 and not key.startswith(UNTOLD)]
+    short = [key for key in keys if key.endswith(".name")] + [key for key in keys if key in TOLD]
+    told = (short or keys)[:3]
+    return [
+        printable(", ".join(f"{key.removesuffix('.name')}={each.get(key)}" for key in told))[:LONGEST] for each in flat
+    ]
+
+
+def _value_at(values: Any, key: str) -> Any:
+    for name in key.split("."):
+        values = values[name]
+    return values
 
 
 def _chosen(run: Run) -> list[str]:
@@ -147,7 +192,8 @@ def _curves(run: Run) -> dict[str, list[float | None]]:
 
 
 def _finite(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and np.isfinite(value) else None
+    """A number that JSON has; None for what is none, whatever a file says."""
+    return float(value) if isinstance(value, (int, float)) and abs(value) < LARGEST else None
 
 
 def _state(epoch: int, model: Model, images: np.ndarray) -> dict[str, Any]:
@@ -157,15 +203,16 @@ def _state(epoch: int, model: Model, images: np.ndarray) -> dict[str, Any]:
     mu, _ = model.encode(images, 0)
     form, error = weights.shortest(graphs, {"encoder": {"x": seen}, "decoder": {"z": mu[:CHECKED]}})
     many = model.encode(model.dataset.test.images[:MEANT], 0)
-    kl = information.kl_per_latent(*many).mean(axis=0)
+    with np.errstate(all="ignore"):  # of a run that diverged
+        kl = information.kl_per_latent(*many).mean(axis=0)
     return {
         "epoch": epoch,
         "form": form,
         "error": error,
         "graphs": {name: graph.as_json() for name, graph in graphs.items()},
         "constants": {name: weights.constants(graph.constants, form) for name, graph in graphs.items()},
-        "kl": kl.tolist(),
-        "sigma": many[1].mean(axis=0).tolist(),
+        "kl": list(map(_finite, kl.tolist())),
+        "sigma": list(map(_finite, many[1].mean(axis=0).tolist())),
         "active": [bool(each > ACTIVE) for each in kl],
         "mu": weights.packed(np.ascontiguousarray(mu, "<f4").tobytes()),
     }

@@ -60,9 +60,9 @@ function paint(canvas, pixels, data) {
   context.putImageData(image, 0, 0);
 }
 
-/* μ ± σ of each latent as bars from 0, in the given order. */
-function bars(code, order, most = 30) {
-  const kept = order.slice(0, most), step = 22, height = 120, reach = 3.5;
+/* μ ± σ of some latents as bars from 0, in their order; what lies beyond ±3.5 is cut off. */
+function bars(code, kept) {
+  const step = 22, height = 120, reach = 3.5;
   const y = (value) => height / 2 - Math.max(-reach, Math.min(reach, value)) / reach * (height / 2 - 4);
   const svg = vector('svg', { viewBox: `0 0 ${kept.length * step + 34} ${height + 16}`, role: 'img', class: 'bars' });
   svg.setAttribute('aria-label', 'mean and deviation of each latent');
@@ -97,7 +97,7 @@ function curves(runs, chosen) {
     svg.append(vector('line', { x1: left, x2: width - 8, y1: y(value), y2: y(value), class: 'grid' }));
     svg.append(vector('text', { x: left - 6, y: y(value) + 4, 'text-anchor': 'end' }, shown(value, Math.abs(value) < 1000 ? 1 : 0)));
   }
-  for (const epoch of [1, epochs]) {
+  for (const epoch of new Set([1, Math.max(1, ...runs.map((run) => run.epochs))])) {
     svg.append(vector('text', { x: x(epoch), y: height - 6, 'text-anchor': epoch === 1 ? 'start' : 'end' }, `epoch ${epoch}`));
   }
   runs.forEach((run, number) => {

@@ -6,7 +6,7 @@ class Input {
     Object.assign(this, { data, views, first: null, second: null });
     this.status = element('p', { 'aria-live': 'polite', class: 'facts', 'data-status': '' });
     this.element = element('section', { id: 'input' }, element('h2', {}, 'An image'));
-    const panels = [data.count && this.tests(), ...(data.look.lines ? [] : [this.files(), this.drawing()])];
+    const panels = [data.count && this.tests(), ...(data.pictures ? [this.files(), this.drawing()] : [])];
     this.element.append(element('div', { class: 'sources' }, ...panels.filter(Boolean)), this.status, this.between(),
       element('p', { class: 'why' }, 'Whatever you choose is encoded and decoded again, by every run on this page. What the '
         + 'model has never seen, a drawing of yours, comes back as the nearest thing that it knows.', this.drawn()));
@@ -21,10 +21,10 @@ class Input {
 
   /* Pixels as they are in the data, or a test image by its number, to every run. */
   give(pixels, number, told) {
+    this.asked = (this.asked || 0) + 1;
     for (const view of this.views) {
-      view.show(number === undefined ? observed(pixels, view.run.binarize) : view.state.image(number), number);
+      view.show(number === undefined ? observed(pixels, view.run.binarize) : view.state.image(number));
     }
-    this.current = { number, pixels };
     this.status.textContent = told;
     this.way.disabled = !this.second;
     this.way.value = 0;
@@ -53,11 +53,15 @@ class Input {
   }
 
   files() {
-    const chosen = element('input', { type: 'file', id: 'file', accept: 'image/*', onchange: () => this.read(chosen.files[0]) });
+    const chosen = element('input', { type: 'file', id: 'file', accept: 'image/*', onchange: () => {
+      this.read(chosen.files[0]);
+      chosen.value = '';  // so that the same file can be chosen again
+    } });
     const drop = element('div', { class: 'drop' }, element('label', { for: 'file' }, 'Drop a picture here, or choose one'), chosen);
     for (const name of ['dragenter', 'dragover']) {
       drop.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add('over'); });
     }
+    for (const name of ['dragover', 'drop']) window.addEventListener(name, (event) => event.preventDefault());
     drop.addEventListener('dragleave', () => drop.classList.remove('over'));
     drop.addEventListener('drop', (event) => {
       event.preventDefault();
@@ -69,6 +73,7 @@ class Input {
 
   async read(file) {
     if (!file) return;
+    const asked = this.asked;
     let picture;
     try {
       picture = await createImageBitmap(file);
@@ -81,7 +86,12 @@ class Input {
     const context = canvas.getContext('2d');
     context.imageSmoothingQuality = 'high';
     context.drawImage(picture, 0, 0, width, height);
-    this.give(this.pixelsOf(context.getImageData(0, 0, width, height), 1), undefined, file.name);
+    const image = context.getImageData(0, 0, width, height);
+    if (image.data.some((value, place) => place % 4 === 3 && value < 255)) {
+      this.status.textContent = `${file.name}: has transparent pixels, and nothing says what is behind them`;
+    } else if (asked === this.asked) {  // nothing else was chosen meanwhile
+      this.give(this.pixelsOf(image, 1), undefined, file.name);
+    }
   }
 
   /* The means of squares of `scale` pixels, in the data's range and channels. */
@@ -103,7 +113,7 @@ class Input {
 
   drawing() {
     const [height, width, channels] = this.data.shape, scale = Math.max(1, Math.floor(280 / Math.max(height, width)));
-    const canvas = element('canvas', { class: 'drawing', id: 'drawing', 'aria-label': 'draw here' });
+    const canvas = element('canvas', { class: 'drawing', id: 'drawing', role: 'img', 'aria-label': 'draw here' });
     Object.assign(canvas, { width: width * scale, height: height * scale });
     const context = canvas.getContext('2d', { willReadFrequently: true }), ground = this.ground();
     const color = element('input', { type: 'color', id: 'brush', value: ground === '#000000' ? '#ffffff' : '#000000' });
@@ -130,8 +140,16 @@ class Input {
         });
       }
     };
-    canvas.addEventListener('pointerdown', (event) => { canvas.setPointerCapture(event.pointerId); before = null; stroke(event); });
-    canvas.addEventListener('pointermove', (event) => { if (event.buttons) stroke(event); });
+    let held = false;
+    canvas.addEventListener('pointerdown', (event) => {
+      if (event.button !== 0) return;
+      canvas.setPointerCapture(event.pointerId);
+      held = true;
+      before = null;
+      stroke(event);
+    });
+    canvas.addEventListener('pointermove', (event) => { if (held) stroke(event); });
+    for (const name of ['pointerup', 'pointercancel']) canvas.addEventListener(name, () => { held = false; });
     const brush = channels === 3 ? [element('span', { class: 'field' }, element('label', { for: 'brush' }, 'brush'), color)] : [];
     return element('div', {}, element('h3', {}, 'Draw one'), canvas,
       element('p', { class: 'buttons' }, element('button', { type: 'button', onclick: clear }, 'Clear'), ...brush));
@@ -156,8 +174,8 @@ class Input {
   }
 
   keep() {
-    if (!this.current) return;
-    this.second = this.views.map((view) => Float32Array.from(view.code.mu));
+    if (!this.views[0].input) return;
+    this.second = this.views.map((view) => view.input);
     this.kept.textContent = `kept: ${this.status.textContent}`;
     this.way.disabled = false;
     this.way.value = 0;
@@ -165,7 +183,8 @@ class Input {
 
   walk(share) {
     this.views.forEach((view, index) => {
-      view.setCode(view.code.mu.map((value, latent) => (1 - share) * value + share * this.second[index][latent]));
+      const { mu } = view.state.encode(this.second[index]);
+      view.setCode(view.code.mu.map((value, latent) => (1 - share) * value + share * mu[latent]));
     });
   }
 }

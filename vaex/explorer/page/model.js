@@ -46,7 +46,7 @@ class State {
     Object.assign(this, { epoch: plain.epoch, kl: plain.kl, sigma: plain.sigma, active: plain.active });
     Object.assign(this, { graphs: plain.graphs, encoder, decoder, mu, images, data });
     this.latents = plain.kl.length;
-    this.order = plain.kl.map((_, latent) => latent).sort((a, b) => plain.kl[b] - plain.kl[a]);
+    this.order = plain.kl.map((_, latent) => latent).sort((a, b) => (plain.kl[b] ?? -1) - (plain.kl[a] ?? -1));
   }
 
   encode(pixels) {

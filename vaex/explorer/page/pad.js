@@ -16,15 +16,17 @@ class Pad {
     this.factor = 0;
     this.canvas = element('canvas', { tabindex: 0, role: 'application', class: 'pad', width: SHARP * SIDE, height: SHARP * SIDE,
       'aria-label': 'two latents: drag, or move by the arrow keys' });
-    this.preview = element('div', { class: 'pictures small', 'aria-live': 'polite' });
-    this.preview.append(element('p', { class: 'facts' }, 'Point at one, or tap it, to see its image.'));
+    this.preview = element('div', { class: 'pictures small' });
     this.legend = element('p', { class: 'legend' });
     const axis = (label, name) => latents > 1 && this.axis(label, name);
     const chosen = [axis('across', 'across'), axis('up', 'up'), this.factors()].filter(Boolean);
     this.element = element('div', { class: 'plane' },
       element('div', {}, element('p', { class: 'fields' }, ...chosen), this.canvas, this.legend), this.preview,
-      element('p', { class: 'why' }, 'Every point is the mean code of a test image; the prior fills the circle of radius 2 with '
-        + '86 % of its weight. Images that look alike lie close together. Between them the decoder invents.'));
+      element('p', { class: 'why' }, latents > 1
+        ? 'Every point is the mean code of a test image; the circle of radius 2 holds 86 % of the prior. Images that look '
+          + 'alike lie close together. Between them the decoder invents.'
+        : 'Every point is the mean code of a test image, from left to right; up and down they are only spread out. 95 % of '
+          + 'the prior lies between −2 and 2.'));
     this.listen();
     this.redraw();
   }
@@ -55,6 +57,8 @@ class Pad {
   }
 
   redraw() {
+    this.under = undefined;
+    this.preview.replaceChildren(element('p', { class: 'facts' }, 'Point at one, or tap it, to see its image.'));
     const { data } = this.view, labels = data.labels[this.factor], back = document.createElement('canvas');
     back.width = back.height = SHARP * SIDE;
     const context = back.getContext('2d'), style = getComputedStyle(document.documentElement);
@@ -129,6 +133,8 @@ class Pad {
     const inside = (value) => Math.min(EDGE, Math.max(-EDGE, value));
     this.view.z[this.across] = inside(across);
     if (this.up !== null) this.view.z[this.up] = inside(up);
+    const told = [this.across, this.up].filter((latent) => latent !== null);
+    this.canvas.setAttribute('aria-label', told.map((latent) => `latent ${latent} at ${shown(this.view.z[latent])}`).join(', '));
     this.view.changed();
   }
 

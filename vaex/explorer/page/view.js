@@ -1,7 +1,10 @@
 /* One run: what its decoder makes of the code that the sliders hold, and what its encoder made of an image. */
 'use strict';
 
-const REACH = 4;
+const REACH = 4, MOST_BARS = 30;
+
+/* What tells the run from the others here, and where it is. */
+function nameOf(run) { return run.differs ? `${run.differs} (${run.title})` : run.title; }
 
 class View {
   constructor(run, states, data, number) {
@@ -15,28 +18,32 @@ class View {
     this.bars = element('div', { class: 'holder' });
     this.table = element('tbody');
     this.sliders = new Map();
+    this.holder = element('div');
     this.pad = new Pad(this);
     this.element = element('article', { class: 'run', 'data-run': number });
     this.build();
   }
 
   build() {
-    const facts = `ELBO of the test images ${shown(this.run.summary['test/elbo'], 1)} nats; ${this.run.chosen.join(', ')}`;
+    const test = this.run.test === null ? '' : `ELBO of the test images at its end ${shown(this.run.test, 1)} nats; `;
+    const facts = test + this.run.chosen.join(', ');
     const buttons = element('p', { class: 'buttons' },
       element('button', { type: 'button', 'data-do': 'reset', onclick: () => this.reset() }, 'Reset'),
       element('button', { type: 'button', 'data-do': 'random', onclick: () => this.random() }, 'Random sample'),
       this.temperature());
     this.element.append(
-      element('h2', {}, element('span', { class: `swatch run${this.number}` }), this.run.title),
+      element('h2', {}, element('span', { class: `swatch run${this.number}` }), nameOf(this.run)),
       element('p', { class: 'facts' }, facts),
       element('div', { class: 'pictures' }, this.decoded, this.original, this.rebuilt),
-      buttons, this.rows(),
+      buttons, this.holder,
       element('p', { class: 'why' }, 'Each slider is one latent, in standard deviations of the prior. The KL says how many nats '
         + 'an image’s code spends on it: latents that spend none are unused, and moving them changes nothing.'),
-      element('h3', {}, 'The code of the image, μ ± σ'), this.bars, this.numbers(),
+      element('h3', {}, 'The code of the image, μ ± σ'), this.bars,
+      this.state.latents > MOST_BARS ? element('p', { class: 'facts' }, `the ${MOST_BARS} latents of most KL`) : '', this.numbers(),
       element('p', { class: 'why' }, 'The encoder answers with a mean μ and a deviation σ for each latent. A long bar with a short '
         + 'whisker is a latent that the image decides; a whisker from −1 to 1 around 0 is the prior itself.'),
-      element('h3', {}, 'Two latents at once'), this.pad.element);
+      element('h3', {}, this.state.latents > 1 ? 'Two latents at once' : 'The latent'), this.pad.element);
+    this.rows();
     this.draw();
   }
 
@@ -47,14 +54,16 @@ class View {
     return element('span', { class: 'field' }, element('label', { for: id }, 'temperature'), this.heat, told);
   }
 
+  /* The sliders of the state, in the order of its KL. */
   rows() {
     const { order, active } = this.state, used = order.filter((latent) => active[latent]);
     const unused = order.filter((latent) => !active[latent]);
-    const all = element('div', { class: 'sliders' }, ...used.map((latent) => this.slider(latent)));
-    if (!unused.length) return all;
-    const folded = element('details', { open: !used.length },
+    const open = !used.length || (this.folded && this.folded.open);
+    this.holder.replaceChildren(element('div', { class: 'sliders' }, ...used.map((latent) => this.slider(latent))));
+    if (!unused.length) return;
+    this.folded = element('details', { open },
       element('summary', {}, `${unused.length} unused latents`), ...unused.map((latent) => this.slider(latent)));
-    return element('div', {}, all, folded);
+    this.holder.append(this.folded);
   }
 
   slider(latent) {
@@ -74,23 +83,23 @@ class View {
       element('table', {}, element('thead', {}, element('tr', {}, ...head)), this.table));
   }
 
-  /* Another state of the run: the same image, the same code. */
+  /* Another state of the run, on the same image; the sliders follow its code, unless somebody has moved them. */
   choose(state) {
+    const moved = this.code && this.z.some((value, latent) => Math.abs(value - this.code.mu[latent]) > 1e-6), z = this.z;
     this.state = state;
-    if (this.number_ !== undefined && state.images) this.input = state.image(this.number_);
-    if (this.input) this.show(this.input, this.number_);
-    else this.changed();
+    this.rows();
+    if (this.input) this.show(this.input);
+    if (moved || !this.input) this.setCode(z);
     this.pad.redraw();
   }
 
-  /* An image as the likelihood observes it; of a test image its number. */
-  show(pixels, number) {
+  /* An image as the likelihood observes it. */
+  show(pixels) {
     this.input = pixels;
-    this.number_ = number;
     this.code = this.state.encode(pixels);
     this.original.show(pixels);
     this.rebuilt.show(this.state.decode(this.code.mu));
-    this.bars.replaceChildren(bars(this.code, this.state.order));
+    this.bars.replaceChildren(bars(this.code, this.state.order.slice(0, MOST_BARS)));
     this.table.replaceChildren(...this.state.order.map((latent) => this.row(latent)));
     this.setCode(this.code.mu);
   }
@@ -124,7 +133,7 @@ class View {
     const started = performance.now();
     this.decoded.show(this.state.decode(this.z));
     for (const [latent, { input, told }] of this.sliders) {
-      if (document.activeElement !== input) {
+      if (Math.abs(input.value - this.z[latent]) > 0.006) {
         const reach = Math.max(REACH, Math.ceil(Math.abs(this.z[latent])));
         input.min = -reach;
         input.max = reach;
