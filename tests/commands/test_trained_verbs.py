@@ -208,11 +208,11 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 def test_names_of_files_that_a_terminal_or_a_spreadsheet_would_obey(run: vaex.Run):
     """Nor is a name too long that has room for no more than itself."""
     Path("folder").mkdir()
-    for name in (b"folder/=1+1.png", b"folder/\xff.png"):
+    for name in (b"folder/-1", b"folder/=1+1.png", b"folder/\xff.png"):
         Image.new("L", (8, 8)).save(os.fsdecode(name), "PNG")
     out = "x" * 240 + ".csv"
     assert cli._guarded(["encode", "run", "folder", "--out", out]) == 0
-    assert pd.read_csv(out)["name"].tolist() == ["'=1+1.png", "\\udcff.png"]
+    assert pd.read_csv(out)["name"].tolist() == ["-1", "'=1+1.png", "\\udcff.png"]
 
 
 def test_no_file_is_written_over_unasked(run: vaex.Run, capfd: pytest.CaptureFixture[str]):

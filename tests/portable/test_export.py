@@ -259,7 +259,9 @@ def test_what_a_graph_cannot_hold_is_named_with_the_format_that_can():
 
 
 def test_the_copy_that_runs_in_numpy_says_what_it_expects(tmp_path, run):
-    assert cli._guarded(["export", str(run.directory), str(tmp_path), "--format", "npz", "--part", "encoder"]) == 0
+    assert (
+        cli._guarded(["export", str(run.directory), str(tmp_path), "--format", "npz", "--part", "encoder,sampler"]) == 0
+    )
     encode = interpreter.load(tmp_path, "encoder")
     assert (tmp_path / "run.py").read_bytes() == Path(interpreter.__file__).read_bytes()
     assert json.loads((tmp_path / "encoder.json").read_text())["properties"]["part"] == "encoder"
@@ -271,3 +273,6 @@ def test_the_copy_that_runs_in_numpy_says_what_it_expects(tmp_path, run):
     ):
         with pytest.raises(ValueError, match=told):
             encode(**given)
+    sample = interpreter.load(tmp_path, "sampler")
+    with pytest.raises(ValueError, match=r"^inputs of different lengths: eps 3, temperature 2$"):
+        sample(eps=np.zeros((3, 10)), temperature=np.ones(2))

@@ -37,6 +37,12 @@ def epoch(directory: Path, state: State) -> int | None:
     raise InputError(f"{directory}: the state of epoch {wanted} was not kept (checkpoints: {there}; checkpoint.keep)")
 
 
+def epoch_of(directory: Path, state: State) -> int:
+    """The epoch of a state; raises `InputError` where the run does not have it."""
+    found = epoch(directory, state)
+    return len(_elbo(directory / "metrics.jsonl")) if found is None else found
+
+
 def _elbo(path: Path) -> list[float | None]:
     """valid/elbo of each epoch, null where it is not finite; raises `InputError` for a row without a number there."""
     found = []

@@ -5,6 +5,7 @@ file, a folder of pictures or one picture, which are resized.
 """
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -51,10 +52,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _as_text(column: np.ndarray) -> np.ndarray:
-    """Text behind an apostrophe where a spreadsheet would take it for a formula and obey it."""
+    """Text behind an apostrophe where a spreadsheet would take it for a formula, which a number is not, and obey it."""
     if column.dtype.kind != "U":
         return column
-    return np.array([f"'{text}" if text.startswith(("=", "+", "-", "@")) else text for text in column.tolist()])
+    formula = re.compile(r"[=+@-](?![0-9.]+$)")
+    return np.array([f"'{text}" if formula.match(text) else text for text in column.tolist()])
 
 
 def _table(columns: Mapping[str, np.ndarray], code: run.Code, elbo: np.ndarray) -> bytes:

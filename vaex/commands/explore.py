@@ -9,7 +9,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaex.api import run
+from vaex.api import run, states
 from vaex.commands import flags, results
 from vaex.errors import printable
 from vaex.terminal.screen import say
@@ -47,7 +47,7 @@ def _page(directories: Sequence[Path], chosen: argparse.Namespace) -> str:
     for directory in directories:
         loaded = run.load(directory, *chosen.overrides, checkpoint=chosen.checkpoint)
         model = run.read(directory, chosen.overrides, chosen.checkpoint)
-        epoch = run.epoch_of(directory, chosen.checkpoint)
+        epoch = states.epoch_of(directory, chosen.checkpoint)
         earlier = contents.earlier_epochs(directory, epoch) if chosen.checkpoint == "last" else []
         at = functools.partial(run.read, directory, chosen.overrides)
         sources.append(contents.Source(loaded, epoch, model, earlier, at))

@@ -31,7 +31,7 @@ def load(directory: Path, part: str) -> Callable[..., dict[str, np.ndarray]]:
 
 
 def _checked(shapes: Mapping[str, list[int]], given: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The inputs as float32; raises `ValueError` for others than the graph has, other shapes, or bytes."""
+    """The inputs as float32; raises `ValueError` for others than the graph has, other shapes or lengths, or bytes."""
     if shapes.keys() != given.keys():
         raise ValueError(f"expected {', '.join(shapes)}, got {', '.join(given) or 'nothing'}")
     arrays = {name: np.asarray(each) for name, each in given.items()}
@@ -40,6 +40,9 @@ def _checked(shapes: Mapping[str, list[int]], given: Mapping[str, Any]) -> dict[
             raise ValueError(f"{name}: shape {array.shape}; expected {' x '.join(map(str, ('N', *shapes[name][1:])))}")
         if array.dtype == np.uint8:
             raise ValueError(f"{name}: bytes; divide them by 255")
+    if len({len(array) for array in arrays.values()}) > 1:
+        lengths = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
+        raise ValueError(f"inputs of different lengths: {lengths}")
     return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
