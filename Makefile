@@ -37,7 +37,7 @@ use: .venv/.developer  ## exports and the page of vaex explore, for every model,
 cache: .venv/.developer  ## compiled programs from the cache against fresh ones, bit for bit (minutes)
 	$(BIN)/pytest -m slow tests/device/test_compilation_cache.py
 
-sweeps: .venv/.developer  ## twelve jobs of Fashion-MNIST byte for byte, a thousand jobs with few open files (minutes)
+sweeps: .venv/.developer  ## twelve jobs of Fashion-MNIST byte for byte, a thousand jobs with few open files, several devices, too little memory (minutes)
 	$(BIN)/pytest -m slow tests/sweeping/test_sweep.py
 
 fuzz: .venv/.developer  ## fuzz every reader of files, five minutes each (installs atheris; ARGS="metrics" names others)

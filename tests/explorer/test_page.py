@@ -124,7 +124,9 @@ def agree(page: Page, run: vaex.Run, image: np.ndarray, number: int = 0) -> None
         ),
         pytest.param(("model=gated_mlp", "model.hidden=[16]", "likelihood.binarize=threshold"), marks=pytest.mark.slow),
         pytest.param(("model=linear", "likelihood=laplace"), marks=pytest.mark.slow),
-        ("model=conv", "model.channels=[4]", "model.hidden=16", "likelihood=gaussian"),
+        pytest.param(
+            ("model=conv", "model.channels=[4]", "model.hidden=16", "likelihood=gaussian"), marks=pytest.mark.slow
+        ),
     ],
     ids=lambda value: " ".join(value),
 )

@@ -262,6 +262,7 @@ def test_a_vmapped_pack_that_was_cut_off_is_rebuilt(tmp_path: Path):
     assert "shared a vmapped program with runs that are not beside it" in text
 
 
+@pytest.mark.slow
 def test_a_pack_that_its_device_has_no_room_for_is_trained_in_parts(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
