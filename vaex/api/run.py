@@ -209,9 +209,3 @@ def load(directory: str | Path, *overrides: str, checkpoint: State | np.integer 
         raise InputError(f"checkpoint: expected 'last', 'best' or an epoch, got {checkpoint!r}")
     named_path("load", [str(directory)])
     return Run(Path(directory), overrides, checkpoint if isinstance(checkpoint, str) else int(checkpoint))
-
-
-def epoch_of(directory: Path, state: State) -> int:
-    """The epoch of a state; raises `InputError` where the run does not have it."""
-    epoch = states.epoch(directory, state)
-    return len(metrics.read_rows(directory / "metrics.jsonl")) if epoch is None else epoch

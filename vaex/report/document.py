@@ -68,12 +68,8 @@ class Report:
         descriptions = [self.plotter.describe(run) for run in self.study.runs]
         content = {"figures": self.figures, "links": self.links, "descriptions": descriptions}
         islands = "".join(page.island(name, value) for name, value in content.items())
-        from plotly.offline import get_plotlyjs  # late: a quarter of a second
-
-        style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-        script = Path(__file__).with_name("report.js").read_text(encoding="utf-8")
         title = f"{self._title()} · vaex compare"
-        return page.document(title, "\n".join(body), islands, style, [get_plotlyjs(), script])
+        return page.document(title, "\n".join(body), islands, *page.of_charts())
 
     def _title(self) -> str:
         names = self.study.variants

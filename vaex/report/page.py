@@ -107,6 +107,14 @@ def section(name: str, title: str, content: str) -> str:
     return f'<section id="{name}"><h2>{title}</h2>{content}</section>'
 
 
+def of_charts() -> tuple[str, list[str]]:
+    """The style and scripts of a page with charts."""
+    from plotly.offline import get_plotlyjs  # late: a quarter of a second
+
+    style, script = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    return style, [get_plotlyjs(), script]
+
+
 def document(title: str, body: str, islands: str, style: str, scripts: Sequence[str]) -> str:
     """The whole page. Its policy allows its own scripts, its style and pictures inside it; no network at all."""
     digests = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
