@@ -1,5 +1,6 @@
 """The page in a real Chromium: clicks, drags, keys, a drawn digit; every number is the one that `vaex.load` gives."""
 
+import base64
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -26,6 +27,14 @@ NEAR = 1e-3
 """What the page promises of every number."""
 
 QUICK = ("dataset=digits", "training.epochs=2", "sweep.figures_up_to=0")
+
+
+DROP = """
+const bytes = Uint8Array.from(atob(arguments[0]), sign => sign.charCodeAt(0)), dataTransfer = new DataTransfer();
+dataTransfer.items.add(new File([bytes], 'dropped.png', { type: 'image/png' }));
+document.querySelector('.drop').dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+"""
+"""A file let go over the page's zone."""
 
 
 class Page:
@@ -170,6 +179,20 @@ def test_hands_on_sliders_the_pad_and_buttons(page: Page, made: Any):
     assert (page.sliders()[across], page.sliders()[up]) == pytest.approx((1.9, 1.1), abs=0.05)
 
 
+def test_a_finger_on_the_pad_of_a_phone(page: Page, made: Any):
+    path, _ = made("model.latent_dim=10")
+    page.open(path, 390)
+    page.window.ask("document.querySelector('canvas.pad').scrollIntoView({ block: 'center' })")
+    box = page.window.ask("document.querySelector('canvas.pad').getBoundingClientRect().toJSON()")
+    middle, unit = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2], box["width"] / 8
+    for kind, at in (("Start", (0, 0)), ("Move", (1, 1)), ("Move", (2, 1)), ("End", None)):
+        points = [] if at is None else [{"x": middle[0] + unit * at[0], "y": middle[1] - unit * at[1]}]
+        page.window.run("Input.dispatchTouchEvent", type=f"touch{kind}", touchPoints=points)
+    found = page.sliders()
+    across, up = (int(page.find(f"#{name}0").get_attribute("value") or "") for name in ("across", "up"))
+    assert (found[across], found[up]) == pytest.approx((2, 1), abs=0.05)
+
+
 def test_hovering_over_a_point_shows_its_image(page: Page, made: Any):
     path, run = made("model.latent_dim=10")
     page.open(path)
@@ -211,6 +234,9 @@ def test_a_drawing_a_file_and_the_way_between_two_images(page: Page, made: Any, 
     Image.fromarray(grey).save(tmp_path / "<b>mine.png")
     page.find("#file").send_keys(str(tmp_path / "<b>mine.png"))
     until(lambda: page.status() == "<b>mine.png")
+    np.testing.assert_allclose(page.pixels("input"), grey.ravel() / 255, atol=2 / 255)
+    page.driver.execute_script(DROP, base64.b64encode((tmp_path / "<b>mine.png").read_bytes()).decode())
+    until(lambda: page.status() == "dropped.png")
     np.testing.assert_allclose(page.pixels("input"), grey.ravel() / 255, atol=2 / 255)
     (tmp_path / "text.png").write_text("no picture")
     page.find("#file").send_keys(str(tmp_path / "text.png"))
