@@ -149,6 +149,7 @@ def _run(source: Source, states: list[dict[str, Any]], left_out: int) -> dict[st
         "epochs": len(run.metrics),
         "curves": _curves(run),
         "left_out": left_out,
+        "checked": min(CHECKED, len(source.model.dataset.test.images)),
         "states": states,
     }
 

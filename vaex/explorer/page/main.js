@@ -45,7 +45,7 @@ function words(data) {
 function exactness(run) {
   const { form, error } = run.states.at(-1), steps = { bfloat16: '1/32', float16: '1/256' };
   const low = run.precision.map((name) => `; it computes in ${name}, whose numbers agree within ${steps[name]} of the largest`);
-  return `${nameOf(run)}: weights as ${form}, which changes no number by more than ${error.toExponential(0)}${low.join('')}.`;
+  return `${nameOf(run)}: weights as ${form}, which changes no number of ${run.checked} test images by more than ${error.toExponential(0)}${low.join('')}.`;
 }
 
 async function main() {
