@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from vaex.config import evaluation, later, plugins
@@ -59,7 +59,14 @@ class Training:
     gradient_clip: Annotated[float, Field(gt=0)] | None
     on_nonfinite: Literal["record", "skip", "raise"]
     max_skips: Annotated[int, Field(ge=0)]
+    skip_above: Annotated[float, Field(gt=0)] | None
     spike_nats: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _skips(self) -> "Training":
+        if self.skip_above is not None and self.on_nonfinite != "skip":
+            raise ValueError(f"skip_above leaves out steps: it needs on_nonfinite=skip, not {self.on_nonfinite}")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)

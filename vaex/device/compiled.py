@@ -136,7 +136,8 @@ def _compile(program: Program, hyper: Any, images: Any, held_out: Any, device: t
 
     def evaluate() -> Any:
         train.result()  # needed later, and the two would slow each other
-        lowered = functions["evaluate"].lower(program, hyper, state.parameters, held_out, first_and_end, time)
+        numbers = step.weighed(hyper, state)
+        lowered = functions["evaluate"].lower(program, numbers, state.parameters, held_out, first_and_end, time)
         return _finished(lowered)
 
     pool = ThreadPoolExecutor(3, thread_name_prefix="compile")
