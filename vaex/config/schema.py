@@ -65,7 +65,9 @@ class Training:
     @model_validator(mode="after")
     def _skips(self) -> "Training":
         if self.skip_above is not None and self.on_nonfinite != "skip":
-            raise ValueError(f"skip_above leaves out steps: it needs on_nonfinite=skip, not {self.on_nonfinite}")
+            raise ValueError(
+                f"skip_above leaves steps out: training.on_nonfinite must be skip, not {self.on_nonfinite}"
+            )
         return self
 
 

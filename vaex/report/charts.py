@@ -118,8 +118,8 @@ class Plotter:
         """`job 3: step 12 (kl)` of diverged runs, one a line."""
         lines = []
         for run in runs[:MOST_NAMED]:
-            step, culprit = (label(run.summary.get(key)) for key in ("first_nonfinite_step", "culprit"))
-            lines.append(f"{label(run.name)}: step {step} ({culprit})")
+            culprit = label(run.summary.get("culprit"))
+            lines.append(f"{label(run.name)}: step {label(run.diverged_at)} ({culprit})")
         return "<br>".join([*lines, f"and {len(runs) - MOST_NAMED} more"] if len(runs) > MOST_NAMED else lines)
 
 
