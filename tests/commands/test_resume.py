@@ -127,16 +127,6 @@ def test_longer_is_a_fresh_longer_run_and_the_history_is_kept(tmp_path: Path):
     assert (code, text) == (2, "vaex: training.epochs: the run has 9 epochs already, got 8\n")
 
 
-@pytest.mark.parametrize("weight", ["geco", "target_kl"])
-def test_a_weight_that_learns_goes_on_from_what_it_had_learned(weight: str, tmp_path: Path):
-    directory = Path(shutil.copytree(finished("training.epochs=2", f"kl_weight={weight}"), tmp_path / "run"))
-    code, text = resumed(directory, "training.epochs=4")
-    assert code == 0, text
-    whole = finished("training.epochs=4", f"kl_weight={weight}")
-    assert results(directory) == results(whole)
-    assert len({row["kl_weight"] for row in metrics.read_rows(whole / "metrics.jsonl")}) == 4
-
-
 def test_only_one_process_at_a_time(tmp_path: Path):
     directory = tmp_path / "run"
     first = begun(directory, ENDLESS)

@@ -1,5 +1,6 @@
 """The train step against a NumPy float64 reference that shares no code with it: forward, backward, update."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from scipy.stats import kstest
 from tests.support.compiling import jit
 from tests.support.configurations import make
 from vaex.device.compiled import init
+from vaex.disk import checkpoint
 from vaex.vae import objective, step
 from vaex.vae.objective import Hyper, Program
 from vaex.vae.step import TrainState
@@ -343,6 +345,11 @@ def test_a_weight_that_learns_does_so_from_the_steps_that_were_applied():
     assert applied.sum() == 3
     np.testing.assert_allclose(stats["kl_weight"], weights, rtol=1e-5)
     assert float(after.kl_weight["updates"]) == 3
+    saved = checkpoint.flatten(after)
+    assert {name for name in saved if name.startswith("kl_weight")} == {f"kl_weight.{key}" for key in state.kl_weight}
+    assert not any(name.startswith("kl_weight") for name in checkpoint.flatten(setting()[2]))  # as it always was
+    loaded = checkpoint.unflatten(step.shapes(program), saved, Path("epoch_000001.ckpt"))
+    assert float(loaded.kl_weight["log_lambda"]) == float(after.kl_weight["log_lambda"])
     numbers, x = step.weighed(hyper, after), jnp.asarray(images(20))
     means = evaluate(program, numbers, after.parameters, x, np.array([0, 20]), jnp.float32(0))
     charged = np.exp(-log_lambda) * np.asarray(means["kl_per_latent"]).sum()

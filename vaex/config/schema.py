@@ -236,6 +236,8 @@ def identifying(config: Config) -> dict[str, Any]:
 def _lacking(group: str, module: ModuleType) -> list[str]:
     """What the module of an option does not define."""
     lacking = [name for name in NEEDED[group] if not callable(getattr(module, name, None))]
+    if getattr(module, "LEARNED", ()) and not callable(getattr(module, "adapt", None)):
+        lacking.append("adapt, which LEARNED needs")
     return lacking if dataclasses.is_dataclass(getattr(module, "Config", None)) else ["a dataclass Config", *lacking]
 
 
