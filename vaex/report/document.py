@@ -9,11 +9,11 @@ from vaex import files
 from vaex.report import divergence_charts, outcome_charts, page, pictures, training_charts
 from vaex.report import tables as report_tables
 from vaex.report.charts import MOST_VARIANTS, Chart, Panel, Plotter, capital
-from vaex.report.divergence_charts import RATE
 from vaex.report.outcome_charts import LATENTS
 from vaex.report.pictures import swatch
 from vaex.report.tables import listed
 from vaex.study.quantities import Kind
+from vaex.study.questions import LEARNING_RATE
 from vaex.study.runs import Study
 from vaex.study.sentences import unanswerable
 
@@ -49,6 +49,7 @@ class Report:
         sections = [
             ("latents", "Latent size", self._latents()),
             ("numbers", "Variants compared", self._numbers()),
+            ("rates", "Loss against learning rate", self._rates()),
             ("curves", "Training curves", self._curves()),
             ("divergence", "Where runs diverge", self._divergence()),
             ("gradients", "Gradient norms", self._gradients()),
@@ -175,11 +176,18 @@ class Report:
         )
 
     def _divergence(self) -> str:
-        varied = {RATE, "precision.network", "precision.posterior"} & set(self.study.varied)
+        varied = {LEARNING_RATE, "precision.network", "precision.posterior"} & set(self.study.varied)
         if not varied and not any(run.status == "diverged" for run in self.study.runs):
             return ""
         about = "Diverged of all runs in the cell, over seeds and whatever else was varied. Hover says where it began."
         return self._charts(divergence_charts.divergence(self.plotter), about)
+
+    def _rates(self) -> str:
+        if LEARNING_RATE not in self.study.varied:
+            return ""
+        about = "How wide is the range of learning rates at which each variant trains?"
+        panels = self.plotter.panels(self.study.runs, LEARNING_RATE)
+        return self._of_panels(divergence_charts.losses, "bound", about, panels)
 
     def _gradients(self) -> str:
         about = (
@@ -226,9 +234,11 @@ class Report:
         lines = "".join(f"<p>{page.text(line, 5000)}</p>" for line in self.comparison["method"])
         return lines + f'<p class="muted">Written by vaex {page.text(self.comparison["vaex"])}.</p>'
 
-    def _of_panels(self, draw: Callable[[Plotter, Panel], Chart | None], kind: Kind, about: str) -> str:
+    def _of_panels(
+        self, draw: Callable[[Plotter, Panel], Chart | None], kind: Kind, about: str, of: Iterable[Panel] = ()
+    ) -> str:
         """A chart for each of the first settings, in parts where its runs have no quantity of this kind in common."""
-        panels = [part for panel in self.panels for part in self.plotter.alike(panel, kind)]
+        panels = [part for panel in of or self.panels for part in self.plotter.alike(panel, kind)]
         left = len(panels) - MOST_PANELS
         about += f" The first {MOST_PANELS} of {len(panels)} settings." if left > 0 else ""
         return self._charts([draw(self.plotter, panel) for panel in panels[:MOST_PANELS]], about)
