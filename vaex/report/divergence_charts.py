@@ -60,7 +60,9 @@ def losses(plotter: Plotter, panel: Panel) -> Chart | None:
     data += [trace for name in names for trace in _curve(plotter, name, found[name])]
     ticks = {"type": "log", "tickvals": everything, "ticktext": [f"{rate:g}" for rate in everything]}
     frame = layout(axis("learning rate", **ticks), axis("final loss: −ELBO, nats per image"))
-    note = "Validation set. Line: medians over seeds; ×: diverged. Dotted: the loss at initialisation, which no run's is above."
+    note = (
+        "Validation set. Line: medians over seeds; ×: diverged. Dotted: loss at initialisation, the most that counts."
+    )
     return Chart(panel.title, note, data, frame, 420)
 
 

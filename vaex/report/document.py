@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vaex import files
-from vaex.report import divergence_charts, outcome_charts, page, pictures, training_charts
+from vaex.report import divergence_charts, outcome_charts, page, pictures, training_charts, verdicts
 from vaex.report import tables as report_tables
 from vaex.report.charts import MOST_VARIANTS, Chart, Panel, Plotter, capital
 from vaex.report.outcome_charts import LATENTS
@@ -15,16 +15,12 @@ from vaex.report.tables import listed
 from vaex.study.quantities import Kind
 from vaex.study.questions import LEARNING_RATE
 from vaex.study.runs import Study
-from vaex.study.sentences import unanswerable
 
 MOST_PANELS = 8
 """Settings that get charts of their own."""
 
 MOST_PROBLEMS = 100
 """Problems that are written out."""
-
-SETTLED = ("more", "fewer")
-"""Answers that show a difference."""
 
 
 def write(path: Path, study: Study, comparison: Mapping[str, Any]) -> None:
@@ -93,30 +89,9 @@ class Report:
             )
         if len(study.variants) > MOST_VARIANTS:
             notes.append(f'<p class="note">Charts with a row or line a variant show the first {MOST_VARIANTS}.</p>')
-        verdict = self._verdict() if len(study.variants) > 1 else ""
+        verdict = verdicts.block(study, self.comparison) if len(study.variants) > 1 else ""
         head = f'<h1>{page.text(self._title())}</h1><p class="muted">{page.text(about, 1000)}</p>'
         return f"<header>{head}{verdict}{''.join(notes)}</header>"
-
-    def _verdict(self) -> str:
-        """The headline questions: each difference that was shown in a sentence, then those for which none was."""
-        apart = self.comparison["apart"]
-        lines = "".join(f"<p>{page.text(line, 1000)}</p>" for line in apart)
-        verdicts = self.comparison["verdicts"]
-        if len(verdicts) - len(apart) == 1:  # one for all of them: too few seeds
-            return f'<div class="verdict"><p>{page.text(verdicts[0], 1000)}</p>{lines}</div>'
-        blocks = [lines]
-        for question in self.comparison["questions"]:
-            if question["headline"] and not unanswerable(question):
-                items = question["comparisons"]
-                lines = [item["sentence"] for item in items if len(items) == 1 or item["answer"] in SETTLED]
-                for answer in dict.fromkeys(item["answer"] for item in items if item["answer"] not in SETTLED):
-                    names = [item["variant"] for item in items if item["answer"] == answer]
-                    lines += [f"{answer}: {listed(names)}"] if len(items) > 1 else []
-                blocks.append(
-                    f"<h3>{page.text(capital(question['title']))}</h3>"
-                    + "".join(f"<p>{page.text(line, 1000)}</p>" for line in lines)
-                )
-        return f'<div class="verdict">{"".join(blocks)}</div>'
 
     def _legend(self) -> str:
         """One legend for all charts, which stays in view and shows or hides variants."""
