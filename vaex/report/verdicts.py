@@ -1,7 +1,7 @@
 """The head of the page: what was shown and what was not, each with the command that says it again."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vaex.report import page
@@ -22,7 +22,7 @@ def block(study: Study, comparison: Mapping[str, Any]) -> str:
     apart, verdicts = comparison["apart"], comparison["verdicts"]
     again = _code("again from these runs: ", command(comparison))
     lines = "".join(f"<p>{page.text(line, 1000)}</p>" for line in apart)
-    made = [_code("the runs: ", found) for found in [command_of_runs(study)] if found]
+    made = [_code("the runs: ", found) for found in [command_of_runs(run.manifest for run in study.runs)] if found]
     if len(verdicts) - len(apart) == 1:  # one for all of them: too few seeds
         blocks = [f"<p>{page.text(verdicts[0], 1000)}</p>{again}", lines]
     else:
@@ -45,9 +45,9 @@ def command(comparison: Mapping[str, Any]) -> str:
     return shlex.join([*words, *([] if comparison["target"] is None else ["--target", f"{comparison['target']:g}"])])
 
 
-def command_of_runs(study: Study) -> str | None:
+def command_of_runs(manifests: Iterable[Mapping[str, Any]]) -> str | None:
     """The command that made all of the runs, as their manifests have it; None where it was not one."""
-    found = {_command(run.manifest) for run in study.runs}
+    found = set(map(_command, manifests))
     recorded = found.pop() if len(found) == 1 else None
     return recorded and shlex.join(word for word in shlex.split(recorded) if not word.startswith(PLACES))
 
