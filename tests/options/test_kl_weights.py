@@ -18,7 +18,7 @@ STARTS = {
     "linear": {"start": 0.2, "beta": 4.0, "epochs": 10.0},
     "cyclical": {"beta": 4.0, "period": 5.0, "ramp": 0.5},
     "capacity": {"weight": 100.0, "capacity": 25.0, "epochs": 10.0},
-    "geco": {"target": 230.0, "decay": 0.99, "rate": 1e-4},
+    "geco": {"target": 240.0, "decay": 0.99, "rate": 1e-4},
     "target_kl": {"target": 10.0, "proportional": 0.01, "integral": 1e-4, "lowest": 0.0, "highest": 100.0},
 }
 LEARNED = {name: getattr(config.find("kl_weight", name), "LEARNED", ()) for name in NAMES}
@@ -150,7 +150,7 @@ def test_geco_is_the_papers_algorithm():
         weights.append(1 / multiplier)
     assert min(weights) < 0.1
     assert weights[-1] > 1.3 * min(weights)  # it went down, and up again
-    np.testing.assert_allclose(learn("geco", seen, decay=decay, rate=rate), weights, rtol=1e-4)
+    np.testing.assert_allclose(learn("geco", seen, target=target, decay=decay, rate=rate), weights, rtol=1e-4)
 
 
 def test_geco_stays_finite_where_the_target_is_out_of_reach():

@@ -7,7 +7,8 @@ VAEs", Algorithm 1).
 
 `target` and C in nats per example. The paper minimises KL + λ·C: the same, up to a constant, divided by λ, so that
 the gradient keeps the reconstruction's scale however large λ becomes. Above the target the weight falls, below it
-rises. λ stays in [1e-4, 1e4], so that a target out of reach ends at a limit and not at an overflow.
+rises. λ stays in [1e-4, 1e4], so that a target out of reach ends at a limit and not at an overflow. A run begins far
+above any target, so λ first grows beyond what the target takes, and comes back by rate·C̄ a step: give it epochs.
 """
 
 import math
