@@ -11,7 +11,7 @@ from vaex.study import evidence, pairing, quantities, stability
 from vaex.study.pairing import Differences, Measured, Pair, Setting
 from vaex.study.quantities import Source
 from vaex.study.questions import FEWEST_RATES, LEARNING_RATE, SENSITIVITY, TO_TARGET, Question
-from vaex.study.runs import Study, StudyRun
+from vaex.study.runs import Study, StudyRun, text
 
 
 def effect(study: Study, question: Question, some: list[Pair], target: float | None) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def effect(study: Study, question: Question, some: list[Pair], target: float | N
         ],
         "thin": [named(study, place) for place in by_setting if place not in found.settings],
         **_about_targets(study, some, targets),
-        **({"rates": len(study.varied[LEARNING_RATE])} if of_curves else {}),
+        **({"rates": len({text(pair.variant.flat.get(LEARNING_RATE)) for pair in some})} if of_curves else {}),
     }
 
 
