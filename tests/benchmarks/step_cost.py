@@ -53,7 +53,8 @@ def epoch(program: Any, variant: str, hyper: Any, state: Any, order: jax.Array, 
             out |= {"grad_norm": step.norm(gradients), "update_norm": step.norm(updates)}
         if variant == "policy":
             finite = [jnp.isfinite(loss)] * 3
-            return step._advance(state, parameters, after, finite, hyper.max_skips)[0], out
+            made = state._replace(parameters=parameters, optimizer=after)
+            return step._advance(state, made, finite, jnp.bool_(True), hyper.max_skips)[0], out
         return state._replace(parameters=parameters, optimizer=after, step=state.step + 1), out
 
     return lax.scan(body, state, step._batches(order, program.batch_size))

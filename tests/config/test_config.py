@@ -121,6 +121,11 @@ VALUES = [
     ("optimizer.learning_rate", -1.0, "optimizer.learning_rate: expected greater than"),
     ("training.gradient_clip", 0, "training.gradient_clip: expected greater than 0"),
     ("training.gradient_clip", "x", "training.gradient_clip: expected a number"),
+    (
+        "training.skip_above",
+        5.0,
+        "training: skip_above leaves steps out: training.on_nonfinite must be skip, not record",
+    ),
     ("seed", -1, "seed: expected greater than or equal to 0"),
     ("seed", 2**32, "seed: expected less than 4294967296"),
     ("training", 3, "training: expected a section of keys, got 3"),
@@ -531,6 +536,19 @@ def test_what_came_later_does_not_change_an_older_run(dataset, tmp_path):
     path.write_text(yaml.safe_dump(partly))
     section = dump(saved.read_saved(tmp_path, []))["evaluation"]
     assert section == plain["evaluation"] | {"metrics": ["nll"], "samples": 3}
+
+
+def test_what_came_later_to_a_loss_and_to_the_loop_does_not_either(tmp_path):
+    """As commit 6e4a55c had it: softplus had no sharpness, and nothing was skipped for its gradient."""
+    now = make("dataset=digits", "loss=softplus", "training.on_nonfinite=skip")
+    old = dump(now)
+    del old["loss"]["sharpness"], old["training"]["skip_above"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(old))
+    assert saved.read_saved(tmp_path, []) == now
+    assert identity(now) == "68eeda351c64d10c2422015aff0f5b90a542c70dae7290afbd2e18d923300eb7"
+    changed = make("dataset=digits", "loss=softplus", "training.on_nonfinite=skip", "training.skip_above=100.0")
+    sharper = make("dataset=digits", "loss=softplus", "training.on_nonfinite=skip", "loss.sharpness=2.0")
+    assert len({identity(now), identity(changed), identity(sharper)}) == 3
 
 
 def test_another_number_of_validation_rows_is_another_run():

@@ -1,6 +1,7 @@
 """Each posterior parameterization against float64 formulas, Monte Carlo and differences; the limits of the formats."""
 
 import functools
+import math
 from pathlib import Path
 
 import jax
@@ -69,14 +70,14 @@ def gradient(name, mu, raw, dtype="float32", **keys):
     return jax.tree.map(wide, evaluate(name, mu, raw, dtype, keys)[1])
 
 
-def reference_sigma(name, a, floor=0.0, upper=2.0, lo=-30.0, hi=20.0, bound=5.0):
+def reference_sigma(name, a, floor=0.0, sharpness=1.0, upper=2.0, lo=-30.0, hi=20.0, bound=5.0):
     """σ(a) in float64 NumPy, straight from each paper's formula."""
     with np.errstate(over="ignore"):
         formulas = {
             "gamma": lambda: np.sqrt(np.exp(a)),
             "log_sigma": lambda: np.exp(a),
             "sigma": lambda: a,
-            "softplus": lambda: floor + np.logaddexp(0, a),
+            "softplus": lambda: floor + np.logaddexp(0, sharpness * a) / sharpness,
             "exp_linear": lambda: np.where(a <= 0, np.exp(a), 1 + a),
             "bounded": lambda: np.where(a <= 0, upper / 2 * np.exp(a), upper / 2 * (2 - np.exp(-a))),
             "gamma_clamped": lambda: np.exp(np.clip(a, lo, hi) / 2),
@@ -94,6 +95,8 @@ def reference_kl(name, mu, a, epsilon=0.0, **keys):
 VARIATIONS = [(name, {}) for name in NAMES] + [
     ("sigma", {"epsilon": 1e-3}),
     ("softplus", {"floor": 0.05}),
+    ("softplus", {"sharpness": math.log(2)}),
+    ("softplus", {"floor": 0.05, "sharpness": 3.0}),
     ("bounded", {"upper": 1.0}),
     ("gamma_clamped", {"lo": -2.0, "hi": 3.0}),
     ("soft_clamp", {"bound": 2.0}),
@@ -222,6 +225,15 @@ def test_softplus_far_below_zero_takes_no_log_of_an_underflowing_sigma():
     np.testing.assert_allclose(q.sigma, [0.1], rtol=1e-6)
     assert gradient("softplus", [0.0], [-100.0], floor=0.1)[1][0] == 0
     assert np.isfinite(float(apply("softplus", [0.0], [-100.0], "float16", floor=1e-9).kl[0]))
+
+
+def test_softplus_of_sharpness_ln_2_is_log2_and_begins_at_one():
+    raw = np.array([-30.0, -1.0, 0.0, 3.0])
+    q = apply("softplus", 0 * raw, raw, sharpness=math.log(2))
+    np.testing.assert_allclose(q.sigma, np.log2(1 + 2**raw), rtol=2e-6)
+    assert float(q.kl[2]) == pytest.approx(0.0, abs=1e-6)
+    slope = gradient("softplus", [0.0], [-100.0], sharpness=math.log(2))[1]
+    np.testing.assert_allclose(slope, [-math.log(2)], rtol=1e-6)
 
 
 def test_log_softplus_is_continuous_over_its_seam():

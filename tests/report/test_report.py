@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 from dataclasses import replace
 
@@ -15,7 +16,8 @@ import yaml
 from tests.support import browser as browsing
 from tests.support.made_runs import MANIFEST, STEPS, evaluate, lively_run, picture
 from tests.support.processes import until
-from vaex.report import bands, document, page
+from vaex.commands import compare
+from vaex.report import bands, document, page, verdicts
 from vaex.report.charts import Panel, Plotter
 from vaex.report.divergence_charts import divergence
 from vaex.report.outcome_charts import intervals, latents, rate_distortion
@@ -53,6 +55,37 @@ def reports(tmp_path_factory):
         | {name: write(root / name) for name in ("two", "latents", "hostile")}
         | {"broken": broken(root / "broken")}
     )
+
+
+def test_each_verdict_stands_beside_a_command_that_says_it_again(tmp_path, monkeypatch):
+    """Run as it is written, from where the first one was run; another target is in it."""
+    monkeypatch.chdir(tmp_path)
+    for number, (loss, seed, rate) in enumerate(itertools.product(["sigma", "gamma"], range(5), [1e-3, 1e-2])):
+        lively_run(tmp_path / "my sweep" / str(number), loss, seed, rate)
+    assert compare.main(["my sweep", "--target", "-31.5", "--against", "sigma"]) == 0
+    report = (tmp_path / "my sweep" / "report.html").read_text()
+    head = report[: report.index('<nav class="contents">')]
+    lines = [html.unescape(line) for line in re.findall(r"<code>(.*?)</code>", head)]
+    asked = "vaex compare 'my sweep' --by loss --against sigma --target -31.5"
+    assert lines == [asked] * head.count("<h3>") + ["vaex -m loss=sigma,gamma"]
+    assert head.count("<h3>") >= 4
+    assert "learning-rate sensitivity, which needs three learning rates; here are 2 (0.001, 0.01)" in head
+    assert compare.main([*shlex.split(asked)[2:], "--out", "again"]) == 0
+    one, other = (json.loads((tmp_path / name / "compare.json").read_text()) for name in ("my sweep", "again"))
+    assert one["verdicts"] == other["verdicts"]
+
+
+def test_the_runs_command_leaves_out_where_they_lie():
+    """And is none where the runs are of several, or a manifest that somebody wrote holds no command."""
+    recorded = "vaex -m seed=0,1 'dataset.path=a b' hydra/launcher=packed 'hydra.sweep.dir='\"'\"'/home/me'\"'\"''"
+
+    def told(*commands):
+        return verdicts.command_of_runs([{"segments": [{"command": command}]} for command in commands])
+
+    assert told(recorded, recorded) == "vaex -m seed=0,1 'dataset.path=a b'"
+    assert told(recorded, "vaex seed=2") is None
+    assert told("vaex 'seed=2") is None
+    assert told(["vaex"]) is None
 
 
 def spoil(directory):

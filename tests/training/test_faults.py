@@ -249,3 +249,14 @@ def test_a_clock_that_goes_backwards(tmp_path: Path):
     summary = files.read_json(tmp_path / "run" / "summary.json")
     assert 0 < summary["wall_seconds"] < PATIENCE
     assert all(row["seconds"] > 0 for row in metrics.read_rows(tmp_path / "run" / "metrics.jsonl"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weight", ["geco", "target_kl"])
+def test_a_weight_that_learns_goes_on_from_what_it_had_learned(weight: str, tmp_path: Path):
+    directory = Path(shutil.copytree(finished("training.epochs=2", f"kl_weight={weight}"), tmp_path / "run"))
+    code, text = server().run("resume", directory, "training.epochs=4")
+    assert code == 0, text
+    whole = finished("training.epochs=4", f"kl_weight={weight}")
+    assert results(directory) == results(whole)
+    assert len({row["kl_weight"] for row in metrics.read_rows(whole / "metrics.jsonl")}) == 4

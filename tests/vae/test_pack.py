@@ -176,6 +176,9 @@ def test_the_gradient_of_a_loss_that_is_not_chosen_does_not_leak():
         (("optimizer.learning_rate=1e-3",), ("optimizer.learning_rate=1e-2",), True),
         (("kl_weight.beta=1.0",), ("kl_weight.beta=2.0",), True),
         (("training.gradient_clip=1.0",), (), True),
+        (("kl_weight=geco",), ("kl_weight=geco", "kl_weight.target=100"), True),
+        (("training.on_nonfinite=skip", "training.skip_above=9"), ("training.on_nonfinite=skip",), True),
+        (("loss=softplus",), ("loss=softplus", "loss.sharpness=2"), True),
         (("kl_weight=linear",), (), False),
         (("training.epochs=3",), (), False),
         (("checkpoint.every=3",), (), False),
@@ -205,6 +208,7 @@ def test_which_runs_share_a_pack(one: tuple[str, ...], other: tuple[str, ...], s
         ("training.gradient_clip=1.0", True),
         ("training.on_nonfinite=skip", True),
         ("training.max_skips=3", True),
+        ("kl_weight=target_kl", False),
         ("training.epochs=3", True),
         ("checkpoint.every=2", True),
         ("model.latent_dim=2", False),
@@ -226,6 +230,12 @@ def test_a_manifest_describes_a_pack_from_which_it_is_rebuilt():
         record = {"index": index} | pack.describe(configs)
         rebuilt = pack.described(record, configuration.dump(config))
         assert [configuration.parse(plain) for plain in rebuilt] == configs
+    sharper = make(
+        *BASE, "loss=softplus", "loss.sharpness=2.0", "training.on_nonfinite=skip", "training.skip_above=9.0"
+    )
+    mixed = [configs[0], sharper, make(*BASE, "loss=softplus", "training.on_nonfinite=skip")]
+    rebuilt = pack.described({"index": 1} | pack.describe(mixed), configuration.dump(sharper))
+    assert [configuration.parse(plain) for plain in rebuilt] == mixed  # which an older version would have written so
     damaged = ({"differ": {"seed": [1]}}, {"runs": 10**9, "differ": {}}, {"index": 4}, {"index": -1}, {"differ": 3})
     for damage in damaged:
         with pytest.raises(InputError, match="cannot be rebuilt"):

@@ -1,5 +1,6 @@
 """The train step against a NumPy float64 reference that shares no code with it: forward, backward, update."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from scipy.stats import kstest
 from tests.support.compiling import jit
 from tests.support.configurations import make
 from vaex.device.compiled import init
+from vaex.disk import checkpoint
 from vaex.vae import objective, step
 from vaex.vae.objective import Hyper, Program
 from vaex.vae.step import TrainState
@@ -298,6 +300,62 @@ def test_skip_goes_on_and_gives_up_after_max_skips():
     assert max_difference(gone.parameters, state.parameters) == 0
 
 
+SKIP = ("training.batch_size=16", "training.on_nonfinite=skip")
+
+
+def test_steps_above_a_gradient_norm_are_left_out_and_are_no_event():
+    """The largest of an epoch, left out, changes nothing but what comes after it."""
+    program, hyper, state = setting(*SKIP)
+    free, stats = epoch(program, hyper, state, jnp.asarray(images(64)))
+    norms = np.asarray(stats["grad_norm"])
+    assert norms.argmax() == 0
+    held, kept = epoch(program, hyper._replace(skip_above=norms.max()), state, jnp.asarray(images(64)))
+    assert max_difference(held.parameters, free.parameters) == 0  # above, not at
+    threshold = jnp.float32((norms[0] + np.sort(norms)[-2]) / 2)
+    after, stats = epoch(program, hyper._replace(skip_above=threshold), state, jnp.asarray(images(64)))
+    assert np.asarray(stats["applied"]).tolist() == (np.asarray(stats["grad_norm"]) <= threshold).tolist()
+    assert np.asarray(stats["applied"]).tolist()[0] is False
+    assert (int(after.step), int(after.first_nonfinite), int(after.culprit), bool(after.frozen)) == (4, 0, 0, False)
+    assert np.asarray(kept["applied"]).all()
+
+
+def test_too_many_steps_above_a_gradient_norm_end_the_run_with_nothing_that_was_not_finite():
+    program, hyper, state = setting(*SKIP, "training.max_skips=1", "training.skip_above=1e-3")
+    after, stats = epoch(program, hyper, state, jnp.asarray(images(64)))
+    assert np.asarray(stats["taken"]).tolist() == [True, True, False, False]
+    assert np.asarray(stats["diverged"]).tolist() == [False, True, False, False]
+    assert (int(after.first_nonfinite), step.CULPRITS[int(after.culprit)]) == (0, "skip_above")
+    assert max_difference(after.parameters, state.parameters) == 0
+    dead, _ = epoch(program, hyper, state, jnp.full((64, *SHAPE), jnp.nan))
+    assert (int(dead.first_nonfinite), step.CULPRITS[int(dead.culprit)]) == (1, "kl")  # that comes first
+
+
+def test_a_weight_that_learns_does_so_from_the_steps_that_were_applied():
+    """1/λ of Rezende & Viola's algorithm over the reconstructions of an epoch, less that of the step left out."""
+    program, hyper, state = setting(*SKIP, "kl_weight=geco", "kl_weight.target=30", "kl_weight.rate=0.01")
+    assert set(state.kl_weight) == {"average", "log_lambda", "updates"}
+    after, stats = epoch(program, hyper, state, poisoned(40))
+    reconstructions = np.asarray(stats["reconstruction"], np.float64)
+    applied, log_lambda, average, weights = np.isfinite(reconstructions), 0.0, None, []
+    for reconstruction, good in zip(reconstructions, applied, strict=True):
+        weights.append(np.exp(-log_lambda))
+        if good:
+            average = reconstruction - 30 if average is None else 0.99 * average + 0.01 * (reconstruction - 30)
+            log_lambda += 0.01 * average
+    assert applied.sum() == 3
+    np.testing.assert_allclose(stats["kl_weight"], weights, rtol=1e-5)
+    assert float(after.kl_weight["updates"]) == 3
+    saved = checkpoint.flatten(after)
+    assert {name for name in saved if name.startswith("kl_weight")} == {f"kl_weight.{key}" for key in state.kl_weight}
+    assert not any(name.startswith("kl_weight") for name in checkpoint.flatten(setting()[2]))  # as it always was
+    loaded = checkpoint.unflatten(step.shapes(program), saved, Path("epoch_000001.ckpt"))
+    assert float(loaded.kl_weight["log_lambda"]) == float(after.kl_weight["log_lambda"])
+    numbers, x = step.weighed(hyper, after), jnp.asarray(images(20))
+    means = evaluate(program, numbers, after.parameters, x, np.array([0, 20]), jnp.float32(0))
+    charged = np.exp(-log_lambda) * np.asarray(means["kl_per_latent"]).sum()
+    assert float(means["loss"] - means["reconstruction"]) == pytest.approx(charged, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("overrides", "culprit"),
     [
@@ -322,7 +380,7 @@ def test_culprits_are_told_apart():
         "update": [yes, yes, yes, no],
     }
     for name, flags in cases.items():
-        after, applied = step._advance(state, state.parameters, state.optimizer, flags, jnp.int32(0))
+        after, applied = step._advance(state, state, flags, yes, jnp.int32(0))
         assert step.CULPRITS[int(after.culprit)] == name
         assert not bool(applied)
 
@@ -371,6 +429,7 @@ def test_programs_that_begin_alike_share_a_compilation_and_begin_as_they_would_a
     alike = {beginning(f"loss={name}") for name in ("gamma", "log_sigma", "softplus")}
     assert alike == {beginning("training.batch_size=7", "kl_weight=linear", "optimizer.learning_rate=1")}
     others = ("loss=sigma", "loss.bias_init=1"), ("optimizer=adam",), ("likelihood=gaussian",), ("model.hidden=[3]",)
+    others += (("kl_weight=geco",),)
     assert len(alike | {beginning(*overrides) for overrides in others}) == 1 + len(others)
     program = objective.program(make("dataset=digits", "loss=sigma", "loss.bias_init=1"), SHAPE)
     alone, shared = jit(step.init, static_argnums=0)(program, jnp.uint32(3)), init(program, jnp.uint32(3))

@@ -10,11 +10,16 @@ from typing import Any
 SECTIONS = ("evaluation", "tracking", "figures", "compile")
 """Sections that decide no number of the run: an older run has today's values of conf/config.yaml."""
 
-LATER: dict[tuple[str, str], dict[str, Any]] = {
+LATER: dict[tuple[str, str | None], dict[str, Any]] = {
     ("dataset", "fashion_mnist"): {"valid_rows": 5000},
     ("dataset", "mnist"): {"valid_rows": 5000},
+    ("loss", "softplus"): {"sharpness": 1.0},
+    ("training", None): {"skip_above": None},
 }
-"""By group and option, keys that decide numbers, with what an older version did: that value is not in an identity."""
+"""By section and, of a group, option: keys that decide numbers, with what an older version did.
+
+That value is not in an identity.
+"""
 
 
 def with_sections(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +51,7 @@ def without_keys(plain: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _is_of(section: Any, name: str) -> bool:
+def _is_of(section: Any, name: str | None) -> bool:
     return isinstance(section, dict) and section.get("name") == name
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from vaex.config import evaluation, later, plugins
@@ -59,7 +59,16 @@ class Training:
     gradient_clip: Annotated[float, Field(gt=0)] | None
     on_nonfinite: Literal["record", "skip", "raise"]
     max_skips: Annotated[int, Field(ge=0)]
+    skip_above: Annotated[float, Field(gt=0)] | None
     spike_nats: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _skips(self) -> "Training":
+        if self.skip_above is not None and self.on_nonfinite != "skip":
+            raise ValueError(
+                f"skip_above leaves steps out: training.on_nonfinite must be skip, not {self.on_nonfinite}"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -235,6 +244,8 @@ def identifying(config: Config) -> dict[str, Any]:
 def _lacking(group: str, module: ModuleType) -> list[str]:
     """What the module of an option does not define."""
     lacking = [name for name in NEEDED[group] if not callable(getattr(module, name, None))]
+    if getattr(module, "LEARNED", ()) and not callable(getattr(module, "adapt", None)):
+        lacking.append("adapt, which LEARNED needs")
     return lacking if dataclasses.is_dataclass(getattr(module, "Config", None)) else ["a dataclass Config", *lacking]
 
 

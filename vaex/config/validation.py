@@ -98,6 +98,8 @@ def _refusal(key: str, error: ValidationError) -> ConfigError:
         return ConfigError(f"{path}: missing")
     if first["type"] == "string_type":
         return NotTextError(path, first["input"])
+    if first["type"] == "value_error":  # keys that do not go together: a Config's own words
+        return ConfigError(f"{path}: {first['msg'].removeprefix('Value error, ')}")
     message = first["msg"].removeprefix("Input should be ")
     message = EXPECTED.get(first["type"], message.removeprefix("expected "))
     choices = re.findall(r"'([^']*)'", message) if first["type"] == "literal_error" else []

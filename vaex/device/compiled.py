@@ -140,7 +140,8 @@ def _compile(
 
     def evaluate() -> Any:
         train.result()  # needed later, and the two would slow each other
-        lowered = functions["evaluate"].lower(program, hyper, state.parameters, held_out, first_and_end, time)
+        numbers = step.weighed(hyper, state)
+        lowered = functions["evaluate"].lower(program, numbers, state.parameters, held_out, first_and_end, time)
         return _finished(lowered, options)
 
     pool = ThreadPoolExecutor(3, thread_name_prefix="compile")

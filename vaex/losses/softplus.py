@@ -1,12 +1,14 @@
 """loss=softplus: a positive σ that is linear, not exponential, in a large output.
 
-    σ = floor + log(1 + e^a)        KL = ½[μ² + σ² − 1] − log σ
+    σ = floor + log(1 + e^(βa))/β        KL = ½[μ² + σ² − 1] − log σ
 
-Source: common practice (the default of `tfp.layers.IndependentNormal`, for one); `floor` keeps σ away from 0.
+Source: common practice (the default of `tfp.layers.IndependentNormal`, for one); `floor` keeps σ away from 0. β is
+`sharpness`: with ln 2, which Hazami et al. 2022 ("Efficient-VDVAE: Less is more", gradient smoothing) take, σ is
+log₂(1 + 2^a), which begins at 1, and where σ is small log σ has a gradient of ln 2 in place of 1.
 
-a → −∞: σ → floor + e^a. With `floor: 0.0` the KL grows as −a and its gradient tends to −1, also where σ underflows
-to 0, because log σ = a + log(log(1 + e^a)/e^a) is computed directly; with a floor the KL tends to a constant and
-the gradient to 0.
+a → −∞, β = 1: σ → floor + e^a. With `floor: 0.0` the KL grows as −a and its gradient tends to −1, also where σ
+underflows to 0, because log σ = a + log(log(1 + e^a)/e^a) is computed directly; with a floor the KL tends to a
+constant and the gradient to 0.
 a → +∞: σ grows as a, KL as ½a², its gradient as a: overflow from 2.6e19 in float32 and bfloat16, 362 in float16.
 """
 
@@ -25,16 +27,21 @@ from vaex.vae.posterior import Posterior, kl_to_prior, none_clamped
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """σ = floor + softplus(raw)."""
+    """σ = floor + softplus(sharpness·raw) / sharpness."""
 
     name: Literal["softplus"]
     floor: Annotated[float, Field(ge=0)]
+    sharpness: Annotated[float, Field(gt=0)]
 
 
 def posterior(config: Config, mu: Float[Array, "*batch latent"], raw: Float[Array, "*batch latent"]) -> Posterior:
-    """N(μ, (floor + softplus(raw))²), in the dtype of the inputs."""
-    sigma = config.floor + jax.nn.softplus(raw)
-    log_sigma = log_softplus(raw)
+    """N(μ, (floor + softplus(sharpness·raw)/sharpness)²), in the dtype of the inputs."""
+    beta = config.sharpness
+    if beta == 1:
+        sigma, log_sigma = jax.nn.softplus(raw), log_softplus(raw)
+    else:
+        sigma, log_sigma = jax.nn.softplus(beta * raw) / beta, log_softplus(beta * raw) - math.log(beta)
+    sigma = config.floor + sigma
     if config.floor > 0:  # not log(sigma): a small floor may itself underflow in float16
         log_sigma = jnp.logaddexp(log_sigma, jnp.asarray(math.log(config.floor), raw.dtype))
     return Posterior(mu, sigma, kl_to_prior(mu, sigma - 1.0, log_sigma), none_clamped(mu))

@@ -75,12 +75,13 @@ class Plotter:
         """
         return {"legendgroup": self.group(variant), "name": label(variant), "hoverinfo": "text"} | more
 
-    def panels(self, runs: Sequence[StudyRun]) -> list[Panel]:
-        """The runs by setting, in the order of the settings' values."""
-        order = {key: [text(value) for value in self.study.varied[key]] for key in self._settings}
+    def panels(self, runs: Sequence[StudyRun], over: str = "") -> list[Panel]:
+        """The runs by setting, in the order of the settings' values; a key that charts are over makes none."""
+        settings = [key for key in self._settings if key != over]
+        order = {key: [text(value) for value in self.study.varied[key]] for key in settings}
         found: dict[tuple[str, ...], list[StudyRun]] = defaultdict(list)
         for run in runs:
-            found[tuple(text(run.flat.get(key)) for key in self._settings)].append(run)
+            found[tuple(text(run.flat.get(key)) for key in settings)].append(run)
         keys = sorted(found, key=lambda some: [order[key].index(v) for key, v in zip(order, some, strict=True)])
         last = [key.rpartition(".")[2] for key in order]
         names = last if len(set(last)) == len(last) else list(order)
@@ -118,8 +119,8 @@ class Plotter:
         """`job 3: step 12 (kl)` of diverged runs, one a line."""
         lines = []
         for run in runs[:MOST_NAMED]:
-            step, culprit = (label(run.summary.get(key)) for key in ("first_nonfinite_step", "culprit"))
-            lines.append(f"{label(run.name)}: step {step} ({culprit})")
+            culprit = label(run.summary.get("culprit"))
+            lines.append(f"{label(run.name)}: step {label(run.diverged_at)} ({culprit})")
         return "<br>".join([*lines, f"and {len(runs) - MOST_NAMED} more"] if len(runs) > MOST_NAMED else lines)
 
 

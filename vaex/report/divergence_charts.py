@@ -1,14 +1,20 @@
-"""Charts of how often runs diverged: by variant, and by variant and learning rate."""
+"""Charts of where training breaks: how often runs diverged, and what became of the loss, over the learning rate."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vaex.report.charts import MOST_VARIANTS, Chart, Plotter, axis, layout
-from vaex.report.page import label
-from vaex.study.runs import StudyRun, text
+import numpy as np
 
-RATE = "optimizer.learning_rate"
+from vaex.report.charts import MOST_VARIANTS, Chart, Panel, Plotter, Trace, axis, layout, reference, short
+from vaex.report.page import label
+from vaex.study import effects
+from vaex.study.questions import LEARNING_RATE
+from vaex.study.runs import StudyRun, text
+from vaex.study.stability import number
+
+type_of_points = dict[float, list[tuple[StudyRun, float]]]
+"""By learning rate: runs with their losses."""
 
 
 def rates(plotter: Plotter, by_variant: Mapping[str, Any]) -> Chart | None:
@@ -37,6 +43,43 @@ def rates(plotter: Plotter, by_variant: Mapping[str, Any]) -> Chart | None:
     )
 
 
+def losses(plotter: Plotter, panel: Panel) -> Chart | None:
+    """Final loss against learning rate, capped at the loss at initialisation: every run, and a line by the medians."""
+    found: dict[str, type_of_points] = defaultdict(lambda: defaultdict(list))
+    starts = []
+    for run in panel.runs:
+        rate, known = number(run.flat.get(LEARNING_RATE)), effects.capped([run])
+        if rate is not None and rate > 0 and known is not None:
+            found[run.variant][rate].append((run, known[0][0]))
+            starts.append(known[1])
+    everything = sorted({rate for points in found.values() for rate in points})
+    if len(everything) < 2:
+        return None
+    names = [name for name in plotter.variants[:MOST_VARIANTS] if name in found]
+    data = [reference([everything[0], everything[-1]], [float(np.median(starts))] * 2)]
+    data += [trace for name in names for trace in _curve(plotter, name, found[name])]
+    ticks = {"type": "log", "tickvals": everything, "ticktext": [f"{rate:g}" for rate in everything]}
+    frame = layout(axis("learning rate", **ticks), axis("final loss: −ELBO, nats per image"))
+    note = (
+        "Validation set. Line: medians over seeds; ×: diverged. Dotted: loss at initialisation, the most that counts."
+    )
+    return Chart(panel.title, note, data, frame, 420)
+
+
+def _curve(plotter: Plotter, variant: str, points: type_of_points) -> list[Trace]:
+    """One variant: the line by its medians, and a marker a run."""
+    rates, color = sorted(points), plotter.color(variant)
+    medians = short(float(np.median([loss for _, loss in points[rate]])) for rate in rates)
+    line = {"x": rates, "y": medians, "mode": "lines", "hoverinfo": "skip", "line": {"color": color, "width": 2}}
+    runs = [(rate, run, loss) for rate in rates for run, loss in points[rate]]
+    symbols = ["x" if run.status == "diverged" else plotter.symbol(variant) for _, run, _ in runs]
+    marks = {"x": [rate for rate, *_ in runs], "y": short(loss for *_, loss in runs), "mode": "markers"}
+    marks |= {"marker": {"color": color, "size": 8, "opacity": 0.75, "symbol": symbols}}
+    numbers = [plotter.number[id(run)] for _, run, _ in runs]
+    hover = plotter.trace(variant, **marks, meta={"hover": "{run}<br>{x}, {y}"}, customdata=numbers)
+    return [plotter.trace(variant, **line), hover]
+
+
 def divergence(plotter: Plotter) -> list[Chart]:
     """Variant × learning rate, one chart for each pair of precisions: the share of runs that diverged."""
     found: dict[str, list[StudyRun]] = defaultdict(list)
@@ -51,8 +94,10 @@ def _map(plotter: Plotter, title: str, runs: list[StudyRun]) -> Chart:
     """One heat map; a cell's text is `diverged/runs`, its click leads to its first diverged run."""
     cells: dict[tuple[str, str], list[StudyRun]] = defaultdict(list)
     for run in runs:
-        cells[run.variant, text(run.flat.get(RATE))].append(run)
-    rates = list(dict.fromkeys(text(rate) for rate in plotter.study.varied.get(RATE, [runs[0].flat.get(RATE)])))
+        cells[run.variant, text(run.flat.get(LEARNING_RATE))].append(run)
+    rates = list(
+        dict.fromkeys(text(rate) for rate in plotter.study.varied.get(LEARNING_RATE, [runs[0].flat.get(LEARNING_RATE)]))
+    )
     rates = [rate for rate in rates if any(rate == other for _, other in cells)]
     names = [name for name in plotter.variants[:MOST_VARIANTS] if any(name == other for other, _ in cells)][::-1]
     rows = [[cells.get((name, rate), []) for rate in rates] for name in names]

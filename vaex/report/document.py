@@ -6,25 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from vaex import files
-from vaex.report import divergence_charts, outcome_charts, page, pictures, training_charts
+from vaex.report import divergence_charts, outcome_charts, page, pictures, training_charts, verdicts
 from vaex.report import tables as report_tables
 from vaex.report.charts import MOST_VARIANTS, Chart, Panel, Plotter, capital
-from vaex.report.divergence_charts import RATE
 from vaex.report.outcome_charts import LATENTS
 from vaex.report.pictures import swatch
 from vaex.report.tables import listed
 from vaex.study.quantities import Kind
+from vaex.study.questions import LEARNING_RATE
 from vaex.study.runs import Study
-from vaex.study.sentences import unanswerable
 
 MOST_PANELS = 8
 """Settings that get charts of their own."""
 
 MOST_PROBLEMS = 100
 """Problems that are written out."""
-
-SETTLED = ("more", "fewer")
-"""Answers that show a difference."""
 
 
 def write(path: Path, study: Study, comparison: Mapping[str, Any]) -> None:
@@ -49,6 +45,7 @@ class Report:
         sections = [
             ("latents", "Latent size", self._latents()),
             ("numbers", "Variants compared", self._numbers()),
+            ("rates", "Loss against learning rate", self._rates()),
             ("curves", "Training curves", self._curves()),
             ("divergence", "Where runs diverge", self._divergence()),
             ("gradients", "Gradient norms", self._gradients()),
@@ -92,30 +89,9 @@ class Report:
             )
         if len(study.variants) > MOST_VARIANTS:
             notes.append(f'<p class="note">Charts with a row or line a variant show the first {MOST_VARIANTS}.</p>')
-        verdict = self._verdict() if len(study.variants) > 1 else ""
+        verdict = verdicts.block(study, self.comparison) if len(study.variants) > 1 else ""
         head = f'<h1>{page.text(self._title())}</h1><p class="muted">{page.text(about, 1000)}</p>'
         return f"<header>{head}{verdict}{''.join(notes)}</header>"
-
-    def _verdict(self) -> str:
-        """The headline questions: each difference that was shown in a sentence, then those for which none was."""
-        apart = self.comparison["apart"]
-        lines = "".join(f"<p>{page.text(line, 1000)}</p>" for line in apart)
-        verdicts = self.comparison["verdicts"]
-        if len(verdicts) - len(apart) == 1:  # one for all of them: too few seeds
-            return f'<div class="verdict"><p>{page.text(verdicts[0], 1000)}</p>{lines}</div>'
-        blocks = [lines]
-        for question in self.comparison["questions"]:
-            if question["headline"] and not unanswerable(question):
-                items = question["comparisons"]
-                lines = [item["sentence"] for item in items if len(items) == 1 or item["answer"] in SETTLED]
-                for answer in dict.fromkeys(item["answer"] for item in items if item["answer"] not in SETTLED):
-                    names = [item["variant"] for item in items if item["answer"] == answer]
-                    lines += [f"{answer}: {listed(names)}"] if len(items) > 1 else []
-                blocks.append(
-                    f"<h3>{page.text(capital(question['title']))}</h3>"
-                    + "".join(f"<p>{page.text(line, 1000)}</p>" for line in lines)
-                )
-        return f'<div class="verdict">{"".join(blocks)}</div>'
 
     def _legend(self) -> str:
         """One legend for all charts, which stays in view and shows or hides variants."""
@@ -175,11 +151,18 @@ class Report:
         )
 
     def _divergence(self) -> str:
-        varied = {RATE, "precision.network", "precision.posterior"} & set(self.study.varied)
+        varied = {LEARNING_RATE, "precision.network", "precision.posterior"} & set(self.study.varied)
         if not varied and not any(run.status == "diverged" for run in self.study.runs):
             return ""
         about = "Diverged of all runs in the cell, over seeds and whatever else was varied. Hover says where it began."
         return self._charts(divergence_charts.divergence(self.plotter), about)
+
+    def _rates(self) -> str:
+        if LEARNING_RATE not in self.study.varied:
+            return ""
+        about = "How wide is the range of learning rates at which each variant trains?"
+        panels = self.plotter.panels(self.study.runs, LEARNING_RATE)
+        return self._of_panels(divergence_charts.losses, "bound", about, panels)
 
     def _gradients(self) -> str:
         about = (
@@ -226,9 +209,11 @@ class Report:
         lines = "".join(f"<p>{page.text(line, 5000)}</p>" for line in self.comparison["method"])
         return lines + f'<p class="muted">Written by vaex {page.text(self.comparison["vaex"])}.</p>'
 
-    def _of_panels(self, draw: Callable[[Plotter, Panel], Chart | None], kind: Kind, about: str) -> str:
+    def _of_panels(
+        self, draw: Callable[[Plotter, Panel], Chart | None], kind: Kind, about: str, of: Iterable[Panel] = ()
+    ) -> str:
         """A chart for each of the first settings, in parts where its runs have no quantity of this kind in common."""
-        panels = [part for panel in self.panels for part in self.plotter.alike(panel, kind)]
+        panels = [part for panel in of or self.panels for part in self.plotter.alike(panel, kind)]
         left = len(panels) - MOST_PANELS
         about += f" The first {MOST_PANELS} of {len(panels)} settings." if left > 0 else ""
         return self._charts([draw(self.plotter, panel) for panel in panels[:MOST_PANELS]], about)

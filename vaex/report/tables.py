@@ -79,11 +79,11 @@ def runs(study: Study, links: Sequence[str]) -> str:
     values += list(evaluated)[:MOST_EVALUATED]
     rows = []
     for run, href in zip(study.runs, links, strict=True):
-        step, culprit = (text(run.summary.get(key)) for key in ("first_nonfinite_step", "culprit"))
+        culprit = text(run.summary.get("culprit"))
         row = [page.cell(run.name, href), page.cell(run.variant), page.cell(run.status)]
         row += [page.cell(_plain(run.flat.get(key))) for key in varied]
         row += [page.cell(_final(run, key)) for key in values]
-        row += [page.cell(f"step {step}, {culprit}" if run.status == "diverged" else "")]
+        row += [page.cell(f"step {text(run.diverged_at)}, {culprit}" if run.status == "diverged" else "")]
         rows.append([*row, page.cell("; ".join(run.problems))])
     head = ["run", "variant", "status", *(key.rpartition(".")[2] for key in varied)]
     head += [HEADINGS.get(key, key) for key in values]

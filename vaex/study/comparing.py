@@ -15,7 +15,7 @@ compare.json:
     by_variant  {variant: {runs, finished, diverged, interrupted, failed,
                 divergence {count, total, share, low, high} or None,
                 means {key of a question: {mean, runs} over its finished runs (no target: no key; none where they are
-                not of one quantity)}}}
+                not of one quantity); of lr_sensitivity over its curves}}}
     questions   [{key: "divergence" or a question's, title, scale, headline, verdict (a sentence), comparisons: [
                 {variant, against, seeds, pairs, estimate, low, high (null beside an estimate: unbounded), p, p_holm,
                 answer: "more"|"fewer"|"no difference shown"|"not enough runs to tell"|"not comparable" (of the
@@ -28,7 +28,9 @@ compare.json:
                 by_setting [{setting, and the same numbers for its pairs alone; p is not corrected}],
                 thin [setting {key: value} left out: fewer than five seeds finished in both].
                 The ones to target also have targets [{setting, target or None}], reached_variant, reached_against.
-    apart       [line for each kind of number that is not the same quantity in all runs (quantities.py)]
+                lr_sensitivity, asked of three learning rates or more, has rates (how many); its pairs are curves.
+    apart       [line for each kind of number that is not the same quantity in all runs (quantities.py), and where
+                there are two learning rates only]
     verdicts    [the headline questions' sentences; one where all of them lack seeds; then the lines of `apart`]
 """
 
@@ -42,7 +44,7 @@ from vaex.disk import metrics
 from vaex.errors import printable
 from vaex.study import effects, evidence, pairing, quantities, sentences, stability
 from vaex.study.pairing import FEWEST, Pair
-from vaex.study.questions import METHOD, WITHOUT_BOUND, Question, asked
+from vaex.study.questions import FEWEST_RATES, LEARNING_RATE, METHOD, SENSITIVITY, WITHOUT_BOUND, Question, asked
 from vaex.study.run import STATUSES
 from vaex.study.runs import Study, StudyRun, text
 
@@ -51,11 +53,11 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
     """The comparison: what compare.json holds (above), plain values, None for what is not finite or not known."""
     pairs, again = pairing.pairs(study)
     sources = [effects.source(run) for run in study.runs]
-    apart = quantities.apart(sources)
+    apart = [*quantities.apart(sources), *_too_few_rates(study)]
     instead = "" if quantities.one(sources, "bound") else WITHOUT_BOUND
     questions = [
         _divergence(pairs, study.against),
-        *(_ask(study, each, pairs, target, each.headline or each.key == instead) for each in asked(study.runs)),
+        *(_ask(study, each, pairs, target, each.headline or each.key == instead) for each in _asked(study)),
     ]
     return metrics.finite_or_null(
         {
@@ -76,6 +78,23 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
             "method": list(METHOD),
         }
     )
+
+
+def _asked(study: Study) -> tuple[Question, ...]:
+    """The questions to these runs; that of the learning rate where they have enough of them."""
+    return (*asked(study.runs), *([SENSITIVITY] if len(_rates(study)) >= FEWEST_RATES else []))
+
+
+def _too_few_rates(study: Study) -> list[str]:
+    """Why nothing is said of the learning rate, although it was varied."""
+    rates = _rates(study)
+    varied = len(study.variants) > 1 < len(rates) < FEWEST_RATES
+    return [sentences.too_few_rates(SENSITIVITY.title, rates)] if varied else []
+
+
+def _rates(study: Study) -> list[str]:
+    """The learning rates of the runs, if they are not what is compared."""
+    return list(map(text, study.varied.get(LEARNING_RATE, ())))
 
 
 def _run(study: Study, run: StudyRun, target: float | None) -> dict[str, Any]:
@@ -113,6 +132,10 @@ def _variant(study: Study, name: str) -> dict[str, Any]:
         values = [found for _, found in known]
         if values and quantities.one([effects.source(run, question.key) for run, _ in known], question.kind):
             means[question.key] = {"mean": float(np.mean(values)), "runs": len(values)}
+    curves = pairing.curves(study, runs).values()
+    sensitive = [found for curve in curves if (found := effects.sensitivity(curve)) is not None]
+    if sensitive and quantities.one(map(effects.source, runs), SENSITIVITY.kind):
+        means[SENSITIVITY.key] = {"mean": float(np.mean(sensitive)), "runs": len(sensitive)}
     rate = {"count": counts["diverged"], "total": ended}
     divergence = rate | evidence.rate(counts["diverged"], ended)._asdict() if ended else None
     return {"runs": len(runs), **counts, "divergence": divergence, "means": means}

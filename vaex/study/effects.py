@@ -10,8 +10,8 @@ from vaex.disk.evaluation import PREFIX
 from vaex.study import evidence, pairing, quantities, stability
 from vaex.study.pairing import Differences, Measured, Pair, Setting
 from vaex.study.quantities import Source
-from vaex.study.questions import TO_TARGET, Question
-from vaex.study.runs import Study, StudyRun
+from vaex.study.questions import FEWEST_RATES, LEARNING_RATE, SENSITIVITY, TO_TARGET, Question
+from vaex.study.runs import Study, StudyRun, text
 
 
 def effect(study: Study, question: Question, some: list[Pair], target: float | None) -> dict[str, Any]:
@@ -26,11 +26,13 @@ def effect(study: Study, question: Question, some: list[Pair], target: float | N
         ]
     unlike = _between_partners(question, some)
     targets = _targets(some, target) if question.key in TO_TARGET and not unlike else {}
-    measured = [] if unlike else _measured(question, some, targets)
+    of_curves = question is SENSITIVITY
+    measured = [] if unlike else _curves(study, some) if of_curves else _measured(question, some, targets)
+    units = [item.pair for item in measured] if of_curves else [] if unlike else some
     found = pairing.differences(measured)
     by_setting = {
         place: pairing.differences([item for item in measured if item.pair.setting == place])
-        for place in dict.fromkeys(pair.setting for pair in some if not unlike)
+        for place in dict.fromkeys(pair.setting for pair in units)
     }
     why = unlike or _between_settings(question, some, target)
     numbers = _effect(found, question.scale)
@@ -42,6 +44,7 @@ def effect(study: Study, question: Question, some: list[Pair], target: float | N
         ],
         "thin": [named(study, place) for place in by_setting if place not in found.settings],
         **_about_targets(study, some, targets),
+        **({"rates": len({text(pair.variant.flat.get(LEARNING_RATE)) for pair in some})} if of_curves else {}),
     }
 
 
@@ -73,6 +76,42 @@ def _measured(question: Question, some: Sequence[Pair], targets: Mapping[Setting
         if both is not None and (not ratio or min(both) > 0):
             measured.append(Measured(pair, *(map(math.log, both) if ratio else both)))
     return measured
+
+
+def _curves(study: Study, some: Sequence[Pair]) -> list[Measured]:
+    """The curves over the learning rate that are whole in both, with their sensitivities."""
+    sides = (pairing.curves(study, [getattr(pair, side) for pair in some]) for side in ("variant", "against"))
+    first, second = ({unit: (runs, sensitivity(runs)) for unit, runs in side.items()} for side in sides)
+    measured = []
+    for (place, seed), (runs, own) in first.items():
+        partners, other = second[place, seed]
+        if own is not None and other is not None:
+            measured.append(Measured(Pair(place, seed, runs[0], partners[0]), own, other))
+    return measured
+
+
+def sensitivity(curve: Sequence[StudyRun]) -> float | None:
+    """Mean over the learning rates of the final loss less the best one, in nats per example (see `capped`).
+
+    None of fewer than three rates, or where the loss is known too little; or where no rate trains: its curve is flat.
+    """
+    losses = capped(curve)
+    if len(curve) < FEWEST_RATES or losses is None or min(losses[0]) >= losses[1]:
+        return None
+    return float(np.mean(losses[0])) - min(losses[0])
+
+
+def capped(curve: Sequence[StudyRun]) -> tuple[list[float], float] | None:
+    """Each run's final validation −ELBO, at most the loss at initialisation; and that, which all runs share.
+
+    A run that diverged, or whose last validation was not finite, has the loss at initialisation.
+    """
+    known = [found for run in curve if (found := stability.initial_loss(run.steps)) is not None]
+    ended = all(run.status == "diverged" or (finished(run) and "valid/elbo" in run.summary) for run in curve)
+    if not known or not ended:
+        return None
+    elbos = [value(run, "valid/elbo") for run in curve]
+    return [known[0] if elbo is None else min(-elbo, known[0]) for elbo in elbos], known[0]
 
 
 def _effect(found: Differences, scale: str) -> dict[str, Any]:

@@ -6,8 +6,8 @@ every mean is the seed, and `evidence` sees one difference a seed.
 """
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from vaex.study.questions import LEARNING_RATE
 from vaex.study.runs import Study, StudyRun, text
 
 FEWEST = 5
@@ -84,6 +85,29 @@ def pairs(study: Study) -> tuple[dict[str, list[Pair]], list[str]]:
         if variant != study.against and partner is not None:
             of_variant[variant].append(Pair(place, seed, run, partner))
     return of_variant, again
+
+
+def curves(study: Study, some: Iterable[StudyRun]) -> dict[tuple[Setting, str], list[StudyRun]]:
+    """Runs that differ in the learning rate only, by their setting (all rates in place of one) and seed.
+
+    A curve that lacks one of its setting's rates is left out. Without a learning rate that varies there is none.
+    """
+    keys = setting_keys(study)
+    if LEARNING_RATE not in keys:
+        return {}
+    place = keys.index(LEARNING_RATE)
+    found: dict[Setting, dict[str, dict[str, StudyRun]]] = defaultdict(lambda: defaultdict(dict))
+    for run in some:
+        own = setting(study, run)
+        found[*own[:place], *own[place + 1 :]][text(run.flat.get("seed"))][own[place]] = run
+    whole = {}
+    for rest, of_seed in found.items():
+        here = {rate for runs in of_seed.values() for rate in runs}
+        rates = [rate for rate in map(text, study.varied[LEARNING_RATE]) if rate in here]
+        for seed, runs in of_seed.items():
+            if len(runs) == len(rates):
+                whole[(*rest[:place], ", ".join(rates), *rest[place:]), seed] = [runs[rate] for rate in rates]
+    return whole
 
 
 def differences(measured: Sequence[Measured]) -> Differences:

@@ -51,6 +51,13 @@ QUESTIONS = (
     Question("stability/valid_jumps", "jumps of valid/loss", "difference", "anything", *HAS_COUNT, False),
 )
 
+LEARNING_RATE = "optimizer.learning_rate"
+
+SENSITIVITY = Question("lr_sensitivity", "learning-rate sensitivity", "difference", "bound", *HAS, True)
+"""Asked where the runs have at least `FEWEST_RATES` learning rates: its number is a curve's, not a run's."""
+
+FEWEST_RATES = 3
+
 OF_CODES = ("active_units", "information", "probe", "knn", "disentanglement", "sample_quality")
 """Metrics whose numbers are of codes or samples. Any other (nll; a plugin's, which may be anything) is of log p."""
 
@@ -89,6 +96,11 @@ METHOD = (
     "The target of a setting is the median final valid/elbo of the worse of the two variants over its finished runs, "
     "unless one was given. A run that ends without reaching it counts with all its steps: that can only move a ratio "
     "towards 1. A setting in which a variant never finishes has no target of its own and is left out.",
+    "Learning-rate sensitivity (Wortsman et al. 2023): of a seed's runs at all learning rates, the mean of the final "
+    "validation −ELBO less the best one, each at most the loss at initialisation, which is also that of a run that "
+    "diverged. It is 0 where all rates do equally well. The loss at initialisation is −ELBO of the first batch before "
+    "any update, whatever kl_weight charges. Three rates at least, evenly on a log scale if the mean is to be one over "
+    "that range. A seed that lacks the end of one of its runs, or at which no rate trains, has no number.",
     "What runs do not have in common is not compared: ELBO, reconstruction and steps to an ELBO need the same kind of "
     "log p, observation and data; gradient norms and valid/loss the same kl_weight too; loss spikes the same "
     "training.spike_nats. Where settings differ in it, numbers in nats are not averaged over them, and each setting "

@@ -47,6 +47,11 @@ class StudyRun:
         status = self.summary.get("status")
         return status if status in STATUSES else "interrupted"
 
+    @property
+    def diverged_at(self) -> Any:
+        """The first step that was not finite; the last of a run that only left out too many (training.skip_above)."""
+        return self.summary.get("step" if self.summary.get("culprit") == "skip_above" else "first_nonfinite_step")
+
 
 def read_run(path: Path, name: str) -> StudyRun:
     """One directory; raises `InputError` only when its configuration cannot be read."""

@@ -89,10 +89,9 @@ def difference(title: str, scale: str, fewer: str, more: str) -> Callable[[Compa
             return not_comparable(comparison, title)
         if comparison["answer"] == TOO_FEW:
             return too_few(comparison, title)
-        bounds = (
-            f"{_interval(comparison)}; {_p(comparison)}; {comparison['pairs']} pairs that finished, "
-            f"{comparison['seeds']} seeds)"
-        )
+        rates = comparison.get("rates")
+        of = "pairs that finished" if rates is None else f"curves over {rates} learning rates"
+        bounds = f"{_interval(comparison)}; {_p(comparison)}; {comparison['pairs']} {of}, {comparison['seeds']} seeds)"
         apart = f"{variant} / {against}" if scale == "ratio" else f"{variant} − {against}"
         numbers = (
             f"{show(comparison['mean_against'])} against {show(comparison['mean_variant'])}, "
@@ -118,6 +117,11 @@ def too_few(comparison: Comparison, title: str) -> str:
     return (
         f"{TOO_FEW} {against} and {variant} apart in {title}: {seeds} seeds in common at one setting, {FEWEST} needed"
     )
+
+
+def too_few_rates(title: str, rates: Sequence[str]) -> str:
+    """Why that question is not asked."""
+    return f"not compared: {title}, which needs three learning rates; here are {len(rates)} ({', '.join(rates)})"
 
 
 def not_comparable(comparison: Comparison, title: str) -> str:

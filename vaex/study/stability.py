@@ -58,6 +58,12 @@ def _unrest(rows: Sequence[Mapping[str, Any]]) -> Measures:
     }
 
 
+def initial_loss(steps: Steps | None) -> float | None:
+    """−ELBO of the first batch before any update (nats per example), β = 1 whatever was minimised."""
+    first = [steps[name][:1] for name in ("reconstruction", "kl")] if steps else []
+    return _number(np.sum(first, dtype=np.float64)) if first and all(map(len, first)) else None
+
+
 def to_target(rows: Sequence[Mapping[str, Any]], target: float) -> tuple[float, float] | None:
     """Steps and seconds until valid/elbo first reached `target`; None when it did not.
 

@@ -25,8 +25,15 @@ def how_it_ended(summary: Mapping[str, Any]) -> str:
     status = summary["status"]
     text = f"{status} at epoch {summary.get('epoch', 0)}, step {summary.get('step', 0)}"
     if status == "diverged":
-        text += f": {summary['culprit']} first not finite at step {summary['first_nonfinite_step']}"
+        text += f": {_why_it_diverged(summary)}"
     return f"[{COLOR[status]}]{text}[/]"
+
+
+def _why_it_diverged(summary: Mapping[str, Any]) -> str:
+    """What was first not finite and where, or that too many gradients in a row were too large."""
+    if summary["first_nonfinite_step"] is None:
+        return "too many steps in a row above training.skip_above"
+    return f"{summary['culprit']} first not finite at step {summary['first_nonfinite_step']}"
 
 
 def terms_table(summary: Mapping[str, Any]) -> Table:
@@ -98,7 +105,8 @@ def _with_error(each: Estimate | None) -> Text:
 
 def ended_as(row: Mapping[Any, Any]) -> str:
     """`finished`, or `diverged at step 12 (kl)`, of a summary or a row of sweep.csv."""
-    step, culprit = row.get("first_nonfinite_step"), row.get("culprit")
+    culprit = row.get("culprit")
+    step = row.get("step" if culprit == "skip_above" else "first_nonfinite_step")
     if row["status"] != "diverged" or not isinstance(step, int | float) or step != step:
         return str(row["status"])
     return f"diverged at step {step:.0f} ({culprit})"

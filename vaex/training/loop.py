@@ -193,7 +193,8 @@ class _Pack:
     def _evaluate(self, evaluate: Callable[..., Any], state: TrainState, first: int, end: int) -> dict[str, np.ndarray]:
         """The means over rows `first` to `end` of the images that are held out from training."""
         rows = np.array([first, end], np.int32)
-        return jax.device_get(evaluate(self.hyper, state.parameters, self.held_out, rows, self._time(state)))
+        numbers = step.weighed(self.hyper, state)
+        return jax.device_get(evaluate(numbers, state.parameters, self.held_out, rows, self._time(state)))
 
     def _time(self, state: TrainState) -> PyTree:
         """When the last step was, in epochs, for each run."""

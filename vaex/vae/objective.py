@@ -59,6 +59,7 @@ class Hyper(NamedTuple):
     free_bits: Float[Array, ""]
     gradient_clip: Float[Array, ""]
     max_skips: Int[Array, ""]
+    skip_above: Float[Array, ""]
 
 
 class Terms(NamedTuple):
@@ -91,7 +92,7 @@ def program(config: Config, shape: tuple[int, int, int]) -> Program:
 def hyper(config: Config) -> Hyper:
     """The free numbers of a configuration. `record` is `skip` with no skip allowed."""
     training, kl_weight = config.training, config.kl_weight
-    clip = training.gradient_clip
+    clip, skip_above = training.gradient_clip, training.skip_above
     return Hyper(
         seed=jnp.uint32(config.seed),
         loss=jnp.int32(0),
@@ -101,6 +102,7 @@ def hyper(config: Config) -> Hyper:
         free_bits=jnp.float32(kl_weight.free_bits),
         gradient_clip=jnp.float32(jnp.inf if clip is None else clip),
         max_skips=jnp.int32(training.max_skips if training.on_nonfinite == "skip" else 0),
+        skip_above=jnp.float32(jnp.inf if skip_above is None else skip_above),
     )
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num, PyTree, UInt
 
 from vaex import config as configuration
-from vaex.config import Config
+from vaex.config import Config, later
 from vaex.errors import InputError
 from vaex.vae import step
 from vaex.vae.objective import Hyper, Program
@@ -159,7 +159,10 @@ def describe(configs: Sequence[Config]) -> dict[str, Any]:
 
 
 def described(record: dict[str, Any], own: dict[str, Any]) -> list[dict[str, Any]]:
-    """The plain configurations of all runs of a recorded pack, from that of one of them; `InputError` if damaged."""
+    """The plain configurations of all runs of a recorded pack, from that of one of them; `InputError` if damaged.
+
+    What was recorded may be of a version that knew fewer keys.
+    """
     try:
         count, differ = record["runs"], dict(record["differ"])
         if not 0 <= record["index"] < count <= MOST_RUNS:
@@ -174,4 +177,4 @@ def described(record: dict[str, Any], own: dict[str, Any]) -> list[dict[str, Any
                     plain[section] = value
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"manifest.json: its pack cannot be rebuilt ({error})") from error
-    return members
+    return [later.with_keys(plain) for plain in members]

@@ -30,14 +30,20 @@ from vaex.vae.objective import (
     stream,
 )
 
-CULPRITS = ("", "kl", "reconstruction", "gradient", "update")
-"""What was not finite, by `TrainState.culprit`. The KL comes first: its posterior feeds the reconstruction."""
+CULPRITS = ("", "kl", "reconstruction", "gradient", "update", "skip_above")
+"""What was not finite, by `TrainState.culprit`. The KL comes first: its posterior feeds the reconstruction.
+
+The last is of a run that met nothing of the kind: it ended at too many steps in a row above `training.skip_above`.
+"""
 
 EVALUATED = ("loss", "reconstruction", "kl_per_latent")
 
 
 class TrainState(NamedTuple):
-    """All that a run carries from step to step. `step` counts steps taken, skipped ones included."""
+    """All that a run carries from step to step. `step` counts steps taken, skipped ones included.
+
+    `kl_weight` is what a weight that adapts has learned so far; empty for the others.
+    """
 
     parameters: PyTree
     optimizer: PyTree
@@ -46,6 +52,7 @@ class TrainState(NamedTuple):
     frozen: Bool[Array, ""]
     first_nonfinite: Int[Array, ""]
     culprit: Int[Array, ""]
+    kl_weight: dict[str, Float[Array, ""]]
 
 
 def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
@@ -63,7 +70,7 @@ class Bias:
 def beginning(program: Program) -> Program:
     """The program with all taken out that `init` does not depend on: equal for runs that begin alike."""
     bias = Bias(getattr(program.losses[0], "bias_init", 0.0))
-    return replace(program, losses=(bias,), kl_weight=None, batch_size=1)
+    return replace(program, losses=(bias,), kl_weight=program.kl_weight if learned(program) else None, batch_size=1)
 
 
 @functools.cache
@@ -83,7 +90,18 @@ def _fresh(program: Program, model: PyTree) -> TrainState:
         frozen=jnp.bool_(False),
         first_nonfinite=jnp.int32(0),
         culprit=jnp.int32(0),
+        kl_weight={name: jnp.float32(0) for name in learned(program)},
     )
+
+
+def learned(program: Program) -> tuple[str, ...]:
+    """Names of what the program's KL weight carries from step to step, 0 before the first: `LEARNED` of its module."""
+    return getattr(program.kl_weight, "LEARNED", ())
+
+
+def weighed(hyper: Hyper, state: TrainState) -> Hyper:
+    """The numbers, and among those of the KL weight what it has learned so far."""
+    return hyper._replace(kl_weight=hyper.kl_weight | state.kl_weight)
 
 
 def order(seed: UInt[Array, ""], number: Int[Array, ""], count: int) -> Int[Array, " count"]:
@@ -120,12 +138,16 @@ def train_step(
     weights: Float[Array, " batch"],
     time: Float[Array, ""],
 ) -> tuple[TrainState, dict[str, Shaped[Array, ""]]]:
-    """One optimizer step on one batch; `time` is in epochs. A step that is not finite changes no parameter."""
+    """One optimizer step on one batch; `time` is in epochs.
+
+    A step that is not finite, or whose gradient norm is above `hyper.skip_above`, changes nothing but the count.
+    """
     gradient = jax.value_and_grad(objective, argnums=2, has_aux=True)
     keys = (
         jax.random.fold_in(stream(hyper.seed, NOISE), state.step),
         jax.random.fold_in(stream(hyper.seed, OBSERVATION), state.step),
     )
+    hyper = weighed(hyper, state)
     (loss, terms), gradients = gradient(program, hyper, state.parameters, images, weights, keys, time)
     grad_norm = norm(gradients)
     scale = jnp.minimum(1.0, hyper.gradient_clip / grad_norm)
@@ -135,16 +157,18 @@ def train_step(
     rate = learning_rate.at(hyper.learning_rate, time)
     updates = jax.tree.map(lambda d: -rate * d, direction)
     update_norm = norm(updates)
-    after = optax.apply_updates(state.parameters, updates)
+    parameters = optax.apply_updates(state.parameters, updates)
+    before, kl = state, jnp.sum(terms.kl_per_latent)
     finite = [
-        jnp.isfinite(jnp.sum(terms.kl_per_latent)),
+        jnp.isfinite(kl),
         jnp.isfinite(terms.reconstruction),
         jnp.isfinite(loss) & jnp.isfinite(grad_norm),
         jnp.isfinite(update_norm),
     ]
-    before = state
-    state, applied = _advance(before, after, optimizer, finite, hyper.max_skips)
-    watched = terms._asdict() | {"kl": jnp.sum(terms.kl_per_latent)}
+    kl_weight = program.kl_weight.adapt(hyper.kl_weight, terms.reconstruction, kl) if state.kl_weight else {}
+    after = state._replace(parameters=parameters, optimizer=optimizer, kl_weight=kl_weight)
+    state, applied = _advance(before, after, finite, grad_norm <= hyper.skip_above, hyper.max_skips)
+    watched = terms._asdict() | {"kl": kl}
     del watched["kl_per_latent"]
     return state, watched | {
         "grad_norm": grad_norm,
@@ -202,32 +226,39 @@ def norm(tree: PyTree) -> Float[Array, ""]:
 
 
 def _advance(
-    state: TrainState,
-    parameters: PyTree,
-    optimizer: PyTree,
+    before: TrainState,
+    after: TrainState,
     finite: list[Bool[Array, ""]],
+    small: Bool[Array, ""],
     max_skips: Int[Array, ""],
 ) -> tuple[TrainState, Bool[Array, ""]]:
-    """The state after a step: the new one if all was finite, else the old one with the event noted."""
+    """The state after a step: what it made if all was finite and its gradient small, else the old with the event noted.
+
+    A gradient that is only too large is no event but a skip; the run's end, if there were too many in a row.
+    """
     flags = jnp.stack(finite)
-    applied = jnp.all(flags) & ~state.frozen
-    failed = ~applied & ~state.frozen
-    skips = jnp.where(applied, 0, state.skips_in_a_row + failed)
-    first = failed & (state.first_nonfinite == 0)
-    culprit = 1 + jnp.argmin(flags)  # the first of CULPRITS that is not finite
+    whole = jnp.all(flags)
+    applied = whole & small & ~before.frozen
+    failed = ~applied & ~before.frozen
+    skips = jnp.where(applied, 0, before.skips_in_a_row + failed)
+    frozen = before.frozen | (skips > max_skips)
+    step = before.step + ~before.frozen
+    first = failed & ~whole & (before.first_nonfinite == 0)
+    culprit = jnp.where(first, 1 + jnp.argmin(flags), before.culprit)  # the first of CULPRITS that is not finite
+    only_large = frozen & (culprit == 0)
 
     def keep(new: PyTree, old: PyTree) -> PyTree:
         return jax.tree.map(functools.partial(jnp.where, applied), new, old)
 
-    step = state.step + ~state.frozen
     return TrainState(
-        parameters=keep(parameters, state.parameters),
-        optimizer=keep(optimizer, state.optimizer),
+        parameters=keep(after.parameters, before.parameters),
+        optimizer=keep(after.optimizer, before.optimizer),
         step=step,
         skips_in_a_row=skips,
-        frozen=state.frozen | (skips > max_skips),
-        first_nonfinite=jnp.where(first, step, state.first_nonfinite),
-        culprit=jnp.where(first, culprit, state.culprit).astype(jnp.int32),
+        frozen=frozen,
+        first_nonfinite=jnp.where(first, step, before.first_nonfinite),
+        culprit=jnp.where(only_large, len(CULPRITS) - 1, culprit).astype(jnp.int32),
+        kl_weight=keep(after.kl_weight, before.kl_weight),
     ), applied
 
 
