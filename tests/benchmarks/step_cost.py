@@ -54,7 +54,7 @@ def epoch(program: Any, variant: str, hyper: Any, state: Any, order: jax.Array, 
         if variant == "policy":
             finite = [jnp.isfinite(loss)] * 3
             made = state._replace(parameters=parameters, optimizer=after)
-            return step._advance(state, made, finite, jnp.bool_(True), hyper.max_skips)[0], out
+            return step.advance(state, made, finite, jnp.bool_(True), hyper.max_skips)[0], out
         return state._replace(parameters=parameters, optimizer=after, step=state.step + 1), out
 
     return lax.scan(body, state, step._batches(order, program.batch_size))

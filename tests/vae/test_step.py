@@ -380,7 +380,7 @@ def test_culprits_are_told_apart():
         "update": [yes, yes, yes, no],
     }
     for name, flags in cases.items():
-        after, applied = step._advance(state, state, flags, yes, jnp.int32(0))
+        after, applied = step.advance(state, state, flags, yes, jnp.int32(0))
         assert step.CULPRITS[int(after.culprit)] == name
         assert not bool(applied)
 

@@ -5,14 +5,13 @@ No jit, no files, no Hydra.
 
 import functools
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Num, PyTree, Shaped, UInt
+from jaxtyping import Array, Float, Int, Num, PyTree, Shaped, UInt
 
 from vaex.config import implementation
 from vaex.vae import learning_rate
@@ -29,30 +28,10 @@ from vaex.vae.objective import (
     objective,
     stream,
 )
-
-CULPRITS = ("", "kl", "reconstruction", "gradient", "update", "skip_above")
-"""What was not finite, by `TrainState.culprit`. The KL comes first: its posterior feeds the reconstruction.
-
-The last is of a run that met nothing of the kind: it ended at too many steps in a row above `training.skip_above`.
-"""
+from vaex.vae.state import CULPRITS as CULPRITS
+from vaex.vae.state import TrainState, advance
 
 EVALUATED = ("loss", "reconstruction", "kl_per_latent")
-
-
-class TrainState(NamedTuple):
-    """All that a run carries from step to step. `step` counts steps taken, skipped ones included.
-
-    `kl_weight` is what a weight that adapts has learned so far; empty for the others.
-    """
-
-    parameters: PyTree
-    optimizer: PyTree
-    step: Int[Array, ""]
-    skips_in_a_row: Int[Array, ""]
-    frozen: Bool[Array, ""]
-    first_nonfinite: Int[Array, ""]
-    culprit: Int[Array, ""]
-    kl_weight: dict[str, Float[Array, ""]]
 
 
 def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
@@ -167,7 +146,7 @@ def train_step(
     ]
     kl_weight = program.kl_weight.adapt(hyper.kl_weight, terms.reconstruction, kl) if state.kl_weight else {}
     after = state._replace(parameters=parameters, optimizer=optimizer, kl_weight=kl_weight)
-    state, applied = _advance(before, after, finite, grad_norm <= hyper.skip_above, hyper.max_skips)
+    state, applied = advance(before, after, finite, grad_norm <= hyper.skip_above, hyper.max_skips)
     watched = terms._asdict() | {"kl": kl}
     del watched["kl_per_latent"]
     return state, watched | {
@@ -223,43 +202,6 @@ def norm(tree: PyTree) -> Float[Array, ""]:
         return jnp.sum(jnp.matmul(rows * rows, jnp.ones(rows.shape[-1]), precision=lax.Precision.HIGHEST))
 
     return jnp.sqrt(sum(map(squares, jax.tree.leaves(tree)), start=jnp.float32(0)))
-
-
-def _advance(
-    before: TrainState,
-    after: TrainState,
-    finite: list[Bool[Array, ""]],
-    small: Bool[Array, ""],
-    max_skips: Int[Array, ""],
-) -> tuple[TrainState, Bool[Array, ""]]:
-    """The state after a step: what it made if all was finite and its gradient small, else the old with the event noted.
-
-    A gradient that is only too large is no event but a skip; the run's end, if there were too many in a row.
-    """
-    flags = jnp.stack(finite)
-    whole = jnp.all(flags)
-    applied = whole & small & ~before.frozen
-    failed = ~applied & ~before.frozen
-    skips = jnp.where(applied, 0, before.skips_in_a_row + failed)
-    frozen = before.frozen | (skips > max_skips)
-    step = before.step + ~before.frozen
-    first = failed & ~whole & (before.first_nonfinite == 0)
-    culprit = jnp.where(first, 1 + jnp.argmin(flags), before.culprit)  # the first of CULPRITS that is not finite
-    only_large = frozen & (culprit == 0)
-
-    def keep(new: PyTree, old: PyTree) -> PyTree:
-        return jax.tree.map(functools.partial(jnp.where, applied), new, old)
-
-    return TrainState(
-        parameters=keep(after.parameters, before.parameters),
-        optimizer=keep(after.optimizer, before.optimizer),
-        step=step,
-        skips_in_a_row=skips,
-        frozen=frozen,
-        first_nonfinite=jnp.where(first, step, before.first_nonfinite),
-        culprit=jnp.where(only_large, len(CULPRITS) - 1, culprit).astype(jnp.int32),
-        kl_weight=keep(after.kl_weight, before.kl_weight),
-    ), applied
 
 
 def _batches(order: Int[Array, " N"], batch_size: int) -> tuple[Int[Array, "steps batch"], Float[Array, "steps batch"]]:
