@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from vaex import files
+from vaex.config import expect
 from vaex.config.validation import NotTextError
 from vaex.errors import ConfigError
 
@@ -39,6 +40,15 @@ def key_of(line: str) -> str:
 def among(key: str, named: Iterable[str]) -> bool:
     """Whether a key is one of these keys and sections, or in one of these sections."""
     return any(key == name or key.startswith(f"{name}.") for name in named)
+
+
+def leave_expectations(typed: Iterable[str]) -> bool:
+    """Whether what an experiment expects is expected of it with these overrides.
+
+    Not where one of them makes other numbers of it, unless what is expected was typed with them.
+    """
+    keys = [key_of(line).replace("/", ".") for line in typed]
+    return any(among(key, [expect.KEY]) for key in keys) or all(among(key, expect.NO_OVERRIDE) for key in keys)
 
 
 def check(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:

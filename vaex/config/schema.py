@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from vaex.config import evaluation, later, plugins
+from vaex.config import evaluation, expect, later, plugins
 from vaex.config.evaluation import Evaluation
+from vaex.config.expect import Row
 from vaex.config.validation import STRICT, nearest, refuse_unknown, validate
 from vaex.errors import ConfigError
 
@@ -138,13 +139,14 @@ class Config:
     sweep: Sweep
     pack: Pack
     evaluation: Evaluation
+    expect: tuple[Row, ...]
     plugins: tuple[str, ...]
 
 
 KEYS = frozenset(field.name for field in dataclasses.fields(Config))
 """The keys and sections of a run."""
 
-NOT_IDENTITY = ("tracking", "figures", "checkpoint", "sweep", "pack", "evaluation", "plugins")
+NOT_IDENTITY = ("tracking", "figures", "checkpoint", "sweep", "pack", "evaluation", "expect", "plugins")
 """Sections that do not change what a run computes."""
 
 
@@ -165,6 +167,8 @@ def parse(plain: Mapping[str, Any]) -> Config:
             expected = find(key, _option_name(key, plain), named).Config
         if key == evaluation.SECTION:
             values[key] = parse_evaluation(plain, named)
+        elif key == expect.KEY:
+            values[key] = expect.parse(plain)
         else:
             values[key] = validate(key, expected, plain)
     return Config(**values)
@@ -209,8 +213,8 @@ def implementation(option: Any) -> ModuleType:
 
 def dump(config: Config) -> dict[str, Any]:
     """The plain values, complete and resolved, names of options first: `parse(dump(config)) == config`."""
-    sections = dataclasses.asdict(config) | {evaluation.SECTION: evaluation.dump(config.evaluation)}
-    plain = json.loads(json.dumps(sections))
+    own = {evaluation.SECTION: evaluation.dump(config.evaluation), expect.KEY: expect.dump(config.expect)}
+    plain = json.loads(json.dumps(dataclasses.asdict(config) | own))
     return plain | {group: {"name": plain[group]["name"]} | plain[group] for group in GROUPS}
 
 
