@@ -97,6 +97,17 @@ def dump(rows: Iterable[Row]) -> list[dict[str, Any]] | None:
     return [_plain(row) for row in rows] or None
 
 
+def flat(plain: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a configuration by full key; the option of a group by the group's name too (`loss`)."""
+    found: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.") | ({key: value["name"]} if "name" in value and not prefix else {})
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
 def refuse_unknown_keys(rows: Iterable[Row], known: Collection[str]) -> None:
     """Raise `ConfigError` for a key in a `where` that is not among the known ones, which are those of all jobs."""
     for row in rows:
