@@ -1,7 +1,7 @@
 """Whether runs came to what was expected of them (`config/expect.py`): one line for each expectation.
 
-    ok      train/loss: 244.57, expected 243.4 to 245.1
-    not ok  train/loss: 246.02, expected 243.4 to 245.1, 0.92 above
+ok      train/loss: 244.57, expected 243.4 to 245.1
+not ok  train/loss: 246.02, expected 243.4 to 245.1, 0.92 above
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -103,7 +103,7 @@ def _of_runs(row: Row, outcomes: Sequence[Outcome]) -> Iterator[Line]:
             yield Line(False, f"{before}{key}: no such job is there")
         elif key in expect.COUNTED:
             count = sum(each.summary.get("status") == key for each in chosen)
-            yield _of_one(f"{before}{key} of {len(chosen)}", {key: count}, key, wanted)
+            yield _of_one(f"{before}{key} of {len(chosen)} jobs", {key: count}, key, wanted)
         elif len(chosen) == 1:
             yield _of_one(f"{before}{key}", chosen[0].summary, key, wanted)
         else:

@@ -21,7 +21,17 @@ from vaex.sweeping import going_on
 from vaex.terminal.screen import say
 from vaex.tracking import tracker
 
-MAY_CHANGE = ("training.epochs", saved.PLACE, "tracking", "figures", "checkpoint", "sweep", "evaluation", "expect", "plugins")
+MAY_CHANGE = (
+    "training.epochs",
+    saved.PLACE,
+    "tracking",
+    "figures",
+    "checkpoint",
+    "sweep",
+    "evaluation",
+    "expect",
+    "plugins",
+)
 """Keys, or sections, that do not change what the epochs so far have computed."""
 
 

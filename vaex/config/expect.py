@@ -18,9 +18,9 @@ from vaex.errors import ConfigError
 KEY = "expect"
 
 Wanted = str | float | tuple[float, float]
-"""A text, a number exactly, or the lowest and the highest number."""
+"""A text, a number exactly, or the lowest and the highest number; of jobs, whole numbers."""
 
-Scalar = str | float | bool | None
+Scalar = str | int | float | bool | None
 """A value of a configuration."""
 
 COUNTED = ("finished", "diverged", "interrupted", "failed")
@@ -157,11 +157,11 @@ def _wanted(path: str, key: str, value: Any) -> Wanted:
         return validate(path, texts[key], {path: value})
     one = type_of_count if key in COUNTED else type_of_number
     if not isinstance(value, Sequence) or isinstance(value, str):
-        return float(validate(path, one, {path: value}))
+        return validate(path, one, {path: value})
     low, high = validate(path, tuple[one, one], {path: value}) if len(value) == 2 else (1.0, 0.0)
     if low > high:
         raise ConfigError(f"{path}: expected [low, high], got {list(value)}")
-    return float(low), float(high)
+    return low, high
 
 
 def _plain(row: Row) -> dict[str, Any]:
