@@ -35,7 +35,7 @@ vaex: an experiment framework for variational autoencoders
   vaex export RUN DIR --format F   encoder, decoder, sampler for onnxruntime, JAX or NumPy (onnx, stablehlo, npz)
   vaex explore RUN...              one HTML file in which the model runs, to mail and to teach: --images --open
   vaex check experiment=NAME|DIR   does what was expected of a run or sweep come out? exit 0 yes, 1 no
-  vaex diff A B                    what differs between runs, sweeps, experiment=NAME, defaults: exit 0 nothing, 1 something
+  vaex diff A [B]                  what differs between runs, sweeps, experiment=NAME, the defaults: exit 0 nothing
   vaex data list|fetch|verify      the datasets and their files
 
 `vaex VERB --help` shows a verb's own flags. Groups and their options (vaex loss=sigma dataset=digits ...):

@@ -116,7 +116,7 @@ def _of_one(title: str, found: Mapping[str, Any], key: str, wanted: Wanted) -> L
 
 
 def _of_all(title: str, chosen: Sequence[Outcome], key: str, wanted: Wanted) -> Line:
-    """One line for all runs that have the same expectation: those that do not meet it, or from where to where they are."""
+    """One line for all runs of which the same is expected: those that are not so, or from where to where they are."""
     held = [(each.name, *_held(each.summary, key, wanted)) for each in chosen]
     bad = [f"{name} {shown}{off}" for name, shown, off in held if off is not None]
     if bad:

@@ -32,8 +32,8 @@ def _read(directory: Path, overrides: list[str]) -> int:
     rows = train.composed(overrides, checked=True).jobs[0].expect if overrides else expectations.of_directory(directory)
     if not rows:
         raise InputError(
-            f"{directory}: nothing to check: no {KEY} was recorded with it (an experiment with overrides that make other "
-            f"numbers records none); `vaex check {directory} experiment=NAME` takes what that expects"
+            f"{directory}: nothing to check: no {KEY} was recorded with it (as where overrides make other numbers); "
+            f"`vaex check {directory} experiment=NAME` takes what that expects"
         )
     return 0 if ending.tell(expectations.check(rows, directory), checked=True) else 1
 

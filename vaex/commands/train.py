@@ -18,8 +18,10 @@ def main(arguments: list[str]) -> int:
 
 
 def run(arguments: Sequence[str], checked: bool) -> int:
-    """The verb; `checked`: as `vaex check` runs it."""
+    """The verb; `checked`: as `vaex check` runs it, for which an experiment that is a sweep needs no `-m`."""
     parsed = _parse(arguments)
+    if checked:
+        parsed.multirun = parsed.multirun or None
     overrides = set(parsed.overrides)
     flags = [item for item in arguments if item not in overrides]
     arguments = [*flags, *parsed.overrides]  # as Hydra wants them
@@ -37,8 +39,10 @@ def run(arguments: Sequence[str], checked: bool) -> int:
 
 
 def composed(arguments: Sequence[str], checked: bool) -> "Command":
-    """What a command line of overrides and Hydra's flags asks for; raises `ConfigError`, one line."""
-    return _composed(_parse(arguments), checked)
+    """What overrides and Hydra's flags ask for, `-m` or not; raises `ConfigError`, one line."""
+    parsed = _parse(arguments)
+    parsed.multirun = parsed.multirun or None
+    return _composed(parsed, checked)
 
 
 def _composed(parsed: argparse.Namespace, checked: bool) -> "Command":

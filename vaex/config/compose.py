@@ -73,7 +73,8 @@ class Command:
 def compose(arguments: argparse.Namespace, checked: bool = False) -> Command:
     """Compose and parse every job; raises `ConfigError`, one line, for the first mistake.
 
-    `checked`: what an experiment expects is asked of it whatever was overridden, and `-m` may be left out.
+    `checked`: what an experiment expects is asked of it whatever was overridden. Where `arguments.multirun` is None an
+    experiment that is a sweep needs no `-m`.
     """
     with _hydra(arguments) as hydra:
         name = arguments.config_name or "config"
@@ -85,7 +86,7 @@ def compose(arguments: argparse.Namespace, checked: bool = False) -> Command:
 
 def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace, checked: bool) -> Command:
     mode = RunMode.MULTIRUN if arguments.multirun else hydra.get_mode(name, arguments.overrides) or RunMode.RUN
-    if checked and _swept(hydra.compose_config(name, arguments.overrides, RunMode.MULTIRUN)):
+    if arguments.multirun is None and _swept(hydra.compose_config(name, arguments.overrides, RunMode.MULTIRUN)):
         mode = RunMode.MULTIRUN
     overrides.check(hydra, arguments.overrides, mode)
     master, asked = _master(hydra, name, arguments.overrides, mode)

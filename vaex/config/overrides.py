@@ -44,7 +44,7 @@ def among(key: str, named: Iterable[str]) -> bool:
 
 
 def as_expected(configs: list[Config], typed: Sequence[str], checked: bool) -> list[Config]:
-    """The jobs, without expectations where these overrides leave none; `ConfigError` for one of a job that is not there.
+    """The jobs, without expectations where these overrides leave none; `ConfigError` for one of no job that is there.
 
     Where an override makes other numbers of an experiment, what it expects holds no longer, unless that was typed with
     it. `checked`: it is asked all the same, and there must be something to ask.

@@ -19,7 +19,7 @@ EXIT_CODES = {"finished": 0, "diverged": 1, "refused": 2, "failed": 3, "interrup
 
 
 def of_run(outcome: Outcome, checked: bool = False) -> int:
-    """The exit code of a lone run, the only job of an outcome; `checked`: it says whether what came out was expected."""
+    """The exit code of a lone run, the only job of an outcome; `checked`: whether what came out was expected."""
     ((directory, status),) = outcome.statuses.items()
     if outcome.signal:
         return 128 + outcome.signal
@@ -29,7 +29,7 @@ def of_run(outcome: Outcome, checked: bool = False) -> int:
 
 
 def _as_expected(directory: Path, checked: bool) -> bool:
-    """Whether what was expected of a run or sweep came out, which is told; a plain one is only warned of what did not."""
+    """Whether what was expected of a run or sweep came out, which is told; a plain one is warned of what did not."""
     try:
         return tell(expectations.check(expectations.of_directory(directory), directory), checked)
     except (OSError, VaexError) as error:  # what was computed is on disk
