@@ -147,10 +147,8 @@ def _surroundings(first: Side, second: Side) -> Iterator[Difference]:
         yield from _recorded(flats[0], flats[1])
 
 
-def _recorded(
-    title: str, first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]
-) -> Iterator[Difference]:
-    """The keys whose values are not the same on both sides; what nobody knows of one differs from nothing."""
+def _recorded(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> Iterator[Difference]:
+    """The keys whose values, of all runs, are not the same on both sides."""
     for key in dict.fromkeys(key for each in (*first, *second) for key in each):
         one, other = (list(dict.fromkeys(_written(each.get(key, ABSENT)) for each in side)) for side in (first, second))
         if set(one) != set(other):

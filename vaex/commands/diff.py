@@ -1,6 +1,6 @@
 """`vaex diff A [B]`: in what two runs or sweeps differ; exit code 1 where it is anything that decides numbers.
 
-A and B are directories of runs or sweeps, overrides as one types them for `vaex` (experiment=book, "loss=sigma seed=3"),
+A and B are directories of runs or sweeps, overrides as one types them for `vaex` (experiment=book, "loss=sigma seed=3")
 or `defaults`, which B is unless it is named. Compared are configuration, data, versions and machine, code, results, and
 the first step at which the two part.
 """
