@@ -13,7 +13,7 @@ import numpy as np
 
 from vaex import config as configuration
 from vaex.config import NOT_IDENTITY, Config, expect
-from vaex.disk import provenance
+from vaex.disk import provenance, saved
 from vaex.errors import printable
 from vaex.study import contents, runs, verdict
 from vaex.study.runs import text
@@ -71,7 +71,7 @@ def of_directory(directory: Path) -> Side:
     flats = contents.named_by_digest([(run.flat, run.manifest) for run in study.runs])
     found = []
     for run, flat in zip(study.runs, flats, strict=True):
-        others = {key: value for key, value in run.config.items() if key in NOT_IDENTITY}
+        others = {key: value for key, value in saved.completed(run.config).items() if key in NOT_IDENTITY}
         known = {key: run.manifest[key] for key in ("environment", "code") if key in run.manifest}
         digest = run.manifest.get("dataset_sha256")
         data = digest if isinstance(digest, str) else None
@@ -163,7 +163,9 @@ def _results(pairs: Sequence[tuple[Ran, Ran]]) -> Iterator[Difference]:
         apart = [pair for pair in values if pair[0] != pair[1] and not isinstance(pair[0], list)]
         if apart:
             most = max(apart, key=_distance)
-            yield Difference(_of_pairs(key, apart, values), _cell([_shown(most[0])]), _cell([_shown(most[1])]))
+            of_run = key in RESULTS  # else it says how the run was measured, and its parameters say the rest
+            one, other = map(_shown, most)
+            yield Difference(_of_pairs(key, apart, values), one, other, decides=of_run)
 
 
 def _is_measured(key: str) -> bool:

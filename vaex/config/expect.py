@@ -17,7 +17,7 @@ from vaex.errors import ConfigError
 
 KEY = "expect"
 
-Wanted = str | float | tuple[float, float]
+Wanted = str | int | float | tuple[int | float, int | float]
 """A text, a number exactly, or the lowest and the highest number; of jobs, whole numbers."""
 
 Scalar = str | int | float | bool | None
