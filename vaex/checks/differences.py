@@ -3,6 +3,7 @@
 Runs of the two sides are a pair where they have the same values of what varies within a side.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,12 +38,12 @@ LONGEST = 44
 
 @dataclass(frozen=True)
 class Ran:
-    """A run, or a configuration: by full key what decides its numbers and what does not; None for what is not known."""
+    """A run, or a configuration: by full key what decides its numbers and what does not, and what is known of it."""
 
     flat: Mapping[str, Any]
     others: Mapping[str, Any]
     data: str | None
-    surroundings: Mapping[str, Any] | None
+    surroundings: Mapping[str, Any]
     summary: Mapping[str, Any]
     steps: dict[str, np.ndarray] | None
 
@@ -72,15 +73,15 @@ def of_directory(directory: Path) -> Side:
     found = []
     for run, flat in zip(study.runs, flats, strict=True):
         others = {key: value for key, value in saved.completed(run.config).items() if key in NOT_IDENTITY}
-        known = {key: run.manifest[key] for key in ("environment", "code") if key in run.manifest}
+        known = {key: value for key, value in run.manifest.items() if isinstance(value, dict)}
         digest = run.manifest.get("dataset_sha256")
         data = digest if isinstance(digest, str) else None
-        found.append(Ran(flat, dict(provenance.flatten(others)), data, known or None, run.summary, run.steps))
+        found.append(Ran(flat, dict(provenance.flatten(others)), data, known, run.summary, run.steps))
     return Side(printable(directory), tuple(found), study.problems)
 
 
-def of_configurations(name: str, configs: Iterable[Config], surroundings: Mapping[str, Any] | None) -> Side:
-    """What would be run here and now."""
+def of_configurations(name: str, configs: Iterable[Config], surroundings: Mapping[str, Any]) -> Side:
+    """What would be run here and now, in these surroundings if they are known."""
     found = []
     for config in configs:
         plain = configuration.dump(config)
@@ -141,10 +142,11 @@ def _data(first: Side, second: Side) -> Iterator[Difference]:
 
 
 def _surroundings(first: Side, second: Side) -> Iterator[Difference]:
-    known = [[run.surroundings for run in side.runs if run.surroundings] for side in (first, second)]
-    if all(known):
-        flats = [[dict(provenance.flatten(each)) for each in side] for side in known]
-        yield from _recorded(flats[0], flats[1])
+    for key in ("environment", "code"):
+        known = [[run.surroundings[key] for run in side.runs if key in run.surroundings] for side in (first, second)]
+        if all(known):  # else nothing can be said
+            flats = [[dict(provenance.flatten(each, key)) for each in side] for side in known]
+            yield from _recorded(flats[0], flats[1])
 
 
 def _recorded(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> Iterator[Difference]:
@@ -189,7 +191,7 @@ def _of_pairs(key: str, apart: Sequence[Any], every: Sequence[Any]) -> str:
 
 def _distance(pair: tuple[Any, Any]) -> float:
     first, second = map(number, pair)
-    return float("inf") if first is None or second is None else abs(first - second)
+    return math.inf if first is None or second is None else abs(first - second)
 
 
 def _shown(value: Any) -> str:
@@ -203,5 +205,14 @@ def _written(value: Any) -> str:
 def _cell(values: Sequence[str]) -> str:
     """Some values in a line that stays short."""
     more = f", … ({len(values)} values)" if len(values) > MOST_VALUES else ""
+    values = sorted(values, key=_place)
     shown = printable(", ".join(values[:MOST_VALUES]))
     return (shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…") + more
+
+
+def _place(value: str) -> tuple[float, str]:
+    """Numbers in their order, before text."""
+    try:
+        return float(value), value
+    except ValueError:
+        return math.inf, value

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"vaex diff: expected two runs, sweeps or experiments, got {len(arguments)}: vaex diff A B")
     words = [*arguments, DEFAULTS][:2]
     here = [not Path(word).exists() for word in words]
-    surroundings = None
+    surroundings: dict[str, object] = {}
     if any(here) and not all(here):  # what would be run here and now has versions and a machine too
         backend.start()
         surroundings = provenance.surroundings()
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if deciding else 0
 
 
-def _side(word: str, surroundings: dict[str, object] | None) -> Side:
+def _side(word: str, surroundings: dict[str, object]) -> Side:
     path = Path(word)
     if path.exists():
         return differences.of_directory(path)
