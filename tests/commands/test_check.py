@@ -1,6 +1,7 @@
 """`vaex check` and `vaex diff` as they are typed: exit codes, what is warned of, what is recorded."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,29 +10,82 @@ import yaml
 from tests.commands.test_cli import inside, one_line  # noqa: F401
 from tests.conftest import Finished
 from vaex.disk import sweep
+from vaex.sweeping import ending
+from vaex.terminal.screen import Screen, log_to
+from vaex.training.run import Outcome
 
 QUICK = ("dataset=digits", "dataset.limit=200", "training.epochs=1", "tracking.mode=disabled")
 
 
-def run_of(folder: Path) -> Path:
-    (directory,) = (folder / "outputs").glob("*/*")
+@pytest.fixture
+def expecting(tmp_path: Path, digits_run: Finished) -> Path:
+    """A finished run of which two things were expected, one of them wrongly."""
+    directory = tmp_path / "run"
+    directory.mkdir()
+    for name in ("summary.json", "manifest.json"):
+        shutil.copy(digits_run.directory / name, directory)
+    config = yaml.safe_load((digits_run.directory / "config.yaml").read_text())
+    config["expect"] = {"status": "finished", "epoch": 1}
+    (directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     return directory
 
 
-def test_a_plain_run_warns_and_a_check_of_it_is_1(inside, tmp_path):  # noqa: F811
+def test_a_plain_run_only_warns(expecting: Path, capfd):
+    log_to(Screen())
+    outcome = Outcome({expecting: "finished"}, None, ended_by_policy=False)
+    assert ending.of_run(outcome) == 0
+    shown = capfd.readouterr()
+    assert shown.out == "ok      status: finished, expected finished\n"
+    assert shown.err == "vaex: not ok  epoch: 2, expected 1, 1 above\n"
+    assert ending.of_run(outcome, checked=True) == 1
+    shown = capfd.readouterr()
+    assert (shown.out.splitlines()[1], shown.err) == ("not ok  epoch: 2, expected 1, 1 above", "")
+    assert ending.of_run(outcome._replace(signal=2), checked=True) == 130
+    assert ending.of_run(outcome._replace(statuses={expecting: "failed"}), checked=True) == 3
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_run_may_diverge_as_expected(expecting: Path):
+    summary = json.loads((expecting / "summary.json").read_text()) | {"status": "diverged", "epoch": 1}
+    (expecting / "summary.json").write_text(json.dumps(summary))
+    (expecting / "config.yaml").write_text("expect: {status: diverged}\n")
+    outcome = Outcome({expecting: "diverged"}, None, ended_by_policy=False)
+    assert ending.of_run(outcome) == 1
+    assert ending.of_run(outcome, checked=True) == 0
+
+
+def test_a_damaged_expectation_does_not_end_a_run(expecting: Path, capfd):
+    log_to(Screen())
+    (expecting / "config.yaml").write_text("expect: {epoch: many}\n")
+    outcome = Outcome({expecting: "finished"}, None, ended_by_policy=False)
+    assert ending.of_run(outcome) == 0
+    assert "its expectations were not checked: " in capfd.readouterr().err
+    assert ending.of_run(outcome, checked=True) == 1
+
+
+def test_a_directory_is_checked_against_what_was_expected_or_is_now(inside, expecting: Path):  # noqa: F811
+    read = inside("check", str(expecting))
+    assert (read.code, read.err) == (1, "")
+    assert read.out.endswith("not ok  epoch: 2, expected 1, 1 above\n")
+    ok = inside("check", str(expecting), "expect={status: finished}")
+    assert (ok.code, ok.out) == (0, "ok      status: finished, expected finished\n")
+    assert one_line(inside("check", str(expecting), "experiment=boook"), "did you mean 'book'") == 2
+
+
+@pytest.mark.slow
+def test_a_run_checks_itself_at_its_end(inside, tmp_path):  # noqa: F811
     ended = inside(*QUICK, "expect={status: finished, epoch: 2}")
     assert ended.code == 0
     assert "ok      status: finished, expected finished\n" in ended.out
     assert ended.err == "vaex: not ok  epoch: 1, expected 2, 1 below\n"
-    directory = run_of(tmp_path)
-    read = inside("check", str(directory))
-    assert (read.code, read.err) == (1, "")
-    assert read.out.endswith("not ok  epoch: 1, expected 2, 1 below\n")
-    ok = inside("check", str(directory), "expect={status: finished}")
-    assert (ok.code, ok.out) == (0, "ok      status: finished, expected finished\n")
-    assert one_line(inside("check", str(directory), "experiment=boook"), "did you mean 'book'") == 2
+    (directory,) = (tmp_path / "outputs").glob("*/*")
+    assert inside("check", str(directory)).code == 1
+    longer = inside("resume", str(directory), "training.epochs=2")
+    assert (longer.code, longer.err) == (0, "")  # another run than the one that was begun
+    assert "expect: null\n" in (directory / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_a_check_runs_an_experiment_lone_or_sweep(inside, tmp_path):  # noqa: F811
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     own = {
@@ -43,7 +97,7 @@ def test_a_check_runs_an_experiment_lone_or_sweep(inside, tmp_path):  # noqa: F8
         "hydra": {"sweeper": {"params": {"seed": "0,1"}}},
     }
     path = tmp_path / "conf" / "experiment" / "mine.yaml"
-    path.write_text(f"# @package _global_\n{yaml.safe_dump(own)}")
+    path.write_text(f"# @package _global_\n{yaml.safe_dump(own, sort_keys=False)}")
     ended = inside("check", "experiment=mine", "--config-dir=conf", "hydra.sweep.dir=sweep")
     assert ended.code == 0, ended.err
     assert ended.out.endswith("ok      finished of 2 jobs: 2, expected 2\nok      seed=1: epoch: 1, expected 1\n")
@@ -86,7 +140,6 @@ def test_diff_of_runs_sweeps_and_what_would_be_run(inside, digits_run: Finished,
     here = inside("diff", str(run), "dataset=digits training.epochs=2")
     assert (here.code, here.err) == (0, "")
     assert inside("diff", "experiment=book").code == 0
-    assert inside("diff", "experiment=latent_sweep", "defaults").code == 1
 
 
 @pytest.mark.parametrize(
