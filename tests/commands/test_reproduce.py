@@ -269,8 +269,9 @@ def test_verdicts():
     near = compare(recorded(), recorded(noise=4e-3, first=5e-6), ["versions.jax: 1 then, 2 now"])
     assert (near.name, near.exit_code) == ("equal within tolerance", 0)
     assert near.reasons[0].startswith("first at step 1: loss was 300.0, is 300.0014")
-    assert near.reasons[-2] == "largest difference of the first 5 losses: 5.0e-06 relative, at step 5"
-    assert near.reasons[-1] == "largest difference of a metric: 4.0e-03 relative, train/elbo at epoch 3"
+    assert near.reasons[-3] == "largest difference of the first 5 losses: 5.0e-06 relative, at step 5"
+    assert near.reasons[-2] == "largest difference of a metric: 4.0e-03 relative, train/elbo at epoch 3"
+    assert near.reasons[-1] == "likely cause: versions.jax: 1 then, 2 now"
     for then, now in (
         (recorded(), recorded(parameters_sha256="others, after the same steps")),
         (recorded(), recorded(noise=6e-3)),

@@ -27,7 +27,7 @@ from safetensors.numpy import load_file
 
 from tests.support.configurations import make
 from vaex import files
-from vaex.device import compiled
+from vaex.device import compilation, compiled
 from vaex.device.compiled import Compiled
 from vaex.device.datasets import load, on_device
 from vaex.vae import objective, pack
@@ -125,12 +125,15 @@ def lanes(check: Check) -> None:
     """Epochs of packs of some sizes: compile time, examples a second, and those of their products alone."""
     for count in (1, 2) if check.small else (1, 8, 64, 256, 1024):
         _lanes(check, count)
+        if not check.small and count in (1, 64):
+            _lanes(check, count, autotuned=False)
     most = 2 if check.small else 256
     _lanes(check, most, "precision.matmul=tf32")
     _lanes(check, most, "precision.network=bfloat16")
 
 
-def _lanes(check: Check, count: int, *overrides: str) -> None:
+def _lanes(check: Check, count: int, *overrides: str, autotuned: bool = True) -> None:
+    options = {} if autotuned or jax.devices()[0].platform == "cpu" else compilation.Choice("off", 1, 1).options
     limit = ("dataset.limit=2000",) if check.small else ()
     configs = [make("dataset=fashion_mnist", *limit, *overrides, f"seed={seed}") for seed in range(count)]
     dataset, device = load(configs[0].dataset), jax.devices()[0]
@@ -141,9 +144,9 @@ def _lanes(check: Check, count: int, *overrides: str) -> None:
     states = [compiled.init(each, objective.hyper(config).seed) for each, config in zip(programs, configs, strict=True)]
     state = jax.device_put(pack.stack(program, states) if count > 1 else states[0], device)
     started = time.perf_counter()
-    functions = Compiled(program, hyper, images, held_out, device)
+    functions = Compiled(program, hyper, images, held_out, device, options)
     train, order = functions.train, functions.order
-    name = " ".join((f"{count} lanes", *overrides))
+    name = " ".join((f"{count} lanes", *overrides, *(("without autotuning",) if options else ())))
     check.measure(f"{name}: compile, s", time.perf_counter() - started)
     numbers = jnp.zeros(count if count > 1 else (), jnp.int32)
     seconds = []
@@ -154,7 +157,7 @@ def _lanes(check: Check, count: int, *overrides: str) -> None:
         seconds.append(time.perf_counter() - started)
     rate = count * len(images) / min(seconds[1:])
     check.measure(f"{name}: examples/s", rate)
-    if not overrides:
+    if not overrides and not options:
         alone = count * len(images) / _products(count, len(images))
         check.measure(f"{name}: examples/s of the products alone", alone)
         check.measure(f"{name}: share of the products", rate / alone)
@@ -191,6 +194,28 @@ def _products(count: int, rows: int, batch: int = 128) -> float:
     return min(seconds[1:])
 
 
+def peers(check: Check) -> None:
+    """The same epoch in PyTorch, where there is one: eager, compiled, and a CUDA graph a step."""
+    here = Path(__file__).parents[2]
+    theirs = here / ".venv-peers" / "bin" / "python"
+    python = str(theirs) if theirs.exists() else sys.executable
+    if subprocess.run([python, "-c", "import torch"], capture_output=True).returncode:
+        check.measure("PyTorch", "not measured: not installed")
+        return
+    dataset = load(make("dataset=fashion_mnist", *(("dataset.limit=2000",) if check.small else ())).dataset)
+    data, script = check.folder / "train.npz", here / "tests" / "benchmarks" / "peers" / "torch_vae.py"
+    np.savez(data, train=dataset.train.images)
+    device = "cpu" if jax.devices()[0].platform == "cpu" else "cuda"
+    for flags in ((), ("--compile",), ("--graph",)):
+        line = [python, str(script), "--data", str(data), "--epochs", "3", "--device", device, *flags]
+        done = subprocess.run(line, capture_output=True, text=True)
+        rows = [json.loads(row) for row in done.stdout.splitlines() if row.startswith("{")]
+        rates = [row["examples_per_second"] for row in rows if "examples_per_second" in row]
+        name = f"PyTorch {' '.join(flags).removeprefix('--') or 'eager'}: examples/s"
+        failed = done.stderr.strip().splitlines() or ["no reason given"]
+        check.measure(name, max(rates[1:]) if len(rates) == 3 else f"not measured: {failed[-1]}")
+
+
 def beginnings(check: Check) -> None:
     """Initial weights come from the CPU, whatever trains."""
     config = make("dataset=digits")
@@ -207,7 +232,7 @@ def beginnings(check: Check) -> None:
     check.hold("and are the same on the device", all(same))
 
 
-PARTS: Sequence[Callable[[Check], None]] = (beginnings, book, packs, lanes)
+PARTS: Sequence[Callable[[Check], None]] = (beginnings, book, packs, lanes, peers)
 
 
 def main() -> int:

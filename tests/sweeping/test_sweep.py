@@ -27,7 +27,8 @@ from tests.support.processes import (
 )
 from vaex import cli, files
 from vaex.commands import resume
-from vaex.device import compiled, memory
+from vaex.device import compilation, compiled, memory
+from vaex.device.compilation import Choice
 from vaex.disk import results as reading
 from vaex.disk import sweep
 from vaex.disk.directory import Job
@@ -276,6 +277,30 @@ def test_a_pack_that_its_device_has_no_room_for_is_trained_in_parts(
     for number, lone in enumerate((2, 6)):
         assert results(tmp_path / "sweep" / str(number)) == results(packed / str(lone))
         assert files.read_json(tmp_path / "sweep" / str(number) / "manifest.json")["pack"] is None
+
+
+@pytest.mark.slow
+def test_a_pack_with_lanes_to_spare_is_made_again_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As a GPU would fill it up: resumed and reproduced from what the manifest says, where nothing else would."""
+    grid = ("seed=0,1,2", "training.epochs=4", "pack.strategy=vmap", f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    with monkeypatch.context() as patch:
+        patch.setattr(compilation, "choose", lambda _, runs, sizes, *rest, **spare: Choice(None, runs + 1, max(sizes)))
+        assert cli._guarded(["-m", *BARE, *grid]) == 0
+    assert files.read_json(tmp_path / "sweep" / "1" / "manifest.json")["program"] == {"lanes": 4}
+    assert cli._guarded(["reproduce", str(tmp_path / "sweep" / "1"), f"hydra.run.dir={tmp_path / 'again'}"]) == 0
+    assert results(tmp_path / "again") == results(tmp_path / "sweep" / "1")
+    assert files.read_json(tmp_path / "again" / "manifest.json")["program"] == {"lanes": 4}
+    directory = Path(shutil.copytree(tmp_path / "sweep", tmp_path / "cut"))
+    for number in range(3):
+        (directory / str(number) / "summary.json").unlink()
+        max((directory / str(number) / "checkpoints").iterdir()).unlink()
+    assert cli._guarded(["resume", str(directory)]) == 0
+    for number in range(3):
+        assert results(directory / str(number)) == results(tmp_path / "sweep" / str(number))
+    manifest = tmp_path / "sweep" / "1" / "manifest.json"
+    files.write_json(manifest, files.read_json(manifest) | {"program": {"lanes": 10**9}})
+    assert cli._guarded(["reproduce", str(tmp_path / "sweep" / "1"), f"hydra.run.dir={tmp_path / 'none'}"]) == 2
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.slow

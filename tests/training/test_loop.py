@@ -104,7 +104,14 @@ def test_a_compilation_that_failed_is_tried_again():
     config = make(*DIGITS, "model.hidden=[11]")
     dataset = load(config.dataset)
     program, hyper = objective.program(config, dataset.shape), objective.hyper(config)
-    arguments = (program, hyper, jnp.asarray(dataset.train.images), jnp.asarray(dataset.test.images), jax.devices()[0])
+    arguments = (
+        program,
+        hyper,
+        jnp.asarray(dataset.train.images),
+        jnp.asarray(dataset.test.images),
+        jax.devices()[0],
+        {},
+    )
     broken = compiled.Compiled(*arguments)
     broken._futures["train"].result()
     broken._futures["train"] = failed = compiled.Future()

@@ -112,6 +112,21 @@ def test_a_state_comes_out_as_it_went_in():
             np.testing.assert_array_equal(before, after)
 
 
+def test_lanes_to_spare_stand_still_and_their_neighbours_are_what_they_were():
+    runs = [lone(*overrides) for overrides in MIXED[:3]]
+    programs, hypers, states = zip(*runs, strict=True)
+    merged, hyper = pack.joined(programs, hypers, lanes=4, latents=8)
+    state, steps = pack_epoch(merged, hyper, pack.stack(merged, states, lanes=4))
+    _, alone = pack_epoch(*stacked(runs))
+    for name, values in alone.items():
+        np.testing.assert_allclose(steps[name][:3, 0], values[:, 0], rtol=1e-6, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(steps["loss"][:3, :5], alone["loss"][:, :5], rtol=1e-5)
+    assert np.asarray(state.step).tolist() == [5, 5, 5, 0]
+    stood = pack.unstack(programs[0], state, 3)
+    for before, after in zip(jax.tree.leaves(states[0].parameters), jax.tree.leaves(stood.parameters), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
 def test_a_diverged_lane_freezes_and_its_neighbours_do_not_notice():
     rates = ("1e-3", "1e30")
     outcomes = []

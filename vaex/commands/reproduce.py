@@ -14,7 +14,7 @@ from vaex import files
 from vaex.commands import flags
 from vaex.config import Config, compose
 from vaex.config.overrides import among
-from vaex.device import backend
+from vaex.device import backend, compilation
 from vaex.disk import provenance, saved
 from vaex.disk.alterations import find_altered
 from vaex.disk.directory import named_path, refuse_existing, reserve
@@ -72,7 +72,8 @@ def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides:
     if not then.rows and not then.summary:
         say("nothing was recorded to compare with: this is a first run of the configuration")
         return code
-    return _tell(compare(then, read_recorded(directory), changes), directory, original, changes)
+    causes = (*changes, *compilation.doubts(manifest))
+    return _tell(compare(then, read_recorded(directory), causes), directory, original, changes)
 
 
 def _other_data(config: Config) -> str:

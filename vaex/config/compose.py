@@ -226,7 +226,7 @@ def _swept(master: DictConfig) -> bool:
 def _parse(job: DictConfig, number: int, typed: Sequence[str]) -> tuple[Config, str]:
     with read_write(job.hydra), open_dict(job.hydra):
         job.hydra.job.id = job.hydra.job.num = number
-    HydraConfig.instance().set_config(job)
+    HydraConfig.instance().cfg = job  # pyright: ignore[reportAttributeAccessIssue]  # `set_config` would copy it
     values = plain(job)
     _refuse_misplaced(job, values)
     try:

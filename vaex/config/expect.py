@@ -48,7 +48,7 @@ OF_VERDICT = (
 )  # fmt: skip
 """What compare.json says of two variants in one question."""
 
-NO_OVERRIDE = ("tracking", "figures", "checkpoint", "sweep", "pack", "plugins", "experiment", "hydra", KEY)
+NO_OVERRIDE = ("tracking", "figures", "checkpoint", "sweep", "pack", "compile", "plugins", "experiment", "hydra", KEY)
 """Keys and sections that may be overridden without making another experiment of it."""
 
 

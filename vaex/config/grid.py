@@ -7,6 +7,7 @@ jobs that choose the same options. `tests/config/test_config.py` compares the re
 """
 
 import copy
+import functools
 from collections.abc import Iterator, Sequence
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
@@ -49,8 +50,7 @@ def split(hydra: Hydra, master: DictConfig) -> list[list[str]]:
             raise ConfigError(f"{item.input_line}: the experiment sweeps {key} already; write {key}=... to narrow it")
     overrides = parser.parse_overrides([*_swept(master), *asked])
     jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
-    for job in jobs:
-        check(hydra, job, None)
+    check(hydra, list(dict.fromkeys(item for job in jobs for item in job)), None)
     return jobs
 
 
@@ -87,8 +87,9 @@ def jobs(hydra: Hydra, master: DictConfig, grid: Sequence[Sequence[str]]) -> Ite
     assert isinstance(loader, ConfigLoaderImpl)
     parser = OverridesParser.create(config_loader=loader)
     bases: dict[tuple[str, ...], DictConfig] = {}
+    parse = functools.cache(parser.parse_override)
     for overrides in grid:
-        parsed = parser.parse_overrides(list(overrides))
+        parsed = [parse(item) for item in overrides]
         if any(item.is_hydra_override() for item in parsed):
             yield loader.load_sweep_config(master, list(overrides))
             continue

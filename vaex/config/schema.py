@@ -120,6 +120,13 @@ class Pack:
     max_runs: Annotated[int, Field(ge=1)] | None
 
 
+@dataclass(frozen=True, config=STRICT)
+class Compile:
+    """On a GPU, whether XLA times kernels against each other while it compiles; auto: where the work ahead is long."""
+
+    autotune: Literal["auto", "off", "full"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """A whole run. Hashable: equal configurations are the same run."""
@@ -138,6 +145,7 @@ class Config:
     checkpoint: Checkpoint
     sweep: Sweep
     pack: Pack
+    compile: Compile
     evaluation: Evaluation
     expect: tuple[Row, ...]
     plugins: tuple[str, ...]
@@ -146,7 +154,7 @@ class Config:
 KEYS = frozenset(field.name for field in dataclasses.fields(Config))
 """The keys and sections of a run."""
 
-NOT_IDENTITY = ("tracking", "figures", "checkpoint", "sweep", "pack", "evaluation", "expect", "plugins")
+NOT_IDENTITY = ("tracking", "figures", "checkpoint", "sweep", "pack", "compile", "evaluation", "expect", "plugins")
 """Sections that do not change what a run computes."""
 
 

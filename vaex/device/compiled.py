@@ -7,7 +7,7 @@ the first epoch trains, which does not need it yet. No epoch's `seconds` has the
 
 import functools
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -84,7 +84,7 @@ def exported(function: Callable[..., Any], shapes: Sequence[Any], platforms: Seq
 class Compiled:
     """`order` and `train` (`step.epoch`) are for the training images, `evaluate` for those held out from training.
 
-    With numbers along a first axis they are those of `pack`: all runs of a vmapped pack at once.
+    With numbers along a first axis they are those of `pack`: all runs of a vmapped pack at once. `options` are XLA's.
     """
 
     def __init__(
@@ -94,11 +94,13 @@ class Compiled:
         images: Num[Array, "N H W C"],
         held_out: Num[Array, "M H W C"],
         device: type_of_device,
+        options: Mapping[str, Any],
     ):
         numbers, images, held_out = jax.tree.map(lambda leaf: _placed(leaf, device), (hyper, images, held_out))
         shapes = [(each.shape, each.dtype) for each in (hyper.seed, images, held_out)]
-        self._key = program, jax.tree.structure(hyper), device, *shapes
-        self._futures = _once(self._key, functools.partial(_compile, program, numbers, images, held_out, device))
+        self._key = program, jax.tree.structure(hyper), device, *options.items(), *shapes
+        compile_all = functools.partial(_compile, program, numbers, images, held_out, device, dict(options))
+        self._futures = _once(self._key, compile_all)
 
     def __getattr__(self, name: str) -> Any:
         """The compiled function, as soon as it is."""
@@ -115,8 +117,10 @@ def _placed(array: Any, device: type_of_device) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=jax.sharding.SingleDeviceSharding(device))
 
 
-def _compile(program: Program, hyper: Any, images: Any, held_out: Any, device: type_of_device) -> dict[str, Any]:
-    """Futures of the functions; all arguments are shapes and dtypes."""
+def _compile(
+    program: Program, hyper: Any, images: Any, held_out: Any, device: type_of_device, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Futures of the functions; all arguments but the compiler's options are shapes and dtypes."""
     runs, count = hyper.seed.shape, images.shape[0]
     functions = _STACKED if runs else _ALONE
 
@@ -132,12 +136,12 @@ def _compile(program: Program, hyper: Any, images: Any, held_out: Any, device: t
         return _once(("order", runs, count, device), lambda: _finished(make.lower(hyper.seed, number, count=count)))
 
     def epoch() -> Any:
-        return _finished(functions["train"].lower(program, hyper, state, array((count,), np.int32), images))
+        return _finished(functions["train"].lower(program, hyper, state, array((count,), np.int32), images), options)
 
     def evaluate() -> Any:
         train.result()  # needed later, and the two would slow each other
         lowered = functions["evaluate"].lower(program, hyper, state.parameters, held_out, first_and_end, time)
-        return _finished(lowered)
+        return _finished(lowered, options)
 
     pool = ThreadPoolExecutor(3, thread_name_prefix="compile")
     train = pool.submit(epoch)
@@ -148,7 +152,7 @@ def _compile(program: Program, hyper: Any, images: Any, held_out: Any, device: t
 
 def _finished(lowered: jax.stages.Lowered, options: dict[str, Any] | None = None) -> Any:
     """The compiled function, in the cache for the commands that start from now on."""
-    function = lowered.compile(compiler_options=options)
+    function = lowered.compile(compiler_options=options or None)
     compilation_cache.seal_new()
     return function
 

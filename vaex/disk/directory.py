@@ -1,7 +1,7 @@
 """A run to be made; its directory as a place: made, named on a command line, refused where it is not what it seems."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ class Job:
     """One run to be made: its configuration, where it goes, what it is called, whether it is there in part.
 
     `group` is the sweep it belongs to, `name` what W&B calls it (None: what a lone run is called). A `ghost` only rides
-    along in a vmapped pack whose other runs are made again: it writes nothing.
+    along in a vmapped pack whose other runs are made again: it writes nothing. `program` is how a run that is made
+    again was compiled (`device/compilation.py`); None: as seems best.
     """
 
     config: Config
@@ -29,6 +30,7 @@ class Job:
     resumed: bool = False
     figures: bool = True
     ghost: bool = False
+    program: Mapping[str, Any] | None = None
 
 
 def reserve(wanted: Path) -> Path:

@@ -84,11 +84,12 @@ def manifest(
     identity: str,
     members: dict[str, Any] | None = None,
     name: str | None = None,
+    program: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of manifest.json; the source's uncommitted changes are saved in `directory` as code.diff.
 
     `name` is what W&B calls the run. `pack` says with which other runs this one was vmapped (see `pack.describe`), null
-    when it was alone.
+    when it was alone; `program` how it was compiled where that was a choice (`device/compilation.py`), null when not.
     """
     diff = _diff()
     if diff:
@@ -102,6 +103,7 @@ def manifest(
         **surroundings(),
         "segments": [segment(identity)],
         "pack": members,
+        "program": program,
     }
 
 

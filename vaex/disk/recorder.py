@@ -51,16 +51,18 @@ class Recorder:
         self._handler = LogFile(directory)
         log.addHandler(self._handler)
 
-    def begin(self, dataset_sha256: str, members: dict[str, Any] | None, name: str) -> Named:
+    def begin(
+        self, dataset_sha256: str, members: dict[str, Any] | None, name: str, program: dict[str, Any] | None
+    ) -> Named:
         """Manifest first, config.yaml last: once that exists, the run can be resumed.
 
-        `members` are the runs of a vmapped pack, which resume and reproduce rebuild.
+        `members` are the runs of a vmapped pack, which resume and reproduce rebuild; `program` is how it was compiled.
         """
         run_id = provenance.new_id()
         with self._disk():
             identity = configuration.identity(self._config)
             manifest = provenance.manifest(
-                dataset_sha256, self.directory, run_id, self._config.seed, identity, members, name
+                dataset_sha256, self.directory, run_id, self._config.seed, identity, members, name, program
             )
             (self.directory / "summary.json").unlink(missing_ok=True)  # of an attempt that failed
             files.write_json(self.directory / "manifest.json", manifest)

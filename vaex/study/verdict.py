@@ -77,7 +77,8 @@ def compare(then: Recorded, now: Recorded, differences: Sequence[str]) -> Verdic
         cut = f"its first {len(then.rows or ())} epochs: the original was cut off"
         return Verdict("identical", () if then.complete else (cut,))
     if _within_tolerance(then, now):
-        return Verdict("equal within tolerance", (*places, *_largest(then, now)))
+        why = (f"likely cause: {'; '.join(differences)}",) if differences else ()
+        return Verdict("equal within tolerance", (*places, *_largest(then, now), *why))
     cause = "; ".join(differences) or "none of the recorded ones: the code, or a setting outside the manifest"
     return Verdict("different", (*places, f"likely cause: {cause}"))
 

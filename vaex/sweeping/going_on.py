@@ -11,7 +11,7 @@ from vaex import config as configuration
 from vaex import files
 from vaex.config import Config, compose, naming
 from vaex.config.overrides import among
-from vaex.device import backend
+from vaex.device import backend, compilation
 from vaex.disk import saved, sweep
 from vaex.disk.alterations import refuse_altered
 from vaex.disk.directory import Job, refuse_links
@@ -113,7 +113,8 @@ def _job(directory: Path, job: Noted, config: Config, name: str, figures: bool) 
     elif begun:
         _refuse_to_go_on(place, config, ended)
     group = sweep.group_of(directory)
-    return Job(config, place, job.label, group, name, resumed=begun, figures=figures, ghost=ended)
+    program = compilation.of(read_manifest(place)) if begun else None
+    return Job(config, place, job.label, group, name, begun, figures, ended, program)
 
 
 def _is_of(place: Path, job: Noted) -> bool:

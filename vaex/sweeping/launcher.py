@@ -10,16 +10,16 @@ import importlib
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, ClassVar, cast
+from typing import ClassVar
 
-from hydra._internal.callbacks import Callbacks
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
 from vaex.config.overrides import written
+from vaex.sweeping.opening import open_job
 from vaex.sweeping.task import Task
 
 
@@ -63,32 +63,13 @@ class PackedLauncher(Launcher):
         return [result for _, result in opened]
 
     def _open(self, overrides: list[str], number: int) -> tuple[DictConfig, JobReturn]:
-        """Hydra's own `run_job`, with a task that only says what is to be done."""
+        """Open a job with a task that only says what is to be done."""
         config = self._context.config_loader.load_sweep_config(self._config, overrides)
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.job.id = config.hydra.job.num = number
-        result = run_job(
-            hydra_context=HydraContext(self._context.config_loader, cast(Callbacks, _Opening(self._context.callbacks))),
-            task_function=self.task.open,
-            config=config,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
+        result = open_job(config, self._context.callbacks, self.task.open)
         self.task.command.composed.pop(tuple(overrides), None)
         return config, result
-
-
-class _Opening:
-    """Hydra's `Callbacks` while a job is opened: its end comes later."""
-
-    def __init__(self, callbacks: Any):
-        self._callbacks = callbacks
-
-    def on_job_start(self, **arguments: Any) -> None:
-        self._callbacks.on_job_start(**arguments)
-
-    def on_job_end(self, **_: Any) -> None:
-        """Not yet."""
 
 
 def register(task: Task) -> None:

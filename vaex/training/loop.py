@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from vaex.data.dataset import Dataset
-from vaex.device import compiled
+from vaex.device import compilation, compiled
 from vaex.device.compiled import Compiled
 from vaex.device.datasets import load, on_device
 from vaex.device.memory import TooLargeError, refuse_too_large
@@ -36,17 +36,22 @@ CLOSERS = 8
 def train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device) -> list[str]:
     """Train a pack from opening its directories to its summaries; returns the status of each job.
 
-    One that is too large for the device is trained as two, and so on: nothing has been written of it by then.
+    One that is too large for the device is trained without lanes to spare, then as two, and so on: nothing has been
+    written of it by then.
     """
     try:
-        return _train(jobs, display, stop, device)
+        return _train(jobs, display, stop, device, spare=True)
+    except TooLargeError:
+        pass
+    try:
+        return _train(jobs, display, stop, device, spare=False)
     except TooLargeError as error:
         half = len(jobs) // 2
         log.warning("%d runs in one program: %s; trained as %d and %d", len(jobs), error, half, len(jobs) - half)
         return [end for part in (jobs[:half], jobs[half:]) for end in train(part, display, stop, device)]
 
 
-def _train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device) -> list[str]:
+def _train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device, *, spare: bool) -> list[str]:
     dataset = load(jobs[0].config.dataset)
     members = [Member(job, dataset, display) for job in jobs]
     try:
@@ -55,7 +60,7 @@ def _train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_de
                 with member.guarded():
                     member.open()
         if any(member.going for member in members):
-            _Pack(members, dataset, stop, device).train()
+            _Pack(members, dataset, stop, device, spare=spare).train()
     except TooLargeError:
         raise
     except Exception as error:  # compilation, device memory: it is all of theirs
@@ -71,30 +76,44 @@ def _train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_de
 class _Pack:
     """Runs that train in one program: alone, or stacked."""
 
-    def __init__(self, members: Sequence[Member], dataset: Dataset, stop: Stop, device: type_of_device):
+    def __init__(self, members: Sequence[Member], dataset: Dataset, stop: Stop, device: type_of_device, *, spare: bool):
         self.members, self.stop, self.device = members, stop, device
         self.stacked = len(members) > 1
-        self.program, hyper = pack.joined([each.program for each in members], [each.hyper for each in members])
+        programs, hypers = [each.program for each in members], [each.hyper for each in members]
+        self.steps_an_epoch = -(-len(dataset.train.images) // programs[0].batch_size)
+        self.sizes = {program.model.latent_dim for program in programs}
+        self.choice = self._choose(spare=spare)
+        self.program, hyper = pack.joined(programs, hypers, self.choice.lanes, self.choice.latents)
         self.hyper = jax.device_put(hyper, device)
         self.images, self.held_out = on_device(dataset, device)
         self.first_test_row = len(dataset.valid.images)
-        self.functions = Compiled(self.program, self.hyper, self.images, self.held_out, device)
-        self.steps_an_epoch = -(-len(dataset.train.images) // self.program.batch_size)
+        images = self.images, self.held_out
+        self.functions = Compiled(self.program, self.hyper, *images, device, self.choice.options)
+
+    def _choose(self, *, spare: bool) -> compilation.Choice:
+        """How the program is compiled: as it was, where runs are made again."""
+        config, runs = self.members[0].config, len(self.members)
+        record = next((member.job.program for member in self.members if member.job.program is not None), None)
+        if record is not None:
+            return compilation.recorded(record, runs, self.sizes, self.device)
+        steps = runs * config.training.epochs * self.steps_an_epoch
+        return compilation.choose(config, runs, self.sizes, steps, self.device, spare=spare)
 
     def train(self) -> None:
         """Open, epochs, close."""
         if self.stacked and not any(member.job.ghost or member.job.resumed for member in self.members):
-            refuse_too_large(self.functions.train, step.shapes(self.program), self.device, len(self.members))
+            refuse_too_large(self.functions.train, step.shapes(self.program), self.device, self.choice.lanes)
         record = pack.describe([each.config for each in self.members]) if self.stacked else None
+        program = compilation.record(self.choice, len(self.members), self.sizes)
         for index, member in enumerate(self.members):
             if member.summary is None:
                 with member.guarded():
-                    member.begin(record and {"index": index} | record)
+                    member.begin(record and {"index": index} | record, program)
         state = self._first_state()
         for member in self.members:
             if member.going:
                 with member.guarded():
-                    member.say_start()
+                    member.say_start(program)
         while any(member.going for member in self.members) and not self.stop.asked:
             state = self._epoch(state)
         self._close(state)
@@ -112,7 +131,7 @@ class _Pack:
             states.append(fresh)
             with member.guarded():
                 states[index] = member.state(found[index] if found else None, fresh)
-        state = pack.stack(self.program, states) if self.stacked else states[0]
+        state = pack.stack(self.program, states, self.choice.lanes) if self.stacked else states[0]
         return jax.device_put(state, self.device)
 
     def _epoch(self, state: TrainState) -> TrainState:

@@ -15,12 +15,14 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
 from vaex.config import Config, dump, identity, implementation, parse
+from vaex.device import compilation
 from vaex.device.datasets import load
 from vaex.disk import provenance, sweep
 from vaex.disk.directory import Job, type_of_device
@@ -198,16 +200,19 @@ def with_its_pack(job: Job, manifest: Mapping[str, Any]) -> list[Job]:
 
     A run that goes on needs theirs: the states from which they go on lie beside it, in its sweep's directory.
     """
+    job = replace(job, program=compilation.of(manifest))
     record = manifest.get("pack")
+    configs = [parse(plain) for plain in pack.described(record, dump(job.config))] if record else [job.config]
+    if job.program is not None:
+        compilation.recorded(job.program, len(configs), {each.model.latent_dim for each in configs}, jax.devices()[0])
     if not record:
         return [job]
-    configs = [parse(plain) for plain in pack.described(record, dump(job.config))]
     if job.resumed:
         places = _beside(job, record)
     else:
         places = [job.directory / f"ghost {index}" for index in range(len(configs))]
     ghosts = [
-        Job(config, place, job.label, resumed=job.resumed, ghost=True)
+        Job(config, place, job.label, resumed=job.resumed, ghost=True, program=job.program)
         for config, place in zip(configs, places, strict=True)
     ]
     return [job if index == record["index"] else ghost for index, ghost in enumerate(ghosts)]

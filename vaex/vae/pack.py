@@ -41,26 +41,39 @@ def shared(program: Program, config: Config) -> Hashable:
     if getattr(program.optimizer, "epsilon", 1.0) > 0:  # without it a padded weight's update is 0/0: sizes stay apart
         model = replace(model, latent_dim=1)
     common = replace(program, model=model, losses=())
-    return common, config.dataset, config.training.epochs, config.training.on_nonfinite, config.checkpoint
+    return (
+        common,
+        config.dataset,
+        config.training.epochs,
+        config.training.on_nonfinite,
+        config.checkpoint,
+        config.compile,
+    )
 
 
-def merge(programs: Sequence[Program]) -> Program:
-    """The one program of a pack: as many latents as its largest run, and every loss that one of them uses."""
+def merge(programs: Sequence[Program], latents: int | None = None) -> Program:
+    """The one program of a pack: as many latents as its largest run, or more, and every loss that one of them uses."""
     sizes = {program.model.latent_dim for program in programs}
     return replace(
         programs[0],
-        model=replace(programs[0].model, latent_dim=max(sizes)),
+        model=replace(programs[0].model, latent_dim=latents or max(sizes)),
         losses=tuple(dict.fromkeys(program.losses[0] for program in programs)),
         padded=len(sizes) > 1,
     )
 
 
-def joined(programs: Sequence[Program], hypers: Sequence[Hyper]) -> tuple[Program, Hyper]:
-    """What a pack's runs are compiled for: the one run as it is, or all of them merged and stacked."""
+def joined(
+    programs: Sequence[Program], hypers: Sequence[Hyper], lanes: int | None = None, latents: int | None = None
+) -> tuple[Program, Hyper]:
+    """What a pack's runs are compiled for: the one run as it is, or all of them merged and stacked.
+
+    More `lanes` than runs are filled up with copies of the first run's numbers.
+    """
     if len(programs) == 1:
         return programs[0], hypers[0]
-    merged = merge(programs)
-    return merged, stack_hypers(merged, programs, hypers)
+    merged = merge(programs, latents)
+    spare = (lanes or len(programs)) - len(programs)
+    return merged, stack_hypers(merged, [*programs, *[programs[0]] * spare], [*hypers, *[hypers[0]] * spare])
 
 
 def stack_hypers(merged: Program, programs: Sequence[Program], hypers: Sequence[Hyper]) -> Hyper:
@@ -72,9 +85,14 @@ def stack_hypers(merged: Program, programs: Sequence[Program], hypers: Sequence[
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *chosen)
 
 
-def stack(merged: Program, states: Sequence[TrainState]) -> TrainState:
-    """The runs' states along a first axis, padded with zeros to the merged program's sizes."""
+def stack(merged: Program, states: Sequence[TrainState], lanes: int | None = None) -> TrainState:
+    """The runs' states along a first axis, padded with zeros to the merged program's sizes.
+
+    More `lanes` than runs are filled up with copies of the first one that stand still.
+    """
     template = step.shapes(merged)
+    spare = (lanes or len(states)) - len(states)
+    states = [*states, *[states[0]._replace(frozen=np.bool_(True))] * spare]
 
     def grow(leaf: Any, like: jax.ShapeDtypeStruct) -> np.ndarray:
         grown = np.zeros(like.shape, like.dtype)

@@ -1,6 +1,6 @@
 """The book's VAE (Hands-On Machine Learning, ch. 17) in PyTorch: the data are one tensor, no DataLoader.
 
-    python torch_vae.py --data FILE.npz --epochs 5 [--compile]
+    python torch_vae.py --data FILE.npz --epochs 5 [--compile | --graph] [--device cuda]
 
 Prints one JSON object an epoch, and a last one with the process's peak memory.
 """
@@ -46,8 +46,8 @@ class VAE(nn.Module):
 
 def epoch(loss_of, optimizer, train):
     """One pass in a fresh order; returns the example-weighted running mean of the loss."""
-    total = torch.zeros(())
-    for rows in torch.randperm(len(train)).split(BATCH):
+    total = torch.zeros((), device=train.device)
+    for rows in torch.randperm(len(train), device=train.device).split(BATCH):
         loss = loss_of(train[rows])
         optimizer.zero_grad()
         loss.backward()
@@ -61,16 +61,19 @@ def main():
     parser.add_argument("--data", required=True)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--compile", action="store_true", help="torch.compile the loss and the update")
+    parser.add_argument("--graph", action="store_true", help="the same, a CUDA graph for each (mode reduce-overhead)")
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
-    peer = "torch-compile" if args.compile else "torch-eager"
+    peer = "torch-graph" if args.graph else "torch-compile" if args.compile else "torch-eager"
     with np.load(args.data) as arrays:
-        train = torch.from_numpy(arrays["train"]).reshape(-1, 784).float() / 255
-    model = VAE()
+        train = torch.from_numpy(arrays["train"]).reshape(-1, 784).to(args.device).float() / 255
+    model = VAE().to(args.device)
     optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-3, alpha=0.9, eps=1e-7)
     loss_of = model
-    if args.compile:
-        loss_of = torch.compile(model, dynamic=False)  # two shapes: the full batch and the last one
-        optimizer.step = torch.compile(optimizer.step)
+    if args.compile or args.graph:
+        mode = "reduce-overhead" if args.graph else None
+        loss_of = torch.compile(model, dynamic=False, mode=mode)  # two shapes: the full batch and the last one
+        optimizer.step = torch.compile(optimizer.step, mode=mode)
     for number in range(1, args.epochs + 1):
         start = time.perf_counter()
         loss = epoch(loss_of, optimizer, train)
