@@ -157,7 +157,6 @@ KEYS = frozenset(field.name for field in dataclasses.fields(Config))
 NOT_IDENTITY = ("tracking", "figures", "checkpoint", "sweep", "pack", "compile", "evaluation", "expect", "plugins")
 """Sections that do not change what a run computes."""
 
-
 PLACE = "dataset.path"
 """The key that says where data are, not what they are: the recorded digest says that."""
 
@@ -169,15 +168,13 @@ def parse(plain: Mapping[str, Any]) -> Config:
     named = validate("plugins", types["plugins"], plain)
     for plugin in named:
         plugins.load(plugin)
-    values = {}
+    values: dict[str, Any] = {expect.KEY: expect.parse(plain)}
     for key, expected in types.items():
         if key in GROUPS:
             expected = find(key, _option_name(key, plain), named).Config
         if key == evaluation.SECTION:
             values[key] = parse_evaluation(plain, named)
-        elif key == expect.KEY:
-            values[key] = expect.parse(plain)
-        else:
+        elif key != expect.KEY:
             values[key] = validate(key, expected, plain)
     return Config(**values)
 
