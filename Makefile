@@ -40,6 +40,14 @@ cache: .venv/.developer  ## compiled programs from the cache against fresh ones,
 sweeps: .venv/.developer  ## twelve jobs of Fashion-MNIST byte for byte, a thousand jobs with few open files, several devices, too little memory (minutes)
 	$(BIN)/pytest -m slow tests/sweeping/test_sweep.py
 
+CLAIMS = book sigma_vs_gamma_quick ppca latent_sweep low_precision
+
+claims: .venv/.developer  ## what the experiments of under ten minutes say of their outcome, each run and checked (ten minutes)
+	$(BIN)/pytest -m slow tests/commands/test_check.py
+	failed=; for name in $(or $(ARGS),$(CLAIMS)); do \
+		echo "== $$name"; $(BIN)/vaex check experiment=$$name || failed="$$failed $$name"; done; \
+		test -z "$$failed" || { echo "not as expected:$$failed" >&2; exit 1; }
+
 fuzz: .venv/.developer  ## fuzz every reader of files, five minutes each (installs atheris; ARGS="metrics" names others)
 	$(BIN)/python -m pip install -q --disable-pip-version-check "atheris>=3,<4"
 	for reader in $(or $(ARGS),config idx metrics steps checkpoint); do \
@@ -106,4 +114,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults judging use cache sweeps fuzz coverage bench bench-parts bench-sweep gpu lock clean
+.PHONY: help train test lint grid faults claims judging use cache sweeps fuzz coverage bench bench-parts bench-sweep gpu lock clean

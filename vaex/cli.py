@@ -14,7 +14,7 @@ from vaex.errors import InputError, VaexError, printable
 
 VERBS = (
     "train", "resume", "reproduce", "compare", "evaluate", "figures",
-    "sample", "encode", "decode", "interpolate", "traverse", "export", "explore", "data",
+    "sample", "encode", "decode", "interpolate", "traverse", "export", "explore", "data", "check", "diff",
 )  # fmt: skip
 """Each is a file in `vaex/commands/`."""
 
@@ -34,13 +34,15 @@ vaex: an experiment framework for variational autoencoders
   vaex interpolate RUN --from I --to J     vaex traverse RUN --image I        as pictures or arrays
   vaex export RUN DIR --format F   encoder, decoder, sampler for onnxruntime, JAX or NumPy (onnx, stablehlo, npz)
   vaex explore RUN...              one HTML file in which the model runs, to mail and to teach: --images --open
+  vaex check experiment=NAME|DIR   does what was expected of a run or sweep come out? exit 0 yes, 1 no
+  vaex diff A [B]                  what differs between runs, sweeps, experiment=NAME, the defaults: exit 0 nothing
   vaex data list|fetch|verify      the datasets and their files
 
 `vaex VERB --help` shows a verb's own flags. Groups and their options (vaex loss=sigma dataset=digits ...):
 {groups}
 
 Other keys: seed, training.*, precision.*, tracking.*, checkpoint.*, sweep.*,
-pack.*, figures.*, evaluation.*, plugins; `vaex --cfg job` prints them all.
+pack.*, figures.*, evaluation.*, expect, plugins; `vaex --cfg job` prints them all.
 Hydra's flags work as everywhere: --cfg, --config-dir, --config-name, --multirun, --shell-completion, --hydra-help.
 """
 

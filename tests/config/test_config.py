@@ -7,6 +7,7 @@ import re
 import string
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -348,14 +349,16 @@ def test_every_experiment_composes_and_says_how_to_run_it(path):
     assert len(jobs) > 1 if sweep else len(jobs) == 1
     assert f"#   vaex {'-m ' if sweep else ''}experiment={path.stem}" in text
     assert "# Expected" in text
+    assert all(job.expect for job in jobs)
 
 
 def test_the_book_is_the_default():
-    assert make("experiment=book") == make()
+    assert replace(make("experiment=book"), expect=()) == make()
 
 
 @pytest.mark.parametrize(
-    "override", ["tracking.name=x", "tracking.artifact=true", "figures.every=3", "checkpoint.keep=5"]
+    "override",
+    ["tracking.name=x", "tracking.artifact=true", "figures.every=3", "checkpoint.keep=5", "expect={epoch: 1}"],
 )
 def test_identity_is_of_what_decides_the_numbers(override):
     assert identity(make(override)) == identity(make())
@@ -514,7 +517,7 @@ OLD = {
 
 def as_then(plain: dict) -> dict:
     """Plain values as that commit saved them."""
-    old = {key: value for key, value in plain.items() if key not in ("evaluation", "figures")}
+    old = {key: value for key, value in plain.items() if key not in ("evaluation", "figures", "expect")}
     tracking = {key: value for key, value in plain["tracking"].items() if key not in ("notes", "artifact")}
     return old | {
         "tracking": tracking,

@@ -4,6 +4,7 @@ Nothing is executed from the directory: its configuration is data, and plugins m
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     config = tracker.resolved(parse_saved(file, values, keys))
     manifest = read_manifest(file.parent)
     if not all(among(key, NO_VARIATION) for key in keys):
-        return _vary(file.parent, manifest, original, config, overrides)
+        return _vary(file.parent, manifest, original, replace(config, expect=()), overrides)
     altered = find_altered(file.parent, manifest, original)
     if altered:
         return _tell(Verdict("different", altered))

@@ -1,6 +1,7 @@
 """`vaex resume RUN`: go on with a run that was cut off, exactly, or train a finished one for longer."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,17 @@ from vaex.sweeping import going_on
 from vaex.terminal.screen import say
 from vaex.tracking import tracker
 
-MAY_CHANGE = ("training.epochs", saved.PLACE, "tracking", "figures", "checkpoint", "sweep", "evaluation", "plugins")
+MAY_CHANGE = (
+    "training.epochs",
+    saved.PLACE,
+    "tracking",
+    "figures",
+    "checkpoint",
+    "sweep",
+    "evaluation",
+    "expect",
+    "plugins",
+)
 """Keys, or sections, that do not change what the epochs so far have computed."""
 
 
@@ -46,6 +57,7 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
     status, done = summary.get("status"), summary.get("epoch")
     if config.training.epochs != before.training.epochs:
         _refuse_schedule(config)
+        config = replace(config, expect=())  # of the run as it was begun
     refuse_altered(directory, manifest, summary, before)
     if status == "diverged" or (status == "finished" and config.training.epochs == done):
         say(printable(f"{directory}: {status} after epoch {done}; nothing to do"))

@@ -3,15 +3,25 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from vaex.errors import InputError
+
+if TYPE_CHECKING:
+    from vaex.config.compose import Command
 
 
 def main(arguments: list[str]) -> int:
     """Compose and check everything, then let Hydra run it: one job, or a sweep."""
+    return run(arguments, checked=False)
+
+
+def run(arguments: Sequence[str], checked: bool) -> int:
+    """The verb; `checked`: as `vaex check` runs it, for which an experiment that is a sweep needs no `-m`."""
     parsed = _parse(arguments)
+    if checked:
+        parsed.multirun = parsed.multirun or None
     overrides = set(parsed.overrides)
     flags = [item for item in arguments if item not in overrides]
     arguments = [*flags, *parsed.overrides]  # as Hydra wants them
@@ -19,24 +29,36 @@ def main(arguments: list[str]) -> int:
         raise InputError("--experimental-rerun would unpickle a file, which runs code; use `vaex reproduce RUN`")
     if parsed.hydra_help or parsed.shell_completion or parsed.info:
         return _print_by_hydra(arguments)
-    from vaex.config.compose import compose
-
-    command = compose(parsed)
+    command = _composed(parsed, checked)
     if parsed.cfg:
         return _print_by_hydra(arguments)
     from vaex.sweeping import start  # late, as are most imports here: what prints something and ends needs none of it
 
-    return start.train(command, lambda task, extra: _hydra([*flags, *command.asked, *extra], task))
+    swept = ["--multirun"] if command.multirun and not parsed.multirun else []
+    return start.train(command, lambda task, extra: _hydra([*swept, *flags, *command.asked, *extra], task))
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
+def composed(arguments: Sequence[str], checked: bool) -> "Command":
+    """What overrides and Hydra's flags ask for, `-m` or not; raises `ConfigError`, one line."""
+    parsed = _parse(arguments)
+    parsed.multirun = parsed.multirun or None
+    return _composed(parsed, checked)
+
+
+def _composed(parsed: argparse.Namespace, checked: bool) -> "Command":
+    from vaex.config.compose import compose
+
+    return compose(parsed, checked)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Hydra's flags and the overrides; raises `InputError` where argparse would print its usage and exit."""
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
     parser.exit_on_error = False
     try:
-        parsed, unknown = parser.parse_known_intermixed_args(arguments)
+        parsed, unknown = parser.parse_known_intermixed_args(list(arguments))
     except argparse.ArgumentError as error:
         raise InputError(f"{error}; `vaex --hydra-help` lists the flags") from error
     if unknown:

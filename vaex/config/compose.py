@@ -66,20 +66,28 @@ class Command:
     """The overrides that Hydra is given: those that were typed, settled where it would decide anew."""
     sweeper_decides: bool
     """Whether a sweeper of the user's makes up the jobs as it goes; `jobs` is then only what they have in common."""
+    checked: bool
+    """Whether the exit code says that the outcome is what was expected."""
 
 
-def compose(arguments: argparse.Namespace) -> Command:
-    """Compose and parse every job; raises `ConfigError`, one line, for the first mistake."""
+def compose(arguments: argparse.Namespace, checked: bool = False) -> Command:
+    """Compose and parse every job; raises `ConfigError`, one line, for the first mistake.
+
+    `checked`: what an experiment expects is asked of it whatever was overridden. Where `arguments.multirun` is None an
+    experiment that is a sweep needs no `-m`.
+    """
     with _hydra(arguments) as hydra:
         name = arguments.config_name or "config"
         try:
-            return _compose(hydra, name, arguments)
+            return _compose(hydra, name, arguments, checked)
         except (HydraException, OmegaConfBaseException, ValueError) as error:  # Hydra raises bare ValueErrors too
             raise ConfigError(hydra_errors.one_line(error, hydra, name, arguments.overrides)) from error
 
 
-def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace) -> Command:
+def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace, checked: bool) -> Command:
     mode = RunMode.MULTIRUN if arguments.multirun else hydra.get_mode(name, arguments.overrides) or RunMode.RUN
+    if arguments.multirun is None and _swept(hydra.compose_config(name, arguments.overrides, RunMode.MULTIRUN)):
+        mode = RunMode.MULTIRUN
     overrides.check(hydra, arguments.overrides, mode)
     master, asked = _master(hydra, name, arguments.overrides, mode)
     composed = {}
@@ -95,7 +103,7 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace) -> Command:
     section = master.hydra.sweep if mode is RunMode.MULTIRUN else master.hydra.run
     own = "hydra.sweep.dir" if mode is RunMode.MULTIRUN else "hydra.run.dir"
     return Command(
-        jobs=tuple(config for config, _ in parsed),
+        jobs=tuple(overrides.as_expected([config for config, _ in parsed], arguments.overrides, checked)),
         overrides=tuple(tuple(overrides.written(job.hydra.overrides.task)) for job in jobs),
         composed=composed,
         multirun=mode is RunMode.MULTIRUN,
@@ -104,6 +112,7 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace) -> Command:
         directory_is_default=not any(item.lstrip("+").startswith(own) for item in arguments.overrides),
         asked=tuple(asked),
         sweeper_decides=mode is RunMode.MULTIRUN and not grid.is_grid(master),
+        checked=checked,
     )
 
 
@@ -204,9 +213,14 @@ def _chooses_launcher(hydra: Hydra, name: str, overrides: list[str]) -> bool:
 
 
 def _refuse_unasked_sweep(master: DictConfig, arguments: argparse.Namespace) -> None:
-    if master.hydra.sweeper.get("params"):
+    if _swept(master):
         line = " ".join(arguments.overrides)
         raise ConfigError(f"{line or 'this configuration'} is a sweep: run it with `vaex -m {line}`")
+
+
+def _swept(master: DictConfig) -> bool:
+    """Whether an experiment is a sweep by itself."""
+    return bool(master.hydra.sweeper.get("params"))
 
 
 def _parse(job: DictConfig, number: int, typed: Sequence[str]) -> tuple[Config, str]:

@@ -99,6 +99,9 @@ def _unknown_key(key: str, hydra: Hydra, name: str, typed: list[str]) -> str:
     if known and not lacking and "" not in known:  # what Hydra composes before any job has no such key, the jobs have
         line = next((item.lstrip("+") for item in typed if key_of(item) == key), f"{key}=...")
         return f"{key}: only what the sweep chooses job by job has this key ({', '.join(known)}): write ++{line}"
+    if known and not lacking:
+        line = next((item.lstrip("+") for item in typed if key_of(item) == key), f"{key}=...")
+        return f"{key}: has keys of its own already, and other ones can only be added; write ++{line}"
     chosen = lacking[0] if lacking else ""
     keys = known.get(chosen, [])
     prefix, dot, last = key.rpartition(".")

@@ -7,8 +7,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-SECTIONS = ("evaluation", "tracking", "figures", "compile")
-"""Sections that decide no number of the run: an older run has today's values of conf/config.yaml."""
+SECTIONS = ("evaluation", "tracking", "figures", "compile", "expect")
+"""Keys and sections that decide no number of the run: an older run has today's values of conf/config.yaml."""
 
 LATER: dict[tuple[str, str | None], dict[str, Any]] = {
     ("dataset", "fashion_mnist"): {"valid_rows": 5000},
@@ -26,9 +26,8 @@ def with_sections(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict
     """Plain values in which what is lacking of `SECTIONS` is that of the defaults."""
     values = copy.deepcopy(dict(plain))
     for section in SECTIONS:
-        own = values.get(section, {})
-        if isinstance(own, Mapping):
-            values[section] = _merged(defaults[section], own)
+        known, own = defaults[section], values.get(section, defaults[section])
+        values[section] = _merged(known, own) if _both_sections(known, own) else own
     return values
 
 

@@ -14,7 +14,9 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from vaex import config as configuration
 from vaex import files
+from vaex.config import Config, expect
 from vaex.config.validation import NotTextError
 from vaex.errors import ConfigError
 
@@ -39,6 +41,28 @@ def key_of(line: str) -> str:
 def among(key: str, named: Iterable[str]) -> bool:
     """Whether a key is one of these keys and sections, or in one of these sections."""
     return any(key == name or key.startswith(f"{name}.") for name in named)
+
+
+def as_expected(configs: list[Config], typed: Sequence[str], checked: bool) -> list[Config]:
+    """The jobs, without expectations where these overrides leave none; `ConfigError` for one of no job that is there.
+
+    Where an override makes other numbers of an experiment, what it expects holds no longer, unless that was typed with
+    it. `checked`: it is asked all the same, and there must be something to ask.
+    """
+    if checked and not any(config.expect for config in configs):
+        line = " ".join(typed) or "the default run"
+        raise ConfigError(f"{line}: nothing to check: its configuration has no {expect.KEY}")
+    if not checked and not _leave_expectations(typed):
+        return [dataclasses.replace(config, expect=()) for config in configs]
+    rows = [row for config in configs for row in config.expect]
+    if any(row.where for row in rows):
+        expect.refuse_unknown_keys(rows, {key for each in configs for key in expect.flat(configuration.dump(each))})
+    return configs
+
+
+def _leave_expectations(typed: Iterable[str]) -> bool:
+    keys = [key_of(line).replace("/", ".") for line in typed]
+    return any(among(key, [expect.KEY]) for key in keys) or all(among(key, expect.NO_OVERRIDE) for key in keys)
 
 
 def check(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:

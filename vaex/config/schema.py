@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from vaex.config import evaluation, later, plugins
+from vaex.config import evaluation, expect, later, plugins
 from vaex.config.evaluation import Evaluation
+from vaex.config.expect import Row
 from vaex.config.validation import STRICT, nearest, refuse_unknown, validate
 from vaex.errors import ConfigError
 
@@ -155,15 +156,15 @@ class Config:
     pack: Pack
     compile: Compile
     evaluation: Evaluation
+    expect: tuple[Row, ...]
     plugins: tuple[str, ...]
 
 
 KEYS = frozenset(field.name for field in dataclasses.fields(Config))
 """The keys and sections of a run."""
 
-NOT_IDENTITY = ("tracking", "figures", "checkpoint", "sweep", "pack", "compile", "evaluation", "plugins")
+NOT_IDENTITY = ("tracking", "figures", "checkpoint", "sweep", "pack", "compile", "evaluation", "expect", "plugins")
 """Sections that do not change what a run computes."""
-
 
 PLACE = "dataset.path"
 """The key that says where data are, not what they are: the recorded digest says that."""
@@ -176,13 +177,13 @@ def parse(plain: Mapping[str, Any]) -> Config:
     named = validate("plugins", types["plugins"], plain)
     for plugin in named:
         plugins.load(plugin)
-    values = {}
+    values: dict[str, Any] = {expect.KEY: expect.parse(plain)}
     for key, expected in types.items():
         if key in GROUPS:
             expected = find(key, _option_name(key, plain), named).Config
         if key == evaluation.SECTION:
             values[key] = parse_evaluation(plain, named)
-        else:
+        elif key != expect.KEY:
             values[key] = validate(key, expected, plain)
     return Config(**values)
 
@@ -226,8 +227,8 @@ def implementation(option: Any) -> ModuleType:
 
 def dump(config: Config) -> dict[str, Any]:
     """The plain values, complete and resolved, names of options first: `parse(dump(config)) == config`."""
-    sections = dataclasses.asdict(config) | {evaluation.SECTION: evaluation.dump(config.evaluation)}
-    plain = json.loads(json.dumps(sections))
+    own = {evaluation.SECTION: evaluation.dump(config.evaluation), expect.KEY: expect.dump(config.expect)}
+    plain = json.loads(json.dumps(dataclasses.asdict(config) | own))
     return plain | {group: {"name": plain[group]["name"]} | plain[group] for group in GROUPS}
 
 

@@ -104,14 +104,21 @@ def _places(then: Recorded, now: Recorded) -> Iterator[str]:
                 yield printable(f"{key} was {old}, is {new}")
 
 
-def _first_step(then: dict[str, np.ndarray], now: dict[str, np.ndarray], complete: bool) -> Iterator[str]:
+def parting(then: dict[str, np.ndarray], now: dict[str, np.ndarray]) -> tuple[int, str] | None:
+    """Index of the first step at which two runs differ in a bit, and the quantity; None where both have the same."""
     count = min(len(then["loss"]), len(now["loss"]))
     firsts = []
     for name in metrics.STEP_COLUMNS:
         unequal = np.flatnonzero(then[name][:count].view(np.uint32) != now[name][:count].view(np.uint32))
         firsts += [(int(unequal[0]), name)] if len(unequal) else []
-    if firsts:
-        index, name = min(firsts, key=lambda first: first[0])
+    return min(firsts, key=lambda first: first[0]) if firsts else None
+
+
+def _first_step(then: dict[str, np.ndarray], now: dict[str, np.ndarray], complete: bool) -> Iterator[str]:
+    count = min(len(then["loss"]), len(now["loss"]))
+    first = parting(then, now)
+    if first:
+        index, name = first
         yield f"first at step {index + 1}: {name} was {then[name][index]}, is {now[name][index]}"
     elif len(then["loss"]) > count or (complete and len(now["loss"]) > count):
         yield f"{len(then['loss'])} steps then, {len(now['loss'])} now"

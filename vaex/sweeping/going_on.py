@@ -23,7 +23,7 @@ from vaex.tracking import tracker
 
 log = logging.getLogger("vaex")
 
-MAY_CHANGE = (saved.PLACE, "tracking", "figures", "checkpoint", "sweep", "evaluation", "plugins")
+MAY_CHANGE = (saved.PLACE, "tracking", "figures", "checkpoint", "sweep", "evaluation", "expect", "plugins")
 """Keys, or sections, that do not change what the jobs compute, nor how they are packed."""
 
 
@@ -41,7 +41,7 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
     return go_on(directory, jobs, threads)
 
 
-def go_on_as_typed(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> int:
+def go_on_as_typed(directory: Path, jobs: Sequence[tuple[Noted, Config]], checked: bool) -> int:
     """Go on where a sweep of exactly these jobs was begun; raises `InputError` when it was another one."""
     threads, noted = sweep.read(directory)
     same = len(noted) == len(jobs)
@@ -49,10 +49,10 @@ def go_on_as_typed(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> int
         same = same and (old.number, old.identity, old.directory) == (new.number, new.identity, new.directory)
     if not same:
         raise InputError(f"{directory} holds another sweep: choose another directory, or go on with `vaex resume`")
-    return go_on(directory, jobs, threads)
+    return go_on(directory, jobs, threads, checked)
 
 
-def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int) -> int:
+def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int, checked: bool = False) -> int:
     """Train what is left of a sweep, and finish its table."""
     refuse_links(directory)
     backend.start({"environment": {"threads": threads}})
@@ -68,9 +68,9 @@ def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int) -
         left = [job for members in packs for job in members if not job.ghost]
         if not left:
             say(f"{task.shown(directory)}: all {len(jobs)} jobs have ended; nothing to do")
-            return ending.of_sweep(directory, [])
+            return ending.of_sweep(directory, [], checked)
         outcome = task.train_sweep(directory, packs, len(jobs) - len(left))
-        return ending.of_sweep(directory, [outcome])
+        return ending.of_sweep(directory, [outcome], checked)
 
 
 def packs_of(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> list[list[Job]]:

@@ -31,7 +31,7 @@ def train(command: Command, hydra: Hydra) -> int:
     ]
     begun = command.multirun and not command.directory_is_default and (command.directory / sweep.NAME).exists()
     if begun and not command.sweeper_decides:
-        return going_on.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)))
+        return going_on.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)), command.checked)
     backend.start()
     if command.multirun:
         tracker.leave_agent(configs)
@@ -43,7 +43,7 @@ def train(command: Command, hydra: Hydra) -> int:
         task = Task(directory, command)
         with contextlib.suppress(EndOfCommand):
             hydra(task, [pinned("hydra.run.dir", directory)])
-        return ending.of_run(task.outcomes[0])
+        return ending.of_run(task.outcomes[0], command.checked)
     return _train_sweep(command, directory, jobs, hydra)
 
 
@@ -59,7 +59,7 @@ def _train_sweep(command: Command, directory: Path, jobs: list[sweep.Noted], hyd
             pass
         except KeyboardInterrupt:  # while no run trains: jobs are opened, or one batch follows another
             task.outcomes.append(Outcome({}, signal.SIGINT, ended_by_policy=False))
-        return ending.of_sweep(directory, task.outcomes)
+        return ending.of_sweep(directory, task.outcomes, command.checked)
 
 
 def _make_directory(command: Command) -> Path:

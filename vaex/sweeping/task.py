@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from vaex import config as configuration
-from vaex.config import naming
+from vaex.config import Config, naming
 from vaex.config.compose import Command, plain
 from vaex.config.overrides import written
 from vaex.device import backend
@@ -67,7 +67,7 @@ class Task:
         many = "MULTIRUN" in str(hydra.mode)
         overrides = " ".join(item for item in written(hydra.overrides.task) if item not in self._common)
         known = [] if self.command.sweeper_decides else self.command.jobs
-        config = tracker.resolved(known[hydra.job.num if many else 0] if known else configuration.parse(plain(job)))
+        config = tracker.resolved(known[hydra.job.num if many else 0] if known else self._parse(job))
         if self._noted is not None:
             self._noted.append(
                 sweep.noted(hydra.job.num, Path(hydra.sweep.subdir), written(hydra.overrides.task), config)
@@ -81,6 +81,11 @@ class Task:
             name=naming.of_job(written(hydra.overrides.task), self._unnamed) if many else None,
             figures=not many or count <= config.sweep.figures_up_to,
         )
+
+    def _parse(self, job: DictConfig) -> Config:
+        """A job that nobody knew beforehand, or another process knew: what is expected is the command's to say."""
+        config = configuration.parse(plain(job))
+        return config if any(each.expect for each in self.command.jobs) else replace(config, expect=())
 
     def run(self, jobs: Sequence[Job]) -> list[str]:
         """Train a batch of a sweep, several jobs at once; returns the status of each."""
