@@ -111,9 +111,7 @@ class _Tracing:
                 made = [self.number(each.aval) for each in equation.outvars]
                 self.equations.append(Equation(tuple(given), tuple(made), equation, around))
             known |= zip(equation.outvars, made, strict=True)
-        return [
-            self.constant(atom.val) if isinstance(atom, Literal) else known[atom] for atom in closed.jaxpr.outvars
-        ]
+        return [self.constant(atom.val) if isinstance(atom, Literal) else known[atom] for atom in closed.jaxpr.outvars]
 
 
 def _apply(equation: Any, given: Sequence[Any]) -> list[Any]:

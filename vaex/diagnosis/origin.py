@@ -74,10 +74,20 @@ def _walk(name: str, target: int, makers: Mapping[int, Equation], values: Mappin
             break
         number, at = min(following)
     equation, value = makers.get(number), values[number]
+    at = _worst(equation, values, value, at) if equation else at
     operands = _operands(equation, values, value.shape, at) if equation else ()
     count = int(np.sum(~np.isfinite(value)))
     lost = _underflow(equation, makers, values, value.shape, at) if equation and 0.0 in operands else None
     return Origin(name, equation, number, at, operands, float(value[at]), count, lost)
+
+
+def _worst(equation: Equation, values: Mapping[int, np.ndarray], value: np.ndarray, at: Place) -> Place:
+    """Of all places that are not finite the one where what came in was largest; `at` where one cannot say."""
+    alike = [np.abs(values[each]) for each in _real(equation, values) if values[each].shape == value.shape]
+    if not alike or not value.ndim:
+        return at
+    size = np.where(np.isfinite(value), -1.0, np.max(alike, axis=0))
+    return tuple(int(each) for each in np.unravel_index(int(np.argmax(size)), value.shape))
 
 
 def _underflow(

@@ -1,0 +1,109 @@
+"""A cure tried: whole epochs by the run's own compiled program, until the place is well behind, and the ELBO there."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from vaex.config import Config
+from vaex.device import compiled
+from vaex.device.compiled import Compiled
+from vaex.device.datasets import load, on_device
+from vaex.diagnosis.cures import Cure
+from vaex.disk.directory import type_of_device
+from vaex.errors import VaexError
+from vaex.files import first_line
+from vaex.vae import objective
+from vaex.vae.step import TrainState
+
+FROM_START = "the start"
+
+
+class Trial(NamedTuple):
+    """How a configuration did: the step it reached, the one at which it was not finite (None: none), valid/elbo.
+
+    `passed`: nothing stopped it, and its ELBO is above that of untrained weights. `problem` is why it could not be run.
+    """
+
+    origin: str
+    step: int
+    diverged: int | None
+    elbo: float | None
+    passed: bool
+    problem: str | None = None
+
+
+class Trials:
+    """Trials of one run's cures."""
+
+    def __init__(self, read: Callable[[tuple[str, ...]], Config], until: int, device: type_of_device):
+        self._read, self._until, self._device = read, until, device
+        self.untrained = self._untrained()
+
+    def of(self, cure: Cure, beginning: TrainState | None, origin: str) -> Trial:
+        """From a state of the run, or from the start."""
+        try:
+            return self._train(self._read(cure.overrides), beginning, origin if beginning else FROM_START)
+        except VaexError as error:
+            return Trial(origin, 0, None, None, False, str(error))
+        except Exception as error:  # a loss that these data, or this model, cannot have, ends its own trial
+            return Trial(origin, 0, None, None, False, f"{type(error).__name__}: {first_line(error)}")
+
+    def _untrained(self) -> float:
+        """valid/elbo of the run's first weights; minus infinity where it is not finite."""
+        training = _Training(self._read(()), None, self._device)
+        elbo = training.elbo()
+        return elbo if math.isfinite(elbo) else -math.inf
+
+    def _train(self, config: Config, beginning: TrainState | None, origin: str) -> Trial:
+        training = _Training(config, beginning, self._device)
+        until = min(self._until, config.training.epochs * training.an_epoch)
+        while training.step < until and not training.frozen:
+            training.epoch()
+        elbo = training.elbo()
+        passed = not training.frozen and elbo > self.untrained
+        shown = elbo if math.isfinite(elbo) else None
+        return Trial(origin, training.step, training.diverged, shown, bool(passed))
+
+
+class _Training:
+    """A run's device work, alone and without a directory."""
+
+    def __init__(self, config: Config, beginning: TrainState | None, device: type_of_device):
+        dataset = load(config.dataset)
+        program = objective.program(config, dataset.shape)
+        hyper = objective.hyper(config)
+        self._hyper, self._device = jax.device_put(hyper, device), device
+        self._images, self._held_out = on_device(dataset, device)
+        self._valid = np.array([0, len(dataset.valid.images)], np.int32)
+        self._functions = Compiled(program, self._hyper, self._images, self._held_out, device)
+        self._state: TrainState = jax.device_put(beginning or compiled.init(program, hyper.seed), device)
+        self.an_epoch = -(-len(dataset.train.images) // program.batch_size)
+
+    @property
+    def step(self) -> int:
+        return int(self._state.step)
+
+    @property
+    def frozen(self) -> bool:
+        return bool(self._state.frozen)
+
+    @property
+    def diverged(self) -> int | None:
+        """The step after which it was given up."""
+        return self.step if self.frozen else None
+
+    def epoch(self) -> None:
+        number = np.int32(self.step // self.an_epoch)
+        order = self._functions.order(self._hyper.seed, number)
+        self._state, _ = self._functions.train(self._hyper, self._state, order, self._images)
+
+    def elbo(self) -> float:
+        """valid/elbo, as metrics.jsonl has it."""
+        time = np.float32((self.step - 1) / self.an_epoch)
+        means = self._functions.evaluate(self._hyper, self._state.parameters, self._held_out, self._valid, time)
+        return -float(
+            np.asarray(means["reconstruction"], np.float64) + np.sum(np.asarray(means["kl_per_latent"], np.float64))
+        )
