@@ -60,7 +60,11 @@ class Findings:
     def _risen(self) -> str:
         """The term of a finite step that rose most: KL or reconstruction in nats, the gradient where neither did."""
         if not self.before:
-            return "kl" if np.sum(self.look.terms["kl_per_latent"]) > self.look.terms["reconstruction"] else "reconstruction"
+            return (
+                "kl"
+                if np.sum(self.look.terms["kl_per_latent"]) > self.look.terms["reconstruction"]
+                else "reconstruction"
+            )
 
         def rise(term: str) -> float:
             return _term(self.look, term) - float(np.median([_term(each, term) for each in self.before]))
@@ -132,7 +136,9 @@ class Findings:
     def _layer(self) -> str | None:
         """The last layer before it."""
         names = list(self.look.sizes)
-        layers = [name for name in names[: names.index(self.origin.name) + 1] if "layer " in name] if self.origin else []
+        layers = (
+            [name for name in names[: names.index(self.origin.name) + 1] if "layer " in name] if self.origin else []
+        )
         return layers[-1].partition("layer ")[2] if layers else None
 
     def _of_latent(self) -> dict[str, float] | None:
@@ -185,7 +191,9 @@ class Findings:
         assert self.excess is not None
         times = []
         if (self.excess.of_steps or 0.0) >= proportion.TIMES:
-            times.append(f"{number(self.excess.of_steps or 0.0)} times the median of the {len(self.before)} steps before")
+            times.append(
+                f"{number(self.excess.of_steps or 0.0)} times the median of the {len(self.before)} steps before"
+            )
         if (self.excess.of_examples or 0.0) >= proportion.TIMES:
             times.append(f"{number(self.excess.of_examples or 0.0)} times the median example's")
         where = f", {_kind(self.excess.name)} {self.excess.unit}" if self.excess.unit is not None else ""
