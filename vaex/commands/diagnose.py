@@ -11,6 +11,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from vaex import files
 from vaex.commands import flags
 from vaex.device import backend
@@ -80,12 +82,9 @@ def _folder(chosen: argparse.Namespace, directory: Path) -> Path:
 
 
 def _diagnose(
-    directory: Path, chosen: argparse.Namespace, step: int, steps: dict[str, metrics.np.ndarray], folder: Path
+    directory: Path, chosen: argparse.Namespace, step: int, steps: dict[str, np.ndarray], folder: Path
 ) -> int:
-    def read(more: Sequence[str]) -> metrics.Any:
-        return saved.read_saved(directory, [*chosen.overrides, *more])
-
-    manifest, config = saved.read_manifest(directory), read(())
+    manifest, config = saved.read_manifest(directory), saved.read_saved(directory, chosen.overrides)
     backend.start(manifest)
     from vaex.diagnosis.diagnosis import Diagnosis  # late: after the thread count is set
     from vaex.training import run
@@ -96,7 +95,7 @@ def _diagnose(
         saved.refuse_other_data(directory, config.dataset, dataset.digest, manifest["dataset_sha256"])
     for line in find_altered(directory, manifest, config):
         say(printable(f"not as the run left it: {line}"))
-    diagnosis = Diagnosis(directory, read, manifest, step, steps)
+    diagnosis = Diagnosis(directory, chosen.overrides, manifest, step, steps)
     say(*map(printable, diagnosis.content["lines"]))
     _write(folder, diagnosis.files())
     if not chosen.no_cures:

@@ -1,7 +1,7 @@
-"""A diagnosis from a run's directory: where, replayed, looked into; then cures. What `vaex diagnose` prints and writes."""
+"""A diagnosis from a run's directory: replayed, looked into, cures tried; what `vaex diagnose` prints and writes."""
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from vaex.diagnosis import charts, cures, look, page, place, replay
 from vaex.diagnosis.cures import Cure
 from vaex.diagnosis.findings import TERMS, Findings
 from vaex.diagnosis.limits import number
-from vaex.diagnosis.trials import Trial, Trials
-from vaex.disk import metrics, provenance
+from vaex.diagnosis.trials import FROM_START, Trial, Trials
+from vaex.disk import metrics, provenance, saved
 from vaex.errors import printable
 from vaex.figures import style
 
@@ -25,24 +25,31 @@ NAMES = ("diagnose.json", "diagnose.html", "diagnose.png")
 BEYOND = 500
 """Steps that a cure is to get behind the place, unless said."""
 
-Read = Callable[[Sequence[str]], Config]
-"""A run's configuration with further overrides."""
-
 
 class Diagnosis:
     """One run at one step (from 1); `content` is what diagnose.json has."""
 
-    def __init__(self, directory: Path, read: Read, manifest: dict[str, Any], step: int, steps: place.Steps):
-        self.directory, self.read, self.step, self.steps = directory, read, step, steps
-        self.config = read(())
+    def __init__(
+        self,
+        directory: Path,
+        loading: Sequence[str],
+        manifest: dict[str, Any],
+        step: int,
+        steps: place.Steps,
+    ):
+        self.directory, self.loading, self.step, self.steps = directory, loading, step, steps
+        self.config = self._read(())
         self.device = jax.devices()[0]
         self.images = load(self.config.dataset).train.images
         self.an_epoch = -(-len(self.images) // self.config.training.batch_size)
         self.replay = replay.replay(directory, self.config, manifest, step, self.device)
         self.looks = look.Looks(self.replay, self.images, self.an_epoch, self.device)
-        before = list(look.history(self.looks, step, replay.HISTORY))
-        self.findings = Findings(self.config, self.looks, step, self._culprit(), before)
+        self.looked = self.looks.all()
+        self.findings = Findings(self.config, self.looks, self.looked, step, self._culprit())
         self.content = self._content(provenance.changes(manifest))
+
+    def _read(self, more: Sequence[str]) -> Config:
+        return saved.read_saved(self.directory, [*self.loading, *more])
 
     def _culprit(self) -> str | None:
         """The first term that was not finite in the replay, as the run names it; None where all was."""
@@ -58,8 +65,10 @@ class Diagnosis:
         found = self.findings.plain()
         ended = "" if self._culprit() is None else " is not finite"
         head = f"step {self.step} (epoch {epoch + 1}, its step {within + 1}): {TERMS[found['term']]}{ended}"
-        recorded = [f"replayed from {self.replay.origin}: {self._same(different, by)}"]
-        recorded += [f"not as then, so bits may differ: {line}" for line in changes]
+        recorded = [
+            f"replayed from {self.replay.origin}: {self._same(different, by)}",
+            *_surroundings(changes, different),
+        ]
         return {
             "format": 1,
             "title": f"{self.directory.name}: {head}",
@@ -95,7 +104,7 @@ class Diagnosis:
 
     def try_cures(self, beyond: int) -> Iterator[str]:
         """Try every cure, then prove the cheapest that passed from the start; yields a line as each is known."""
-        trials = Trials(self.read, self.step + beyond, self.device)
+        trials = Trials(self._read, self.step + beyond, self.device)
         beginning = self.replay.beginning if self.replay.start else None
         self.content |= {"untrained": trials.untrained, "cures": []}
         passed: list[tuple[Cure, Trial]] = []
@@ -109,21 +118,17 @@ class Diagnosis:
     def _prove(self, trials: Trials, passed: Sequence[tuple[Cure, Trial]]) -> Iterator[str]:
         """What is given on a command line holds from the start on: tried from there, whatever it did from later."""
         for cure, trial in passed:
-            if trial.origin != self._from_start():
-                trial = trials.of(cure, None, self._from_start())
+            if trial.origin != FROM_START:
+                trial = trials.of(cure, None, FROM_START)
                 self.content["cures"].append(_plain(cure, trial))
                 yield self._line(cure, trial)
             if trial.passed:
-                loading = " ".join(map(shlex.quote, (str(self.directory), *cure.overrides)))
+                loading = " ".join(map(shlex.quote, (str(self.directory), *self.loading, *cure.overrides)))
                 command = f"vaex reproduce {loading}"
                 self.content["cheapest"] = {"overrides": list(cure.overrides), "command": command, "steps": trial.step}
                 yield f"cheapest cure, proved from the start to step {trial.step}: {command}"
                 return
         yield "no cure of these got past it with an ELBO above that of untrained weights"
-
-    @staticmethod
-    def _from_start() -> str:
-        return "the start"
 
     def _line(self, cure: Cure, trial: Trial) -> str:
         elbo = "" if trial.elbo is None else f", valid/elbo {number(trial.elbo)}"
@@ -142,11 +147,19 @@ class Diagnosis:
 
     def _drawn(self) -> Any:
         history = self.content["history"]
-        looked = {each: self.looks.at(each) for each in sorted(self.replay.states)}
         unit = self.content["unit"]
         latent = unit["number"] if unit and unit["kind"] == "latent" else None
         recorded = {name: np.asarray(column) for name, column in history.items()}
-        return charts.way(printable(self.content["title"]), self.step, recorded, history["step"][0], looked, latent)
+        return charts.way(printable(self.content["title"]), self.step, recorded, self.looked, latent)
+
+
+def _surroundings(changes: Sequence[str], different: int | None) -> list[str]:
+    """What is not as it was, one by one where it may have mattered."""
+    if different is None:
+        return [
+            f"not everything is as it was then ({len(changes)} entries of the manifest), yet no bit differs"
+        ] * bool(changes)
+    return [f"not as then, so bits may differ: {line}" for line in changes]
 
 
 def _told(trial: Trial) -> str:

@@ -1,7 +1,7 @@
 """What was found at a step, as plain values for diagnose.json and as a few sentences."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from vaex.config import Config
 from vaex.diagnosis import limits, origin, proportion
 from vaex.diagnosis.limits import number
 from vaex.diagnosis.look import BY_LATENT, BY_PIXEL, Look, Looks
-from vaex.diagnosis.origin import Origin
 from vaex.diagnosis.proportion import Excess
 from vaex.errors import printable
 
@@ -22,15 +21,15 @@ TERMS = {"kl": "the KL", "reconstruction": "the reconstruction", "gradient": "th
 
 
 class Findings:
-    """A step's findings. `before` are the steps before it, oldest first."""
+    """A step's findings. `looked` has it and the steps before it, `culprit` the term that was not finite (or None)."""
 
-    def __init__(self, config: Config, looks: Looks, place: int, recorded: str | None, before: Sequence[Look]):
-        self.config, self.looks, self.place, self.before = config, looks, place, before
-        self.look = looks.at(place)
-        self.excesses = proportion.all_of(self.look, before)
+    def __init__(self, config: Config, looks: Looks, looked: Mapping[int, Look], place: int, culprit: str | None):
+        self.config, self.looks, self.place, self.look = config, looks, place, looked[place]
+        self.before = [look for number, look in looked.items() if number < place]
+        self.excesses = proportion.all_of(self.look, self.before)
         self.excess = proportion.first(self.excesses)
-        self.origin = origin.first(looks, place, self.look, before)
-        self.term = recorded or self._risen()
+        self.origin = origin.first(looks, place, self.look, self.before)
+        self.term = culprit or self._risen()
         self.unit, self.example = self._unit(), self._example()
 
     def plain(self) -> dict[str, Any]:
@@ -60,11 +59,7 @@ class Findings:
     def _risen(self) -> str:
         """The term of a finite step that rose most: KL or reconstruction in nats, the gradient where neither did."""
         if not self.before:
-            return (
-                "kl"
-                if np.sum(self.look.terms["kl_per_latent"]) > self.look.terms["reconstruction"]
-                else "reconstruction"
-            )
+            return max(("kl", "reconstruction"), key=lambda term: _term(self.look, term))
 
         def rise(term: str) -> float:
             return _term(self.look, term) - float(np.median([_term(each, term) for each in self.before]))
@@ -79,7 +74,7 @@ class Findings:
         """Name, example in the batch and unit where the first number was not finite, if it is of an example."""
         if self.origin is None or self.looks.example_axes[self.origin.number] != 0 or not self.origin.at:
             return None
-        at = self.origin.at
+        at = list(self.origin.at)
         image = len(at) > 2 and self.origin.name.removeprefix("gradient of ") in BY_PIXEL
         shape = self.looks.trace.shapes[self.origin.number]
         unit = int(np.ravel_multi_index(at[1:], shape[1:])) if image else at[-1]
@@ -91,7 +86,7 @@ class Findings:
         return next((each for each in known if (each.of_examples or 0.0) >= proportion.TIMES), None)
 
     def _where(self) -> tuple[str, int | None, int | None] | None:
-        """Name, example and unit that are to blame: an input out of proportion, else where it was not finite, else ..."""
+        """Name, example, unit to blame: of an image out of proportion, else where it was not finite, else the largest."""
         source, located = self._source(), self._located()
         if source and (source.name == "x" or located is None):
             return source.name, source.example, source.unit
@@ -129,8 +124,9 @@ class Findings:
             "limit": limits.of(self.origin, dtype),
             "source": f"{_short(where[0])}:{where[1]} ({where[2]})" if where else None,
             "layer": self._layer(),
+            "leaf": self._leaf(),
             "at": list(self.origin.at),
-            "count": self.origin.count,
+            "count": self.origin.bad,
         }
 
     def _layer(self) -> str | None:
@@ -140,6 +136,13 @@ class Findings:
             [name for name in names[: names.index(self.origin.name) + 1] if "layer " in name] if self.origin else []
         )
         return layers[-1].partition("layer ")[2] if layers else None
+
+    def _leaf(self) -> str | None:
+        """Of a norm the parameter that has the largest entry."""
+        if self.origin is None or not self.origin.name.endswith(" norm"):
+            return None
+        leaves = [each for each in self.excesses if each.name.startswith(f"{self.origin.name.split()[0]} of model.")]
+        return max(leaves, key=lambda each: each.largest).name.partition(" of model.")[2] if leaves else None
 
     def _of_latent(self) -> dict[str, float] | None:
         """μ, raw, σ and KL at the latent and example to blame."""
@@ -168,7 +171,9 @@ class Findings:
         if found["operation"] is None:
             return f"first not finite: {found['name']} itself, {found['made']}{self._at()}"
         where = f", {found['source']}" if found["source"] else ""
-        return f"first not finite: {found['name']}: {found['operation']} = {found['made']} in {found['format']}{self._at()}{where}"
+        leaf = f" (largest in {found['leaf']})" if found["leaf"] else ""
+        made = f"{found['operation']} = {found['made']} in {found['format']}"
+        return f"first not finite: {found['name']}{leaf}: {made}{self._at()}{where}"
 
     def _at(self) -> str:
         parts = []
@@ -199,7 +204,8 @@ class Findings:
         where = f", {_kind(self.excess.name)} {self.excess.unit}" if self.excess.unit is not None else ""
         rows = self.looks.rows(self.place)
         where += f", training image {rows[self.excess.example]}" if self.excess.example is not None else ""
-        return f"out of proportion first: {self.excess.name} up to {number(self.excess.largest)}, {' and '.join(times)}{where}"
+        size = f"{self.excess.name} up to {number(self.excess.largest)}"
+        return f"out of proportion first: {size}, {' and '.join(times)}{where}"
 
     def _example_lines(self) -> list[str]:
         if self.origin or not self._worst():

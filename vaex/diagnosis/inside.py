@@ -37,10 +37,10 @@ def inside(
     gradient there, `pixels` log p of each pixel.
     """
     time = state.step / steps
-    keys = tuple(jax.random.fold_in(stream(hyper.seed, each), state.step) for each in (NOISE, OBSERVATION))
+    noise, observation = (jax.random.fold_in(stream(hyper.seed, each), state.step) for each in (NOISE, OBSERVATION))
 
     def minimised(parameters: PyTree, images: Array) -> Any:
-        return objective(watched.watched(program), hyper, parameters, images, weights, keys, time)
+        return objective(watched.watched(program), hyper, parameters, images, weights, (noise, observation), time)
 
     found = equations.trace(minimised, state.parameters, images)
     taps = _taps(found, state.parameters)

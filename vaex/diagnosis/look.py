@@ -1,7 +1,7 @@
 """A step looked into: how large each value on the way is, by example and by unit, at it and at the steps before."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -38,11 +38,15 @@ class Size(NamedTuple):
 
 
 class Look(NamedTuple):
-    """One step's values: sizes by name in the order in which they are computed, those of `WHOLE`, and the terms."""
+    """One step's values: sizes by name in the order in which they are computed, those of `WHOLE`, and the terms.
+
+    `shape` is an image's.
+    """
 
     sizes: dict[str, Size]
     whole: dict[str, Float32[np.ndarray, "batch ..."]]
     terms: dict[str, np.ndarray]
+    shape: tuple[int, int, int]
 
 
 class Looks:
@@ -74,6 +78,10 @@ class Looks:
         """The training images of a step, by their numbers."""
         return self._replay.rows[number]
 
+    def all(self) -> dict[int, Look]:
+        """Every step whose state the replay kept, oldest first."""
+        return {number: self.at(number) for number in sorted(self._replay.states)}
+
     def at(self, number: int) -> Look:
         """One step."""
         count = len(self.rows(number))
@@ -82,7 +90,8 @@ class Looks:
             name: Size(float(sizes[name].largest), sizes[name].examples[:count], sizes[name].units)
             for name in self.named
         }
-        return Look(trimmed, {name: np.asarray(value, np.float32)[:count] for name, value in whole.items()}, terms)
+        numbers = {name: np.asarray(value, np.float32)[:count] for name, value in whole.items()}
+        return Look(trimmed, numbers, terms, self._replay.program.shape)
 
     def values(self, number: int, wanted: Sequence[int]) -> dict[int, np.ndarray]:
         """Values of the trace by their numbers, whole."""
@@ -125,8 +134,3 @@ def _size(value: Array, by_example: bool) -> Size:
     rows = absolute.reshape(len(absolute), -1) if absolute.ndim != 3 else absolute.max(axis=1)
     examples = rows.max(axis=1)
     return Size(examples.max(), examples, rows.max(axis=0) if value.ndim > 1 else none)
-
-
-def history(looks: Looks, place: int, count: int) -> Iterator[Look]:
-    """Up to `count` steps before the place."""
-    yield from (looks.at(number) for number in sorted(looks._replay.states) if place - count <= number < place)

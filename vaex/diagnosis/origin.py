@@ -20,7 +20,7 @@ class Origin(NamedTuple):
 
     `name` is the first named value that was not finite, `equation` what made the first number that was not (None: it
     came in, with a parameter or an image), `number` the value it made, `at` where in it, `operands` what it took there
-    and `made` what came out. `count` says how many of the value were not finite. `underflow` has what became a 0 that
+    and `made` what came out. `bad` says how many of the value were not finite. `underflow` has what became a 0 that
     should not be one, if there was one: the operation and its operands.
     """
 
@@ -30,7 +30,7 @@ class Origin(NamedTuple):
     at: Place
     operands: tuple[float, ...]
     made: float
-    count: int
+    bad: int
     underflow: tuple[Equation, tuple[float, ...]] | None
 
 
@@ -76,9 +76,9 @@ def _walk(name: str, target: int, makers: Mapping[int, Equation], values: Mappin
     equation, value = makers.get(number), values[number]
     at = _worst(equation, values, value, at) if equation else at
     operands = _operands(equation, values, value.shape, at) if equation else ()
-    count = int(np.sum(~np.isfinite(value)))
+    bad = int(np.sum(~np.isfinite(value)))
     lost = _underflow(equation, makers, values, value.shape, at) if equation and 0.0 in operands else None
-    return Origin(name, equation, number, at, operands, float(value[at]), count, lost)
+    return Origin(name, equation, number, at, operands, float(value[at]), bad, lost)
 
 
 def _worst(equation: Equation, values: Mapping[int, np.ndarray], value: np.ndarray, at: Place) -> Place:

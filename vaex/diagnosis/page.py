@@ -29,9 +29,9 @@ def html(content: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
 def _cures(cures: Sequence[Mapping[str, Any]], cheapest: Mapping[str, Any] | None) -> str:
     if not cures:
         return ""
+    keys = ("from", "told", "valid/elbo")
     rows = [
-        [page.cell(each["title"]), page.cell(" ".join(each["overrides"])), page.cell(each["from"])]
-        + [page.cell(each["told"]), page.cell(each["valid/elbo"])]
+        [page.cell(each["title"]), page.cell(" ".join(each["overrides"])), *(page.cell(each[key]) for key in keys)]
         for each in cures
     ]
     table = page.table(("cure", "override", "tried from", "outcome", "valid/elbo, nats"), rows)
