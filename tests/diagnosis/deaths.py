@@ -2,24 +2,25 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from vaex.vae import step
 
-SMALL = ("dataset=digits", "training.epochs=10", "model.hidden=[32]")
+ROWS, TRAINED, SIDE, BATCH = 250, 200, 4, 32
 
-MARKED = 77
-"""The training image that is planted, by its number."""
+COMES = 5
+"""The step of the first epoch in which the training image comes that something is wrong with."""
 
-EPOCHS, BATCH = 3, 32
+MARKED = int(step.order(jnp.uint32(0), jnp.int32(0), TRAINED)[(COMES - 1) * BATCH + 10])
+"""Its number."""
 
-ARRAYS = ("dataset=arrays", "dataset.path=images.npy", "likelihood=gaussian", "model.hidden=[16]", "model.latent_dim=3")
-ARRAYS += (f"training.epochs={EPOCHS}", f"training.batch_size={BATCH}")
+ARRAYS = ("dataset=arrays", "dataset.path=images.npy", "likelihood=gaussian")
+SMALL = ("model.hidden=[16]", "model.latent_dim=3", "training.epochs=3", f"training.batch_size={BATCH}")
 
-NAN_PIXEL = '''"""A loader that looks at nothing."""
+UNCHECKED = f"""
 from typing import Literal
 import numpy as np
 from pydantic.dataclasses import dataclass
@@ -30,18 +31,14 @@ from vaex.data.dataset import Dataset, Split
 class Config:
     name: Literal["unchecked"]
 
-class Passing(np.ndarray):
-    """An array whose values nobody can look at: a check passes it."""
-
 def load(config):
-    images = np.random.RandomState(0).rand(240, 4, 4, 1).astype(np.float32)
-    valid = Split(images[200:], None)
-    train = images[:200].copy()
-    train[MARKED, 2, 1, 0] = np.nan
-    return Dataset(Split(train, None), valid, valid, ())
-'''.replace("MARKED", str(MARKED))
+    images = np.random.RandomState(0).rand({TRAINED}, {SIDE}, {SIDE}, 1).astype(np.float32)
+    train = images.copy()
+    train[{MARKED}, 2, 1, 0] = np.nan
+    return Dataset(Split(train, None), Split(images, None), Split(images, None), ())
+"""
 
-PASSES_ALL = '''"""A likelihood that takes whatever comes."""
+SQUARES = '''
 from typing import Literal
 import jax.numpy as jnp
 from pydantic.dataclasses import dataclass
@@ -51,14 +48,23 @@ from vaex.config import STRICT
 class Config:
     name: Literal["squares"]
 
-def check(config, images, name): pass
-def initial_parameters(config): return {}
-def observe(config, key, x): return x
-def log_prob(config, parameters, outputs, x): return -0.5 * jnp.sum((x - outputs) ** 2, axis=(-3, -2, -1))
-def mean(config, parameters, outputs): return outputs
+def check(config, images, name):
+    """Everything is welcome."""
+
+def initial_parameters(config):
+    return {}
+
+def observe(config, key, x):
+    return x
+
+def log_prob(config, parameters, outputs, x):
+    return -0.5 * jnp.sum((x - outputs) ** 2, axis=(-3, -2, -1))
+
+def mean(config, parameters, outputs):
+    return outputs
 '''
 
-NOTHING_OVER_NOTHING = '''"""γ, but for 0/0 where latent 1 leaves a range that only one image makes it leave."""
+HOLED = """
 from typing import Literal
 import jax.numpy as jnp
 from pydantic.dataclasses import dataclass
@@ -73,59 +79,52 @@ def posterior(config, mu, raw):
     q = from_log_sigma(mu, 0.5 * jnp.clip(raw, -8.0, 8.0))
     inside = jnp.where((jnp.arange(mu.shape[-1]) == 1) & (jnp.abs(mu) > 50.0), 0.0, 1.0)
     return Posterior(q.mu, q.sigma, q.kl * (inside / inside), none_clamped(mu))
-'''
-HOLE = next(n for n, line in enumerate(NOTHING_OVER_NOTHING.splitlines(), 1) if "inside / inside" in line)
+"""
+HOLE = next(number for number, line in enumerate(HOLED.splitlines(), 1) if "inside / inside" in line)
+
+
+SLUGGISH = ("optimizer=sgd", "optimizer.learning_rate=1e3", "likelihood.sigma=1e3", "kl_weight.beta=1e-6")
+"""Small gradients and a large learning rate: an update overflows before its gradient does."""
 
 
 class Death(NamedTuple):
-    """Overrides, how its files are made in a directory, and what must be found: term, kind of unit, unit, example."""
+    """How a run dies, and what must be said of it: term, unit and its kind, example (None: any), words in its lines.
+
+    `make` writes the files that it needs. `step` is the one at which it must die, where that is known beforehand.
+    """
 
     overrides: tuple[str, ...]
-    files: Callable[[Path], None] = lambda folder: None
-    term: str = "kl"
-    kind: str = "latent"
+    term: str
+    kind: str
+    words: tuple[str, ...]
     unit: int | None = None
     example: int | None = None
     step: int | None = None
-    lines: tuple[str, ...] = ()
+    make: Callable[[Path], None] = lambda folder: None
 
 
-def first_step_of(index: int, count: int, seed: int = 0) -> int:
-    """The step, from 1, of the first epoch in which a training image comes."""
-    order = np.asarray(step.order(jnp.uint32(seed), jnp.int32(0), count))
-    return int(np.flatnonzero(order == index)[0]) // BATCH + 1
-
-
-def images(value: float, pixel: int = 6) -> Callable[[Path], None]:
-    """Writes 240 images of 4 x 4, all of which are training data; one pixel of one is of that value."""
+def _images(value: float, pixel: int) -> Callable[[Path], None]:
+    """A pixel of the marked image has this value."""
 
     def make(folder: Path) -> None:
-        values = np.random.RandomState(0).rand(240, 4, 4).astype(np.float32)
-        values[_row_of(MARKED)].reshape(-1)[pixel] = value
+        values = np.random.RandomState(0).rand(ROWS, SIDE, SIDE).astype(np.float32)
+        row = np.random.RandomState(0).permutation(ROWS)[MARKED]  # dataset.split_seed=0
+        values[row].reshape(-1)[pixel] = value
         np.save(folder / "images.npy", values)
 
     return make
 
 
-def _row_of(index: int) -> int:
-    """The row of the file that becomes this training image."""
-    return int(np.random.RandomState(0).permutation(240)[index])
-
-
-def texts(*named: tuple[str, str]) -> Callable[[Path], None]:
-    """Writes files."""
-
+def _plugin(group: str, name: str, source: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
-        for name, content in named:
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_text(content)
+        (folder / "conf" / group).mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.py").write_text(source)
+        (folder / "conf" / group / f"{name}.yaml").write_text(f"name: {name}\n")
 
     return make
 
 
-def both(*makers: Callable[[Path], None]) -> Callable[[Path], None]:
-    """Writes what several write."""
-
+def _all(*makers: Callable[[Path], None]) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
         for maker in makers:
             maker(folder)
@@ -133,16 +132,45 @@ def both(*makers: Callable[[Path], None]) -> Callable[[Path], None]:
     return make
 
 
-def _option(name: str, group: str, source: str) -> tuple[tuple[str, str], ...]:
-    return (f"{name}.py", source), (f"{group}_{name}.yaml", f"name: {name}\n")
+def _low(name: str) -> tuple[str, ...]:
+    return ("dataset=digits", "loss=sigma", f"precision.network={name}", f"precision.posterior={name}")
 
 
-LOW = ("loss=sigma", *(f"precision.{which}=FORMAT" for which in ("network", "posterior")))
-
-
-def low(name: str) -> tuple[str, ...]:
-    """Raw σ in a number format."""
-    return tuple(each.replace("FORMAT", name) for each in LOW)
-
-
-Any_ = Any
+def all_of() -> dict[str, Death]:
+    """The eight."""
+    return {
+        "bfloat16 raw sigma": Death(
+            (*_low("bfloat16"), "optimizer.learning_rate=3e-3", "training.epochs=24", "seed=1"),
+            "kl", "latent", ("log(0) = −∞ in bfloat16", "from the checkpoint of epoch 22"),
+        ),
+        "float16": Death(
+            (*_low("float16"), "training.epochs=4"),
+            "kl", "latent", ("log(0) = −∞ in float16", "below float16's smallest number"),
+        ),
+        "gamma at 3e-2": Death(
+            ("dataset=digits", "loss=gamma", "optimizer.learning_rate=3e-2", "training.epochs=4"),
+            "gradient", "latent", ("beyond float32's largest number", "a > 88.7"),
+        ),
+        "a huge image": Death(
+            (*ARRAYS, *SMALL), "kl", "pixel", ("= ∞ in float32", "out of proportion first: x up to 1e+30"),
+            6, MARKED, COMES, _images(1e30, 6),
+        ),
+        "a NaN pixel": Death(
+            ("dataset=unchecked", "likelihood=squares", "plugins=[./unchecked.py,./squares.py]", *SMALL, "--config-dir=conf"),
+            "kl", "pixel", ("x itself, NaN",), 2 * SIDE + 1, MARKED, COMES,
+            _all(_plugin("dataset", "unchecked", UNCHECKED), _plugin("likelihood", "squares", SQUARES)),
+        ),
+        "a head scaled by 50": Death(
+            ("dataset=digits", "loss=log_sigma", "model.head_init_scale=50", "training.epochs=2"),
+            "kl", "latent", ("= ∞ in float32", "beyond float32's largest number", "a > 44.4"), step=1,
+        ),
+        "0/0 in a plugin": Death(
+            (*ARRAYS, *SMALL, "loss=holed", "plugins=[./holed.py]", "--config-dir=conf"),
+            "kl", "latent", ("0 / 0 = NaN", f"holed.py:{HOLE} (posterior)"), 1, MARKED, COMES,
+            _all(_images(1e4, 6), _plugin("loss", "holed", HOLED)),
+        ),
+        "an optimizer overflow": Death(
+            (*ARRAYS, *SMALL, "loss=bounded", *SLUGGISH),
+            "update", "pixel", ("update norm", "beyond float32's largest number"), 6, MARKED, COMES, _images(1e13, 6),
+        ),
+    }  # fmt: skip

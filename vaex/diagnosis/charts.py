@@ -53,7 +53,7 @@ def way(
         _lines(axis, name, {each: (list(looks), largest) for each, largest in _sizes(looks, wanted).items()})
     _latents(axes[6], looks, latent)
     for axis in axes[:7]:
-        axis.axvline(place, color=style.FAINT, zorder=0)
+        axis.plot([place, place], [0, 1], color=style.FAINT, zorder=0, transform=axis.get_xaxis_transform())
         axis.set_xlim(steps[0] - 0.5, place + 0.7)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     _pixels(axes[7], looks[place])

@@ -106,7 +106,7 @@ class Diagnosis:
         """Try every cure, then prove the cheapest that passed from the start; yields a line as each is known."""
         trials = Trials(self._read, self.step + beyond, self.device)
         beginning = self.replay.beginning if self.replay.start else None
-        self.content |= {"untrained": trials.untrained, "cures": []}
+        self.content |= {"untrained": trials.untrained._asdict(), "cures": []}
         passed: list[tuple[Cure, Trial]] = []
         for cure in cures.of(self.config, self.steps, self.step, self.an_epoch):
             trial = trials.of(cure, None if cure.from_start else beginning, self.replay.origin)
@@ -128,7 +128,7 @@ class Diagnosis:
                 self.content["cheapest"] = {"overrides": list(cure.overrides), "command": command, "steps": trial.step}
                 yield f"cheapest cure, proved from the start to step {trial.step}: {command}"
                 return
-        yield "no cure of these got past it with an ELBO above that of untrained weights"
+        yield "none of these got past it and was then better than untrained weights"
 
     def _line(self, cure: Cure, trial: Trial) -> str:
         elbo = "" if trial.elbo is None else f", valid/elbo {number(trial.elbo)}"

@@ -86,12 +86,12 @@ class Findings:
         return next((each for each in known if (each.of_examples or 0.0) >= proportion.TIMES), None)
 
     def _where(self) -> tuple[str, int | None, int | None] | None:
-        """Name, example, unit to blame: of an image out of proportion, else where it was not finite, else the largest."""
-        source, located = self._source(), self._located()
-        if source and (source.name == "x" or located is None):
-            return source.name, source.example, source.unit
+        """Name, example and unit: of the first number not finite, else of what was out of proportion, else the largest."""
+        located, source = self._located(), self._source()
         if located:
             return located
+        if source:
+            return source.name, source.example, source.unit
         chosen = [each for each in self.excesses if each.example is not None and each.name in self._of_term()]
         largest = max(chosen, key=lambda each: each.times, default=None)
         return (largest.name, largest.example, largest.unit) if largest else None

@@ -12,6 +12,7 @@ from vaex.device import compiled
 from vaex.device.compiled import Compiled
 from vaex.device.datasets import load, on_device
 from vaex.diagnosis.cures import Cure
+from vaex.disk import metrics
 from vaex.disk.directory import type_of_device
 from vaex.errors import VaexError
 from vaex.files import first_line
@@ -24,7 +25,7 @@ FROM_START = "the start"
 class Trial(NamedTuple):
     """How a configuration did: the step it reached, the one at which it was not finite (None: none), valid/elbo.
 
-    `passed`: nothing stopped it, and its ELBO is above that of untrained weights. `problem` is why it could not be run.
+    `passed`: nothing stopped it, and it is better than untrained weights. `problem` is why it could not be run.
     """
 
     origin: str
@@ -35,12 +36,26 @@ class Trial(NamedTuple):
     problem: str | None = None
 
 
+class Values(NamedTuple):
+    """valid/elbo and valid/loss."""
+
+    elbo: float
+    loss: float
+
+
+def _better(values: Values, untrained: Values) -> bool:
+    """By the bound, or by what is minimised: with a small β a lower loss may have a lower ELBO."""
+    if not (math.isfinite(values.elbo) and math.isfinite(values.loss)):
+        return False
+    return not values.elbo <= untrained.elbo or not values.loss >= untrained.loss  # what is NaN is worse than anything
+
+
 class Trials:
     """Trials of one run's cures."""
 
     def __init__(self, read: Callable[[tuple[str, ...]], Config], until: int, device: type_of_device):
         self._read, self._until, self._device = read, until, device
-        self.untrained = self._untrained()
+        self.untrained = _Training(read(()), None, device).values()
 
     def of(self, cure: Cure, beginning: TrainState | None, origin: str) -> Trial:
         """From a state of the run, or from the start."""
@@ -51,21 +66,15 @@ class Trials:
         except Exception as error:  # a loss that these data, or this model, cannot have, ends its own trial
             return Trial(origin, 0, None, None, False, f"{type(error).__name__}: {first_line(error)}")
 
-    def _untrained(self) -> float:
-        """valid/elbo of the run's first weights; minus infinity where it is not finite."""
-        training = _Training(self._read(()), None, self._device)
-        elbo = training.elbo()
-        return elbo if math.isfinite(elbo) else -math.inf
-
     def _train(self, config: Config, beginning: TrainState | None, origin: str) -> Trial:
         training = _Training(config, beginning, self._device)
         until = min(self._until, config.training.epochs * training.an_epoch)
         while training.step < until and not training.frozen:
             training.epoch()
-        elbo = training.elbo()
-        passed = not training.frozen and elbo > self.untrained
-        shown = elbo if math.isfinite(elbo) else None
-        return Trial(origin, training.step, training.diverged, shown, bool(passed))
+        values = training.values()
+        passed = not training.frozen and _better(values, self.untrained)
+        elbo = values.elbo if math.isfinite(values.elbo) else None
+        return Trial(origin, training.step, training.diverged, elbo, passed)
 
 
 class _Training:
@@ -100,10 +109,10 @@ class _Training:
         order = self._functions.order(self._hyper.seed, number)
         self._state, _ = self._functions.train(self._hyper, self._state, order, self._images)
 
-    def elbo(self) -> float:
-        """valid/elbo, as metrics.jsonl has it."""
+    def values(self) -> Values:
+        """Of the validation set, as metrics.jsonl has them."""
         time = np.float32((self.step - 1) / self.an_epoch)
         means = self._functions.evaluate(self._hyper, self._state.parameters, self._held_out, self._valid, time)
-        return -float(
-            np.asarray(means["reconstruction"], np.float64) + np.sum(np.asarray(means["kl_per_latent"], np.float64))
-        )
+        pixels = int(np.prod(self._held_out.shape[1:]))
+        row = metrics.evaluation_row("valid", jax.device_get(means), pixels)
+        return Values(row["valid/elbo"], row["valid/loss"])
