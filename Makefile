@@ -40,6 +40,9 @@ cache: .venv/.developer  ## compiled programs from the cache against fresh ones,
 sweeps: .venv/.developer  ## twelve jobs of Fashion-MNIST byte for byte, a thousand jobs with few open files, several devices, too little memory (minutes)
 	$(BIN)/pytest -m slow tests/sweeping/test_sweep.py
 
+deaths: .venv/.developer  ## eight planted deaths: diagnosed bit for bit, named, cured from the command line (minutes)
+	$(BIN)/pytest -m slow tests/diagnosis
+
 fuzz: .venv/.developer  ## fuzz every reader of files, five minutes each (installs atheris; ARGS="metrics" names others)
 	$(BIN)/python -m pip install -q --disable-pip-version-check "atheris>=3,<4"
 	for reader in $(or $(ARGS),config idx metrics steps checkpoint); do \
@@ -106,4 +109,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults judging use cache sweeps fuzz coverage bench bench-parts bench-sweep gpu lock clean
+.PHONY: help train test lint grid faults judging use cache sweeps deaths fuzz coverage bench bench-parts bench-sweep gpu lock clean

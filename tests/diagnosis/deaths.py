@@ -1,6 +1,7 @@
 """Eight ways to die, planted: what a run is told, and what its diagnosis must name."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,15 +11,16 @@ import numpy as np
 from vaex.vae import step
 
 ROWS, TRAINED, SIDE, BATCH = 250, 200, 4, 32
+PIXEL = 6
+"""Of the image that something is wrong with."""
 
 COMES = 5
 """The step of the first epoch in which the training image comes that something is wrong with."""
 
-MARKED = int(step.order(jnp.uint32(0), jnp.int32(0), TRAINED)[(COMES - 1) * BATCH + 10])
-"""Its number."""
-
 ARRAYS = ("dataset=arrays", "dataset.path=images.npy", "likelihood=gaussian")
 SMALL = ("model.hidden=[16]", "model.latent_dim=3", "training.epochs=3", f"training.batch_size={BATCH}")
+
+OWN = ("--config-dir=conf",)
 
 UNCHECKED = f"""
 from typing import Literal
@@ -34,7 +36,7 @@ class Config:
 def load(config):
     images = np.random.RandomState(0).rand({TRAINED}, {SIDE}, {SIDE}, 1).astype(np.float32)
     train = images.copy()
-    train[{MARKED}, 2, 1, 0] = np.nan
+    train[%d].reshape(-1)[%d] = np.nan
     return Dataset(Split(train, None), Split(images, None), Split(images, None), ())
 """
 
@@ -105,13 +107,19 @@ class Death(NamedTuple):
     pixel: int | None = None
 
 
-def _images(value: float, pixel: int) -> Callable[[Path], None]:
-    """A pixel of the marked image has this value."""
+@functools.cache
+def marked() -> int:
+    """The training image that something is wrong with, by its number: it comes in step `COMES`."""
+    return int(step.order(jnp.uint32(0), jnp.int32(0), TRAINED)[(COMES - 1) * BATCH + 10])
+
+
+def _images(value: float) -> Callable[[Path], None]:
+    """One pixel of the marked image has this value."""
 
     def make(folder: Path) -> None:
         values = np.random.RandomState(0).rand(ROWS, SIDE, SIDE).astype(np.float32)
-        row = np.random.RandomState(0).permutation(ROWS)[MARKED]  # dataset.split_seed=0
-        values[row].reshape(-1)[pixel] = value
+        row = np.random.RandomState(0).permutation(ROWS)[marked()]  # dataset.split_seed=0
+        values[row].reshape(-1)[PIXEL] = value
         np.save(folder / "images.npy", values)
 
     return make

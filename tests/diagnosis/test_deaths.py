@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.diagnosis.deaths import Death, all_of
+from tests.diagnosis.deaths import NAMES, Death, make
 from tests.support import processes
 from vaex.config import Config
 from vaex.disk import metrics, saved
@@ -48,9 +48,9 @@ def files_of(run: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("name", all_of())
+@pytest.mark.parametrize("name", NAMES)
 def test_a_death_is_named_and_cured(name: str, tmp_path: Path):
-    death = all_of()[name]
+    death = make(name)
     run = died(tmp_path, death)
     before = files_of(run)
     text, found = diagnosed(run, *loading(death))
@@ -65,7 +65,7 @@ def test_a_death_is_named_and_cured(name: str, tmp_path: Path):
         assert words in text, text
     assert found["unit"]["kind"] == death.kind
     if death.example is None:
-        assert (found["unit"]["number"], found["example"]["index"]) == largest(run, found["step"], name)
+        assert (found["unit"]["number"], found["example"]["index"]) == furthest(run, found["step"])
     else:
         assert found["example"]["index"] == death.example
         assert found["unit"]["number"] == (death.unit if death.unit is not None else found["unit"]["number"])
@@ -85,7 +85,7 @@ def test_a_death_is_named_and_cured(name: str, tmp_path: Path):
     assert (run / "diagnose.png").read_bytes().startswith(b"\x89PNG")
 
 
-def largest(run: Path, place: int, name: str) -> tuple[int, int]:
+def furthest(run: Path, place: int) -> tuple[int, int]:
     """Latent and training image of the raw head that is furthest out: nearest to 0 of σ, largest of the others.
 
     Trained from the start, one step after the other, by `step.train_step` alone.
@@ -113,7 +113,7 @@ def largest(run: Path, place: int, name: str) -> tuple[int, int]:
 @pytest.fixture(scope="module")
 def bfloat16(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that died at its 268th step, with a checkpoint shortly before it. Read only."""
-    return died(tmp_path_factory.mktemp("bfloat16"), all_of()["bfloat16 raw sigma"])
+    return died(tmp_path_factory.mktemp("bfloat16"), make("bfloat16 raw sigma"))
 
 
 def test_without_checkpoints_a_run_is_replayed_from_its_start(bfloat16: Path, tmp_path: Path):

@@ -86,7 +86,7 @@ class Findings:
         return next((each for each in known if (each.of_examples or 0.0) >= proportion.TIMES), None)
 
     def _where(self) -> tuple[str, int | None, int | None] | None:
-        """Name, example and unit: of the first number not finite, else of what was out of proportion, else the largest."""
+        """Name, example and unit of the first number not finite, else out of proportion, else of the largest."""
         located, source = self._located(), self._source()
         if located:
             return located
