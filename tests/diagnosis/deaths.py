@@ -147,15 +147,89 @@ def _low(name: str) -> tuple[str, ...]:
 
 
 NAMES = (
-    "bfloat16 raw sigma", "float16", "gamma at 3e-2", "a huge image",
-    "a NaN pixel", "a head scaled by 50", "0/0 in a plugin", "an optimizer overflow",
+    "bfloat16 raw sigma", "float16", "gamma at 3e-2", "a head scaled by 50",
+    "a huge image", "a NaN pixel", "0/0 in a plugin", "an optimizer overflow",
 )  # fmt: skip
 
 
 def make(name: str) -> Death:
     """One of the eight."""
-    return dict(zip(NAMES, (*_of_numbers(), *_of_data()), strict=True))[name]
+    return dict(zip(NAMES, (*_of_numbers(), *_of_data(marked())), strict=True))[name]
 
 
 def _of_numbers() -> Iterator[Death]:
-    """In digits, which there is nothing wrong with."""
+    """On digits, with which nothing is wrong."""
+    yield Death(
+        (*_low("bfloat16"), "optimizer.learning_rate=3e-3", "training.epochs=24", "seed=1"),
+        "kl",
+        "latent",
+        ("log(0) = −∞ in bfloat16", "from the checkpoint of epoch 22"),
+    )
+    yield Death(
+        (*_low("float16"), "training.epochs=4"),
+        "kl",
+        "latent",
+        ("log(0) = −∞ in float16", "below float16's smallest number"),
+    )
+    yield Death(
+        ("dataset=digits", "loss=gamma", "optimizer.learning_rate=3e-2", "training.epochs=4"),
+        "gradient",
+        "latent",
+        ("beyond float32's largest number", "a > 88.7"),
+    )
+    yield Death(
+        ("dataset=digits", "loss=log_sigma", "model.head_init_scale=50", "training.epochs=2"),
+        "kl",
+        "latent",
+        ("= ∞ in float32", "beyond float32's largest number", "a > 44.4"),
+        step=1,
+    )
+
+
+def _of_data(index: int) -> Iterator[Death]:
+    """By one image."""
+    yield Death(
+        (*ARRAYS, *SMALL),
+        "kl",
+        "latent",
+        ("= ∞ in float32", "out of proportion first: x up to 1e+30"),
+        example=index,
+        step=COMES,
+        make=_images(1e30),
+        pixel=PIXEL,
+    )
+    yield Death(
+        ("dataset=unchecked", "likelihood=squares", "plugins=[./unchecked.py,./squares.py]", *SMALL, *OWN),
+        "kl",
+        "pixel",
+        ("x itself, NaN",),
+        unit=PIXEL,
+        example=index,
+        step=COMES,
+        make=_all(
+            _plugin("dataset", "unchecked", UNCHECKED % (index, PIXEL)), _plugin("likelihood", "squares", SQUARES)
+        ),
+        pixel=PIXEL,
+    )
+    yield Death(
+        (*ARRAYS, *SMALL, "loss=holed", "plugins=[./holed.py]", *OWN),
+        "kl",
+        "latent",
+        ("0 / 0 = NaN", f"holed.py:{HOLE} (posterior)"),
+        unit=1,
+        example=index,
+        step=COMES,
+        make=_all(_images(1e4), _plugin("loss", "holed", HOLED)),
+        pixel=PIXEL,
+    )
+    yield Death(
+        (*ARRAYS, *SMALL, "loss=bounded", *SLUGGISH),
+        "update",
+        "pixel",
+        ("update norm (largest in encoder.0.kernel)", "beyond float32's largest number"),
+        unit=PIXEL,
+        example=index,
+        step=COMES,
+        make=_images(1e13),
+        pixel=PIXEL,
+    )
