@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -99,12 +100,12 @@ def furthest(run: Path, place: int) -> tuple[int, int]:
     state = step.init(program, hyper.seed)
     for number in range(place):
         if number % steps == 0:
-            order = step.order(hyper.seed, np.int32(number // steps), len(images))
+            order = step.order(hyper.seed, jnp.int32(number // steps), len(images))
             rows, weights = (np.asarray(each) for each in step.batches(order, program.batch_size))
         here, weight = rows[number % steps], weights[number % steps]
         before = state
-        state = one(state, images[here], weight, np.float32(number / steps))
-    sigma = np.abs(np.asarray(encode(before.parameters, images[here]).sigma, np.float64))[weight > 0]
+        state = one(state, jnp.asarray(images[here]), jnp.asarray(weight), jnp.float32(number / steps))
+    sigma = np.abs(np.asarray(encode(before.parameters, jnp.asarray(images[here])).sigma, np.float64))[weight > 0]
     flat = np.argmin(sigma) if config.loss.name == "sigma" else np.argmax(sigma)
     example, unit = np.unravel_index(flat, sigma.shape)
     return int(unit), int(here[example])
