@@ -16,6 +16,7 @@ import numpy as np
 from vaex import files
 from vaex.commands import flags
 from vaex.device import backend
+from vaex.diagnosis import place
 from vaex.disk import metrics, saved
 from vaex.disk.alterations import find_altered
 from vaex.disk.directory import refuse_links
@@ -42,8 +43,6 @@ def main(arguments: Sequence[str]) -> int:
     (directory,) = flags.words(chosen, "diagnose", ("RUN",))
     refuse_links(directory)
     steps = metrics.read_steps(directory / "steps.npz")
-    from vaex.diagnosis import place  # late: its room has jax
-
     step = chosen.step or place.of_divergence(steps)
     if step is None:
         return _healthy(directory, place.of_largest_spike(steps), len(steps["loss"]))

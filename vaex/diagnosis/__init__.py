@@ -1,1 +1,1 @@
-"""Why a run diverged: replayed to the step, looked into, cured by trial. Reads a run, never changes it."""
+"""Why a run diverged: a step inspected, said in words and pictures, cures tried. Reads a run, never changes it."""

@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from vaex.data.dataset import type_of_images
-from vaex.diagnosis.look import Look
 from vaex.figures import style, tiles
+from vaex.inspection.look import Look
 
 COLORS = (style.BLUE, style.ORANGE, style.GREEN, style.GREY)
 

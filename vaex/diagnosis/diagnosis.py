@@ -11,7 +11,7 @@ import numpy as np
 from vaex import files
 from vaex.config import Config
 from vaex.device.datasets import load
-from vaex.diagnosis import charts, cures, look, page, place, replay
+from vaex.diagnosis import charts, cures, page, place
 from vaex.diagnosis.cures import Cure
 from vaex.diagnosis.findings import TERMS, Findings
 from vaex.diagnosis.limits import number
@@ -19,6 +19,7 @@ from vaex.diagnosis.trials import FROM_START, Trial, Trials
 from vaex.disk import metrics, provenance, saved
 from vaex.errors import printable
 from vaex.figures import style
+from vaex.inspection import look, replay
 
 NAMES = ("diagnose.json", "diagnose.html", "diagnose.png")
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from vaex.config import Config
-from vaex.diagnosis import limits, origin, proportion
+from vaex.diagnosis import limits
 from vaex.diagnosis.limits import number
-from vaex.diagnosis.look import BY_LATENT, BY_PIXEL, Look, Looks
-from vaex.diagnosis.proportion import Excess
 from vaex.errors import printable
+from vaex.inspection import origin, proportion
+from vaex.inspection.look import BY_LATENT, BY_PIXEL, Look, Looks
+from vaex.inspection.proportion import Excess
 
 MOST_NAMED = 10
 """Latents, examples and values that are listed."""

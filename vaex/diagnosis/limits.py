@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from vaex import files
 from vaex.config import Config, compose
-from vaex.diagnosis.origin import Origin
 from vaex.errors import printable
+from vaex.inspection.origin import Origin
 
 SIGNS = {"mul": "·", "div": "/", "add": "+", "add_any": "+", "sub": "−", "max": "max", "min": "min", "pow": "^"}
 """Of operations of two numbers."""

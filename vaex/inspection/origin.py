@@ -7,9 +7,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from vaex.diagnosis import equations
-from vaex.diagnosis.equations import Equation
-from vaex.diagnosis.look import Look, Looks
+from vaex.inspection import equations
+from vaex.inspection.equations import Equation
+from vaex.inspection.look import Look, Looks
 
 Place = tuple[int, ...]
 """Indices into a value."""

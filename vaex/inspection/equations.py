@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, DebugInfo, Jaxpr, Literal, Var, jaxpr_as_fun
 from jaxtyping import PyTree
 
 INLINED = ("jit", "pjit", "closed_call", "remat2", "checkpoint")
 """What has a function inside, which takes its place."""
 
-LIBRARIES = ("site-packages", "dist-packages", "/vaex/diagnosis/", "/vaex/vae/step.py")
+LIBRARIES = ("site-packages", "dist-packages", "/vaex/inspection/", "/vaex/vae/step.py")
 """Parts of the names of files that no reader of a diagnosis looks for a mistake in."""
 
 
@@ -119,7 +119,8 @@ def _apply(equation: Any, given: Sequence[Any]) -> list[Any]:
     variables = [atom for atom in equation.invars if isinstance(atom, Var)]
     fresh = list(dict.fromkeys(variables))
     values = dict(zip(variables, given, strict=True))
-    alone = Jaxpr((), fresh, equation.outvars, [equation], equation.effects)
+    names = DebugInfo("one equation", "diagnosis", ("given",) * len(fresh), ("made",) * len(equation.outvars))
+    alone = Jaxpr((), fresh, equation.outvars, [equation], equation.effects, debug_info=names)
     return list(jaxpr_as_fun(ClosedJaxpr(alone, ()))(*(values[variable] for variable in fresh)))
 
 

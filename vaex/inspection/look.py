@@ -11,12 +11,12 @@ from jaxtyping import Array, Float, Float32
 
 from vaex.data.dataset import type_of_images
 from vaex.device import compiled
-from vaex.diagnosis import equations
-from vaex.diagnosis.equations import Trace
-from vaex.diagnosis.inside import inside
-from vaex.diagnosis.replay import Replay
 from vaex.disk import checkpoint
 from vaex.disk.directory import type_of_device
+from vaex.inspection import equations
+from vaex.inspection.equations import Trace
+from vaex.inspection.inside import inside
+from vaex.inspection.replay import Replay
 
 WHOLE = ("mu", "raw", "sigma", "kl", "log_p")
 """Values of which every number is kept: there are few."""

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num, PyTree
 
 from vaex.config import implementation
-from vaex.diagnosis import equations, watched
-from vaex.diagnosis.equations import Equation, Trace
 from vaex.disk import checkpoint
+from vaex.inspection import equations, watched
+from vaex.inspection.equations import Equation, Trace
 from vaex.vae import learning_rate, step
 from vaex.vae.objective import NOISE, OBSERVATION, Hyper, Program, objective, stream
 from vaex.vae.step import TrainState

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vaex.diagnosis.look import Look, Size
+from vaex.inspection.look import Look, Size
 
 TIMES = 100.0
 """How many times the median is out of all proportion."""
