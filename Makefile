@@ -48,6 +48,9 @@ claims: .venv/.developer  ## what the experiments of under ten minutes say of th
 		echo "== $$name"; $(BIN)/vaex check experiment=$$name || failed="$$failed $$name"; done; \
 		test -z "$$failed" || { echo "not as expected:$$failed" >&2; exit 1; }
 
+deaths: .venv/.developer  ## eight planted deaths: diagnosed bit for bit, named, cured from the command line (minutes)
+	$(BIN)/pytest -m slow tests/diagnosis
+
 fuzz: .venv/.developer  ## fuzz every reader of files, five minutes each (installs atheris; ARGS="metrics" names others)
 	$(BIN)/python -m pip install -q --disable-pip-version-check "atheris>=3,<4"
 	for reader in $(or $(ARGS),config idx metrics steps checkpoint); do \
@@ -114,4 +117,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults claims judging use cache sweeps fuzz coverage bench bench-parts bench-sweep gpu lock clean
+.PHONY: help train test lint grid faults claims judging use cache sweeps deaths fuzz coverage bench bench-parts bench-sweep gpu lock clean

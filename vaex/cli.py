@@ -13,7 +13,7 @@ from vaex import __version__, process
 from vaex.errors import InputError, VaexError, printable
 
 VERBS = (
-    "train", "resume", "reproduce", "compare", "evaluate", "figures",
+    "train", "resume", "reproduce", "compare", "evaluate", "diagnose", "figures",
     "sample", "encode", "decode", "interpolate", "traverse", "export", "explore", "data", "check", "diff",
 )  # fmt: skip
 """Each is a file in `vaex/commands/`."""
@@ -27,6 +27,7 @@ vaex: an experiment framework for variational autoencoders
   vaex reproduce RUN [overrides]   run it again and compare: exit 0 the same, 1 different; overrides: a variation
   vaex compare DIR...              tables, verdicts and report.html of sweeps and runs: --by --against --target --out
   vaex evaluate DIR...             likelihood, used latents, probes of finished runs: evaluation.metrics=[elbo,nll]
+  vaex diagnose RUN                why it diverged (or --step N): unit, example, layer, and which cures pass; --no-cures
   vaex figures RUN...              draw the figures of runs, all that fit or --only scatter,worst
   vaex sample RUN --n 24           images from the prior: --seed --temperature --out samples.png|samples.npy
   vaex encode RUN IMAGES           mu, sigma and ELBO of an .npy file, a folder, a picture: --out codes.npz|codes.csv

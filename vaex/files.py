@@ -69,7 +69,12 @@ def sync_directory(directory: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """`value` as indented JSON; NaN and infinity are refused, the caller writes null for them."""
-    write(path, (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
+    write(path, as_json(value))
+
+
+def as_json(value: Any) -> bytes:
+    """The content of a JSON file."""
+    return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
 def write_yaml(path: Path, value: Any) -> None:

@@ -43,7 +43,7 @@ def prepare() -> tuple[Any, Any, Any, np.ndarray, Any, Any]:
 
 def ahead(program: Any, hyper: Any, state: Any, order: Any, images: Any) -> Any:
     """`step.epoch` that carries the next step's batch and noise, which depend on nothing that this step computes."""
-    rows, weights = step._batches(order, program.batch_size)
+    rows, weights = step.batches(order, program.batch_size)
     steps, latents = len(rows), program.model.latent_dim
 
     def noise(number: Any) -> Any:
@@ -71,7 +71,7 @@ def halves_on_devices(mesh: Mesh) -> Callable[..., Any]:
     sharded = NamedSharding(mesh, PartitionSpec("batch"))
 
     def epoch(program: Any, hyper: Any, state: Any, order: Any, images: Any) -> Any:
-        rows, weights = step._batches(order, program.batch_size)
+        rows, weights = step.batches(order, program.batch_size)
 
         def body(state: Any, batch: Any) -> Any:
             x = lax.with_sharding_constraint(images[lax.with_sharding_constraint(batch[0], sharded)], sharded)

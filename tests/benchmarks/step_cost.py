@@ -57,7 +57,7 @@ def epoch(program: Any, variant: str, hyper: Any, state: Any, order: jax.Array, 
             return step.advance(state, made, finite, jnp.bool_(True), hyper.max_skips)[0], out
         return state._replace(parameters=parameters, optimizer=after, step=state.step + 1), out
 
-    return lax.scan(body, state, step._batches(order, program.batch_size))
+    return lax.scan(body, state, step.batches(order, program.batch_size))
 
 
 def main() -> None:

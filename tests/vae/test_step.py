@@ -144,7 +144,7 @@ def test_partial_batch_counts_each_example_once():
 def test_epoch_visits_every_row_once_and_counts_it():
     program, hyper, state = setting("training.batch_size=16")
     n = 50
-    rows, weights = step._batches(jnp.arange(n), 16)
+    rows, weights = step.batches(jnp.arange(n), 16)
     assert rows.shape == (4, 16)
     assert sorted(np.asarray(rows)[np.asarray(weights) > 0]) == list(range(n))
     _, stats = epoch(program, hyper, state, jnp.asarray(images(n)))
@@ -223,7 +223,7 @@ def test_scan_is_the_loop():
     x = jnp.asarray(images(40))
     scanned, stats = epoch(program, hyper, state, x)
     order = jax.random.permutation(jax.random.fold_in(objective.stream(hyper.seed, objective.ORDER), 0), 40)
-    rows, weights = step._batches(order, 16)
+    rows, weights = step.batches(order, 16)
     looped, losses = state, []
     for index in range(3):
         looped, values = train_step(program, hyper, looped, x[rows[index]], weights[index], jnp.float32(index / 3))

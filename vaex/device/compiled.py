@@ -59,13 +59,19 @@ def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
     return _once(("init", begins), make)(jax.device_put(seed, host))
 
 
-def ahead(function: Callable[..., Any], static: tuple[Hashable, ...], arguments: Any, device: type_of_device) -> Any:
+def ahead(
+    function: Callable[..., Any],
+    static: tuple[Hashable, ...],
+    arguments: Any,
+    device: type_of_device,
+    options: dict[str, Any] | None = None,
+) -> Any:
     """`function(*static, *arguments)` compiled for such arguments, once for all threads that ask; takes `arguments`."""
     shapes = jax.tree.map(lambda leaf: _placed(leaf, device), arguments)
     leaves, structure = jax.tree.flatten(shapes)
     key = (function, static, structure, *((leaf.shape, leaf.dtype) for leaf in leaves), device)
     fixed = functools.partial(function, *static)
-    return _once(key, lambda: _finished(jax.jit(fixed).lower(*shapes)))
+    return _once(key, lambda: _finished(jax.jit(fixed).lower(*shapes), options))
 
 
 def exported(function: Callable[..., Any], shapes: Sequence[Any], platforms: Sequence[str]) -> export.Exported:

@@ -33,8 +33,12 @@ RECORD = "record"
 
 def flatten(tree: PyTree) -> dict[str, np.ndarray]:
     """Leaves by flat name, `model.encoder.0.kernel`, as NumPy arrays in C order: safetensors writes others wrongly."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {_name(path): np.asarray(leaf, order="C") for path, leaf in leaves}
+    return {name: np.asarray(leaf, order="C") for name, leaf in zip(names(tree), jax.tree.leaves(tree), strict=True)}
+
+
+def names(tree: PyTree) -> list[str]:
+    """The flat name of each leaf."""
+    return [_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
 
 
 def unflatten(template: PyTree, arrays: dict[str, np.ndarray], where: Path) -> PyTree:

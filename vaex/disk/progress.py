@@ -60,13 +60,15 @@ Found = tuple[dict[str, np.ndarray], dict[str, Any]]
 """Arrays and record of a checkpoint."""
 
 
-def newest_common(directories: Sequence[Path]) -> list[Found]:
+def newest_common(directories: Sequence[Path], most: int | None = None) -> list[Found]:
     """Checkpoints of the newest epoch from which all these runs can go on; empty when there is none.
+
+    With `most`, of the newest that is not after this epoch.
 
     A run that has diverged stays as it was, so its last checkpoint serves for every later epoch. Each damaged
     checkpoint is named in a warning.
     """
-    usable = [_usable_epochs(directory) for directory in directories]
+    usable = [[epoch for epoch in _usable_epochs(each) if most is None or epoch <= most] for each in directories]
     for epoch in sorted({epoch for epochs in usable for epoch in epochs}, reverse=True):
         found = [_at(directory, epochs, epoch) for directory, epochs in zip(directories, usable, strict=True)]
         if all(found):

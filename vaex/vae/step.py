@@ -106,7 +106,7 @@ def epoch(
         rows, weights = batch
         return train_step(program, hyper, state, images[rows], weights, state.step / steps)
 
-    return lax.scan(body, state, _batches(order, program.batch_size))
+    return lax.scan(body, state, batches(order, program.batch_size))
 
 
 def train_step(
@@ -204,7 +204,7 @@ def norm(tree: PyTree) -> Float[Array, ""]:
     return jnp.sqrt(sum(map(squares, jax.tree.leaves(tree)), start=jnp.float32(0)))
 
 
-def _batches(order: Int[Array, " N"], batch_size: int) -> tuple[Int[Array, "steps batch"], Float[Array, "steps batch"]]:
+def batches(order: Int[Array, " N"], batch_size: int) -> tuple[Int[Array, "steps batch"], Float[Array, "steps batch"]]:
     """Rows and weights of each batch; the last one is filled with its first row at weight 0."""
     count = order.shape[0]
     steps = -(-count // batch_size)

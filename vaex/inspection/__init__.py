@@ -1,0 +1,1 @@
+"""One step of a run: replayed to it bit for bit, traced, looked into. Writes no file."""
