@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, SymmetricalLogLocator
 from PIL import Image
 
 from vaex.data.dataset import type_of_images
@@ -18,6 +18,9 @@ COLORS = (style.BLUE, style.ORANGE, style.GREEN, style.GREY)
 
 SCALE = 24
 """Images whose values say how the example is shown."""
+
+FEW = 6
+"""Ticks at most of an axis that would have one a decade."""
 
 LARGEST = 1e300
 """What a logarithmic axis can hold."""
@@ -57,7 +60,7 @@ def way(
         axis.set_xlim(steps[0] - 0.5, place + 0.7)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     _pixels(axes[7], looks[place])
-    figure.subplots_adjust(left=0.05, right=0.9, top=0.92, bottom=0.04, hspace=0.42, wspace=0.38)
+    figure.subplots_adjust(left=0.07, right=0.9, top=0.92, bottom=0.04, hspace=0.42, wspace=0.38)
     return figure
 
 
@@ -95,7 +98,12 @@ def _pixels(axis: Axes, look: Look) -> None:
 
 def _lines(axis: Axes, name: str, curves: Mapping[str, tuple[Any, Any]]) -> None:
     style.decorate(axis, name)
-    axis.set_yscale("symlog" if name.startswith(("loss", "KL")) else "log")
+    may_be_negative = name.startswith(("loss", "KL"))
+    axis.set_yscale("symlog" if may_be_negative else "log")
+    if may_be_negative:
+        locator = SymmetricalLogLocator(base=10, linthresh=2)
+        locator.set_params(numticks=FEW)
+        axis.yaxis.set_major_locator(locator)
     for number, (label, (x, y)) in enumerate(curves.items()):
         line = "-" if number < len(COLORS) else "--"
         _curve(axis, x, np.asarray(y, np.float64), label, COLORS[number % len(COLORS)], line)
