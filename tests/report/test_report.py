@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.support import browser as browsing
-from tests.support.made_runs import MANIFEST, STEPS, evaluate, lively_run, picture
+from tests.support.made_runs import MANIFEST, STEPS, evaluate, lively_run, picture, write_run
 from tests.support.processes import until
 from vaex.commands import compare
 from vaex.report import bands, document, page, verdicts
@@ -308,6 +308,26 @@ def test_provenance_names_what_differs(tmp_path):
     html = write(tmp_path).read_text()
     assert "Not the same in all runs: threads." in html
     assert "2 (job 0, job 1); 4 (job 2)" in html
+
+
+def test_a_diagnosis_stands_in_the_report_of_the_run_it_is_of(tmp_path):
+    """Its lines as text, whatever is in them; not one of another ending, nor a damaged one, which is a problem."""
+    end = {"status": "diverged", "summary": {"step": 7, "first_nonfinite_step": 7, "culprit": "kl"}}
+    found = {"step": 7, "lines": ["step 7: the KL", HOSTILE], "cheapest": {"command": "vaex reproduce RUN x=1"}}
+    directories = [write_run(tmp_path / str(number), [-200.0], f"seed={number}", **end) for number in range(4)]
+    for directory, content in zip(directories, (found, found | {"step": 6}, {"lines": 3}, None), strict=True):
+        (directory / "diagnose.json").write_text("{" if content is None else json.dumps(content))
+    (directories[0] / "diagnose.html").touch()
+    html = write(tmp_path).read_text()
+    section = html[html.index('<section id="diagnoses">') :].partition("</section>")[0]
+    assert "1 of 4 diverged runs have a diagnosis" in section
+    assert "<li>step 7: the KL</li>" in section
+    assert page.text(HOSTILE) in section
+    assert "<img" not in section
+    assert "cheapest cure: vaex reproduce RUN x=1" in section
+    assert '<a href="./0/diagnose.html">' in section
+    assert "diagnose.json" in html[html.index('<section id="problems">') :].partition("</section>")[0]
+    assert '<section id="diagnoses">' not in write(directories[1]).read_text()
 
 
 def test_pictures_stay_in_the_runs_directory(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vaex import files
-from vaex.report import divergence_charts, outcome_charts, page, pictures, training_charts, verdicts
+from vaex.report import diagnoses, divergence_charts, outcome_charts, page, pictures, training_charts, verdicts
 from vaex.report import tables as report_tables
 from vaex.report.charts import MOST_VARIANTS, Chart, Panel, Plotter, capital
 from vaex.report.outcome_charts import LATENTS
@@ -48,6 +48,7 @@ class Report:
             ("rates", "Loss against learning rate", self._rates()),
             ("curves", "Training curves", self._curves()),
             ("divergence", "Where runs diverge", self._divergence()),
+            ("diagnoses", "Why runs diverged", diagnoses.section(self.study.runs, self.links)),
             ("gradients", "Gradient norms", self._gradients()),
             ("sigma", "Range of σ", self._sigma()),
             ("rate", "Rate and distortion", self._rate_distortion()),

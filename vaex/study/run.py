@@ -16,6 +16,8 @@ from vaex.disk import evaluation, metrics
 from vaex.errors import InputError, printable
 from vaex.study import stability
 
+DIAGNOSIS = "diagnose.json"
+
 STATUSES = ("finished", "diverged", "interrupted", "failed")
 
 
@@ -24,6 +26,7 @@ class StudyRun:
     """One run: `flat` has its configuration by full key (`model.latent_dim`), less the ignored sections.
 
     `evaluation` has what was measured of the model that it has now, by key (`eval/nll`).
+    `diagnosis` is what `vaex diagnose` found of the divergence that it has now, in lines.
     `data` says what it trained on: the recorded digest; where none is recorded "", which `study.read` fills in.
     """
 
@@ -38,6 +41,7 @@ class StudyRun:
     steps: dict[str, np.ndarray] | None
     measures: dict[str, Any]
     evaluation: dict[str, evaluation.Value]
+    diagnosis: tuple[str, ...]
     problems: tuple[str, ...]
     data: str
 
@@ -85,9 +89,24 @@ def read_run(path: Path, name: str) -> StudyRun:
         steps=steps,
         measures=_measures(config, summary, rows, steps),
         evaluation=judged,
+        diagnosis=_diagnosis(attempt(_if_there, DIAGNOSIS, {}), summary),
         problems=tuple(problems),
         data=next((text for text in map(_digest, (manifest, summary)) if text), ""),
     )
+
+
+def _if_there(path: Path) -> dict[str, Any]:
+    return files.read_json(path) if path.exists() else {}
+
+
+def _diagnosis(found: Mapping[str, Any], summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Lines, and the cure, of a diagnosis of how the run ended; one of an earlier ending is of no use."""
+    lines, cheapest = found.get("lines"), found.get("cheapest")
+    places = [summary.get(key) for key in ("first_nonfinite_step", "step")]
+    if not isinstance(lines, list) or found.get("step") not in filter(None, places):
+        return ()
+    command = cheapest.get("command") if isinstance(cheapest, Mapping) else None
+    return tuple(map(str, [*lines, *([f"cheapest cure: {command}"] if command else [])]))
 
 
 def _digest(recorded: Mapping[str, Any]) -> str:
