@@ -79,7 +79,14 @@ def as_json(value: Any) -> bytes:
 
 def write_yaml(path: Path, value: Any) -> None:
     """`value` as YAML in the order of its keys."""
-    write(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True).encode())
+    write(path, as_yaml(value, yaml.SafeDumper, getattr(yaml, "CSafeDumper", yaml.SafeDumper)).encode())
+
+
+def as_yaml(value: Any, dumper: Any, by_libyaml: Any) -> str:
+    """What PyYAML's `dumper` writes, by libyaml where the two agree: it escapes other characters, ten times as fast."""
+    settings: dict[str, Any] = {"default_flow_style": False, "sort_keys": False, "allow_unicode": True}
+    text = yaml.dump(value, Dumper=by_libyaml, **settings)
+    return text if text.isascii() and "\\" not in text else yaml.dump(value, Dumper=dumper, **settings)
 
 
 def user_directory(variable: str, name: str) -> Path:

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from vaex import files
 from vaex.config.compose import compose
 from vaex.sweeping import opening
 
@@ -108,3 +110,18 @@ def test_text_is_written_as_omegaconf_writes_it(value: str):
     theirs = OmegaConf.to_yaml(part)
     ours = opening.as_yaml(part)
     assert ours == theirs
+
+
+@pytest.mark.parametrize("value", TEXTS)
+def test_a_run_s_yaml_is_what_pyyaml_writes(value: str, tmp_path: Path):
+    content = {
+        "seed": 3,
+        "rate": 1e-3,
+        "none": None,
+        "text": value,
+        "list": [True, {value or "empty": 1.5}],
+        "none of": [],
+    }
+    files.write_yaml(tmp_path / "config.yaml", content)
+    expected = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    assert (tmp_path / "config.yaml").read_text(encoding="utf-8", newline="") == expected

@@ -17,6 +17,8 @@ from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, en
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf._utils import get_omega_conf_dumper
 
+from vaex import files
+
 
 def open_job(config: DictConfig, callbacks: Any, task: Callable[[DictConfig], Any]) -> JobReturn:
     """Make the directory, tell `callbacks`, call `task`, whose error is a result; Hydra's state is left as it was."""
@@ -80,10 +82,8 @@ def _call(task: Callable[[DictConfig], Any], opened: JobReturn) -> None:
 
 
 def as_yaml(part: Any) -> str:
-    """What `OmegaConf.to_yaml` gives, written by libyaml where that agrees with PyYAML: it escapes other characters."""
-    content = OmegaConf.to_container(part, enum_to_str=True)
-    text = yaml.dump(content, default_flow_style=False, allow_unicode=True, sort_keys=False, Dumper=_dumper())
-    return text if text.isascii() and "\\" not in text else OmegaConf.to_yaml(part)
+    """What `OmegaConf.to_yaml` gives."""
+    return files.as_yaml(OmegaConf.to_container(part, enum_to_str=True), get_omega_conf_dumper(), _dumper())
 
 
 @functools.cache
