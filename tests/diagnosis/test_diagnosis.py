@@ -13,6 +13,7 @@ from tests.support.configurations import make
 from tests.support.processes import lines_of_error, server
 from vaex import config as configuration
 from vaex.diagnosis import cures, limits, place
+from vaex.disk import metrics
 from vaex.disk.metrics import STEP_COLUMNS
 from vaex.inspection import equations, proportion
 from vaex.inspection.look import Look, Size
@@ -86,31 +87,26 @@ def test_cures_change_something_and_come_in_a_stated_order():
     assert cures.of(calm, steps([9.0, np.nan]), 2, 12)[0].overrides == ("optimizer.warmup_epochs=1",)
 
 
-@pytest.fixture(scope="module")
-def died(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that diverged at its first step, in the directory `run`. Read only."""
-    folder = tmp_path_factory.mktemp("died")
-    scaled = ("loss=log_sigma", "model.head_init_scale=100", "model.hidden=[8]", "model.latent_dim=3")
-    shared = ("dataset=digits", "dataset.limit=200", "training.epochs=1", "hydra.run.dir=run")
-    assert server().run(*scaled, *shared, cwd=folder)[0] == 1
-    return folder
-
-
-def test_a_step_is_replayed_bit_for_bit_and_looked_into(died: Path):
-    code, text = server().run("diagnose", "run", "--no-cures", "--out", "found", cwd=died)
+def test_a_finite_step_is_replayed_bit_for_bit_and_looked_into(digits_run: Finished, tmp_path: Path):
+    run = shutil.copytree(digits_run.directory, tmp_path / "run")
+    line = ("diagnose", "run", "--step", "20", "--no-cures", "--out", "found")
+    code, text = server().run(*line, cwd=tmp_path)
     assert code == 0, text
-    found = json.loads((died / "found/diagnose.json").read_text())
-    assert found["replay"]["identical"]
-    assert (found["term"], found["step"], found["cures"]) == ("kl", 1, None)
-    assert found["first_not_finite"]["format"] == "float32"
-    assert found["latent"]["raw"] > 44.4, "from there on e^2a is beyond float32 (conf/README.md)"
-    assert {path.name for path in (died / "found").iterdir()} == {"diagnose.json", "diagnose.html", "diagnose.png"}
-    assert not list((died / "run").glob("diagnose.*"))
-    code, text = server().run("diagnose", "run", "--no-cures", "--out", "found", cwd=died)
-    assert (code, len(lines_of_error(text))) == (2, 1)
-    assert "exists already" in text
-    code, text = server().run("diagnose", "run", "--step", "2", cwd=died)
-    assert (code, "expected 1 to 1" in text) == (2, True)
+    assert "replayed from the checkpoint of epoch 1: bit for bit as recorded, steps 13 to 20" in text
+    found = json.loads((tmp_path / "found/diagnose.json").read_text())
+    recorded = metrics.read_steps(run / "steps.npz")
+    assert (found["diverged"], found["first_not_finite"], found["cures"]) == (False, None, None)
+    assert sum(found["kl_per_latent"]) == pytest.approx(recorded["kl"][19], rel=1e-5)
+    assert found["sizes"]["gradient norm"]["largest"] == pytest.approx(recorded["grad_norm"][19], rel=1e-5)
+    assert found["sizes"]["update norm"]["largest"] == pytest.approx(recorded["update_norm"][19], rel=1e-4)
+    assert found["sizes"]["sigma"]["largest"] == pytest.approx(recorded["sigma_max"][19], rel=1e-5)
+    worst = found["worst_examples"][0]
+    assert f"training image {worst['index']} (KL" in text
+    assert {path.name for path in (tmp_path / "found").iterdir()} == {"diagnose.json", "diagnose.html", "diagnose.png"}
+    assert not list(Path(run).glob("diagnose.*"))
+    for wrong, words in ((line, "exists already"), (("diagnose", "run", "--step", "25"), "expected 1 to 24")):
+        code, text = server().run(*wrong, cwd=tmp_path)
+        assert (code, len(lines_of_error(text)), words in text) == (2, 1, True)
 
 
 def test_a_run_that_did_not_diverge(digits_run: Finished, tmp_path: Path):
