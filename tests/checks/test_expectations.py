@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def rows(value: object) -> tuple[expect.Row, ...]:
 
 
 def held(value: object, directory: Path) -> list[str]:
-    return [str(line) for line in expectations.check(rows(value), directory)]
+    return [str(line) for line in expectations.check(directory, rows(value))]
 
 
 @pytest.mark.parametrize(
@@ -185,6 +186,20 @@ def test_of_a_sweep_jobs_are_chosen_and_counted(sweep_of_two: Path):
         "job 5 -252.5, 1.5 below",
         "not ok  loss=softplus: finished: no such job is there",
     ]
+
+
+def test_jobs_of_several_experiments_have_their_own_expectations(sweep_of_two: Path, tmp_path: Path):
+    copied = shutil.copytree(sweep_of_two, tmp_path / "sweep")
+    _, noted = sweep.read(copied)
+    rows_of = {"gamma": {"status": "finished"}, "sigma": [{"epoch": 3}]}
+    sweep.write(
+        copied, [job._replace(config=job.config | {"expect": rows_of[job.config["loss"]["name"]]}) for job in noted]
+    )
+    lines = [str(line) for line in expectations.check(copied)]
+    assert len(lines) == 2
+    assert sorted(re.sub(r" of .*", "", line[8:]) for line in lines) == ["epoch", "status"]
+    assert expectations.is_a_job(copied / "1") == copied.absolute()
+    assert expectations.is_a_job(copied) is None
 
 
 def test_of_a_sweep_answers_of_its_comparison_are_expected(sweep_of_two: Path):

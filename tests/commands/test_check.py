@@ -45,6 +45,16 @@ def test_a_plain_run_only_warns(expecting: Path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_where_nothing_is_expected_a_check_is_no_yes(expecting: Path, capfd):
+    log_to(Screen())
+    (expecting / "config.yaml").write_text("expect: null\n")
+    outcome = Outcome({expecting: "finished"}, None, ended_by_policy=False)
+    assert ending.of_run(outcome) == 0
+    assert capfd.readouterr() == ("", "")
+    assert ending.of_run(outcome, checked=True) == 2
+    assert "was begun without expectations" in capfd.readouterr().err
+
+
 def test_a_run_may_diverge_as_expected(expecting: Path):
     summary = json.loads((expecting / "summary.json").read_text()) | {"status": "diverged", "epoch": 1}
     (expecting / "summary.json").write_text(json.dumps(summary))

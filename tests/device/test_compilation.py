@@ -51,7 +51,7 @@ def test_on_a_cpu_there_is_nothing_to_choose():
     chosen = compilation.choose(BOOK, 24, {2, 10}, 10**9, CPU, spare=True)
     assert chosen == Choice(None, 24, 10)
     assert chosen.options == {}
-    assert compilation.record(chosen, 24, {2, 10}) is None
+    assert compilation.record(chosen, 24, {2, 10}, CPU) is None
 
 
 def test_packs_of_about_a_size_share_a_program():
@@ -67,7 +67,8 @@ def test_a_choice_is_made_again_from_its_record():
     for runs, sizes in ((1, {10}), (24, {2, 9}), (32, {8})):
         for steps in (100, 10**9):
             chosen = compilation.choose(BOOK, runs, sizes, steps, GPU, spare=True)
-            kept = compilation.record(chosen, runs, sizes)
+            kept = compilation.record(chosen, runs, sizes, GPU)
+            assert kept["lanes"] == chosen.lanes
             assert compilation.recorded(compilation.of({"program": kept}) or {}, runs, sizes, GPU) == chosen
 
 
@@ -76,7 +77,28 @@ def test_runs_from_before_there_was_a_choice_are_compiled_as_they_were():
     assert compilation.of({}) is None
 
 
-@pytest.mark.parametrize("record", [{"lanes": 10**9}, {"lanes": 23}, {"latents": 3}, {"autotune": []}, {"lanes": "24"}])
+WRONG = (
+    *({"lanes": lanes} for lanes in (10**9, 23, "24", 24.0, True)),
+    *({"latents": 3}, {"autotune": []}),
+)
+
+
+@pytest.mark.parametrize("record", WRONG)
 def test_a_record_that_no_choice_can_have_left_is_refused(record: dict[str, object]):
     with pytest.raises(InputError, match="its program cannot be rebuilt"):
         compilation.recorded(record, 24, {2, 9}, GPU)
+
+
+def test_latents_to_spare_are_only_where_they_are_masked():
+    with pytest.raises(InputError, match="its program cannot be rebuilt"):
+        compilation.recorded({"latents": 16}, 24, {9}, GPU)
+    with pytest.raises(InputError, match="its program cannot be rebuilt"):
+        compilation.of({"program": "x"})
+
+
+def test_what_may_differ_when_a_run_is_made_again():
+    timed, gpu = {"autotune": "full", "lanes": 1}, {"environment": {"devices": ["NVIDIA H200"]}}
+    assert len(compilation.doubts(gpu | {"program": timed})) == 1
+    assert len(compilation.doubts(gpu)) == 1  # from before there was a choice
+    assert compilation.doubts(gpu | {"program": {"autotune": "off", "lanes": 1}}) == []
+    assert compilation.doubts({"environment": {"devices": ["cpu"]}}) == []

@@ -15,8 +15,9 @@ from vaex import config as configuration
 from vaex.diagnosis import cures, limits, place
 from vaex.disk import metrics
 from vaex.disk.metrics import STEP_COLUMNS
-from vaex.inspection import equations, proportion
+from vaex.inspection import equations, proportion, replay
 from vaex.inspection.look import Look, Size
+from vaex.inspection.replay import Replay
 
 
 def steps(loss: list[float]) -> dict[str, np.ndarray]:
@@ -87,11 +88,34 @@ def test_cures_change_something_and_come_in_a_stated_order():
     assert cures.of(calm, steps([9.0, np.nan]), 2, 12)[0].overrides == ("optimizer.warmup_epochs=1",)
 
 
+def test_where_a_replay_parts_from_the_record_also_where_that_was_0():
+    recorded = {name: np.array([0.0, 2.0], np.float32) for name in STEP_COLUMNS}
+    again = {name: column.copy() for name, column in recorded.items()}
+    found = Replay(*[None] * 2, 0, "", 1, *[None] * 3, again)  # pyright: ignore[reportArgumentType]
+    assert replay.differences(found, recorded) == (None, 0.0)
+    again["loss"][1] = 3.0
+    assert replay.differences(found, recorded) == (2, 0.5)
+    again["loss"][0] = 1.0
+    assert replay.differences(found, recorded) == (1, float("inf"))
+
+
+def test_a_power_is_shown_as_it_is():
+    def function(x: jnp.ndarray) -> dict[str, jnp.ndarray]:
+        return {"square": x**2, "inverse": x**-2, "cube": x**3}
+
+    found = equations.trace(function, jnp.zeros(()))
+    shown = [limits.operation(each, [0.5]) for each in found.equations]
+    assert sorted(shown) == ["(0.5)^3", "(0.5)^−2", "(0.5)²"]
+    poles = [each for each in found.equations if limits._has_pole(each)]
+    assert [each.of.params["y"] for each in poles] == [-2]
+
+
 def test_a_finite_step_is_replayed_bit_for_bit_and_looked_into(digits_run: Finished, tmp_path: Path):
     run = shutil.copytree(digits_run.directory, tmp_path / "run")
-    line = ("diagnose", "run", "--step", "20", "--no-cures", "--out", "found")
+    line = ("diagnose", "run", "--step", "20", "--out", "found")
     code, text = server().run(*line, cwd=tmp_path)
     assert code == 0, text
+    assert text.rstrip().endswith("the step was finite: nothing to cure")
     assert "replayed from the checkpoint of epoch 1: bit for bit as recorded, steps 13 to 20" in text
     found = json.loads((tmp_path / "found/diagnose.json").read_text())
     recorded = metrics.read_steps(run / "steps.npz")

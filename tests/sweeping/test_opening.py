@@ -124,4 +124,4 @@ def test_a_run_s_yaml_is_what_pyyaml_writes(value: str, tmp_path: Path):
     }
     files.write_yaml(tmp_path / "config.yaml", content)
     expected = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    assert (tmp_path / "config.yaml").read_text(encoding="utf-8", newline="") == expected
+    assert (tmp_path / "config.yaml").read_bytes().decode() == expected

@@ -330,6 +330,15 @@ def test_too_many_steps_above_a_gradient_norm_end_the_run_with_nothing_that_was_
     assert (int(dead.first_nonfinite), step.CULPRITS[int(dead.culprit)]) == (1, "kl")  # that comes first
 
 
+def test_a_run_that_got_over_a_kl_and_ended_above_a_gradient_norm_ended_at_that():
+    program, hyper, state = setting(*SKIP, "training.max_skips=0", "training.skip_above=1e-3")
+    state = state._replace(first_nonfinite=jnp.int32(3), culprit=jnp.int32(1))
+    after, _ = epoch(program, hyper, state, jnp.asarray(images(64)))
+    assert (int(after.first_nonfinite), step.CULPRITS[int(after.culprit)]) == (3, "skip_above")
+    again, _ = epoch(program, hyper, after._replace(culprit=jnp.int32(1)), jnp.asarray(images(64)))
+    assert int(again.culprit) == 1  # it has ended: nothing more is noted
+
+
 def test_a_weight_that_learns_does_so_from_the_steps_that_were_applied():
     """1/λ of Rezende & Viola's algorithm over the reconstructions of an epoch, less that of the step left out."""
     program, hyper, state = setting(*SKIP, "kl_weight=geco", "kl_weight.target=30", "kl_weight.rate=0.01")

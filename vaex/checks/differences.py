@@ -142,7 +142,7 @@ def _data(first: Side, second: Side) -> Iterator[Difference]:
 
 
 def _surroundings(first: Side, second: Side) -> Iterator[Difference]:
-    for key in ("environment", "code"):
+    for key in ("environment", "code", "program"):
         known = [[run.surroundings[key] for run in side.runs if key in run.surroundings] for side in (first, second)]
         if all(known):  # else nothing can be said
             flats = [[dict(provenance.flatten(each, key)) for each in side] for side in known]

@@ -42,23 +42,35 @@ class Outcome:
     summary: Mapping[str, Any]
 
 
-def of_directory(directory: Path) -> tuple[Row, ...]:
-    """What was expected of a run or sweep when it was begun; raises `InputError` where its configuration is damaged."""
-    first = _configurations(directory)[0][1]
-    try:
-        return expect.parse(first)
-    except InputError as error:
-        raise InputError(f"{directory}: {error}") from error
+def check(directory: Path, rows: tuple[Row, ...] | None = None) -> list[Line]:
+    """Each expectation held against a run or a sweep, in the order in which they are written.
 
-
-def check(rows: Sequence[Row], directory: Path) -> list[Line]:
-    """Each expectation held against a run or a sweep, in the order in which they are written."""
-    outcomes = [
-        Outcome(name, expect.flat(saved.completed(plain)), _summary(place))
-        for name, plain, place in _configurations(directory)
-    ]
+    Without `rows` those that were recorded when it was begun, each of the jobs that have it: a sweep may be of several
+    experiments. Raises `InputError` where a configuration is damaged.
+    """
+    outcomes: dict[tuple[Row, ...], list[Outcome]] = {}
+    for name, plain, place in _configurations(directory):
+        try:
+            asked = expect.parse(plain) if rows is None else rows
+        except InputError as error:
+            raise InputError(f"{directory}: {error}") from error
+        outcomes.setdefault(asked, []).append(Outcome(name, expect.flat(saved.completed(plain)), _summary(place)))
     answers = Answers(directory)
-    return [line for row in rows for line in (_of_verdict(row, answers) if row.verdict else _of_runs(row, outcomes))]
+    return [
+        line
+        for asked, held in outcomes.items()
+        for row in asked
+        for line in (_of_verdict(row, answers) if row.verdict else _of_runs(row, held))
+    ]
+
+
+def is_a_job(directory: Path) -> Path | None:
+    """The sweep that a directory is a job of, whose expectations are of all its jobs; None where it is of none."""
+    own = directory.absolute()
+    for above in (own.parent, own.parent.parent):
+        if (above / sweep.NAME).exists() and own in [above / job.directory for job in sweep.read(above)[1]]:
+            return above
+    return None
 
 
 class Answers:

@@ -7,10 +7,10 @@ what was expected when it was begun, or against what an experiment expects now (
 from collections.abc import Sequence
 from pathlib import Path
 
+from vaex import files
 from vaex.checks import expectations
 from vaex.commands import flags, train
 from vaex.config.expect import KEY
-from vaex.disk import sweep
 from vaex.errors import InputError
 from vaex.sweeping import ending
 
@@ -18,7 +18,7 @@ from vaex.sweeping import ending
 def main(arguments: Sequence[str]) -> int:
     """The verb; exit code 0 when every expectation holds, 1 when one does not, 2 when there is none."""
     first = arguments[0] if arguments else ""
-    if not first or first.startswith(("-", "+", "~")) or ("=" in first and not Path(first).exists()):
+    if not first or first.startswith(("-", "+", "~")) or ("=" in first and not files.exists(Path(first))):
         if not arguments:
             raise InputError("vaex check: expected an experiment or a directory, as in `vaex check experiment=book`")
         return train.run(arguments, checked=True)
@@ -29,21 +29,20 @@ def _read(directory: Path, overrides: list[str]) -> int:
     """Check a run or sweep that is there."""
     flags.refuse("check", overrides)
     _refuse_other(directory)
-    rows = train.composed(overrides, checked=True).jobs[0].expect if overrides else expectations.of_directory(directory)
-    if not rows:
+    rows = train.composed(overrides, checked=True).jobs[0].expect if overrides else None
+    lines = expectations.check(directory, rows)
+    if not lines:
         raise InputError(
             f"{directory}: nothing to check: no {KEY} was recorded with it (as where overrides make other numbers); "
             f"`vaex check {directory} experiment=NAME` takes what that expects"
         )
-    return 0 if ending.tell(expectations.check(rows, directory), checked=True) else 1
+    return 0 if ending.tell(lines, checked=True) else 1
 
 
 def _refuse_other(directory: Path) -> None:
     """Raise `InputError` for what is no run and no sweep, and for a job of a sweep, whose expectations are of all."""
-    if not directory.is_dir():
+    if not (files.exists(directory) and directory.is_dir()):
         raise InputError(f"{directory}: no such run or sweep directory")
-    for above in (directory.absolute().parent, directory.absolute().parent.parent):
-        if (above / sweep.NAME).exists() and directory.absolute() in [
-            above / job.directory for job in sweep.read(above)[1]
-        ]:
-            raise InputError(f"{directory}: is a job of a sweep, which is checked as a whole: vaex check {above}")
+    above = expectations.is_a_job(directory)
+    if above:
+        raise InputError(f"{directory}: is a job of a sweep, which is checked as a whole: vaex check {above}")

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     steps = metrics.read_steps(directory / "steps.npz")
     step = chosen.step or place.of_divergence(steps)
     if step is None:
-        return _healthy(directory, place.of_largest_spike(steps), len(steps["loss"]))
+        return _finite(directory, place.of_largest_spike(steps), len(steps["loss"]))
     if step > len(steps["loss"]):
         raise InputError(f"--step: expected 1 to {len(steps['loss'])}, the steps of {directory}, got {step}")
     folder = _folder(chosen, directory)
@@ -53,11 +53,14 @@ def main(arguments: Sequence[str]) -> int:
         return _diagnose(directory, chosen, step, steps, folder)
 
 
-def _healthy(directory: Path, spike: int | None, count: int) -> int:
+def _finite(directory: Path, spike: int | None, count: int) -> int:
     """What is said of a run whose last step was finite."""
     path = directory / "summary.json"
-    status = files.read_json(path).get("status") if path.exists() else "has not ended"
-    say(printable(f"{directory} did not diverge: {status}, {count} steps, the last one finite"))
+    summary = files.read_json(path) if path.exists() else {"status": "has not ended"}
+    if summary.get("culprit") == "skip_above":
+        say(printable(f"{directory} was given up at step {count}: too many steps in a row above training.skip_above"))
+    else:
+        say(printable(f"{directory} did not diverge: {summary.get('status')}, {count} steps, the last one finite"))
     if spike:
         hint = f"vaex diagnose {shlex.quote(str(directory))} --step {spike}"
         say(printable(f"its highest loss above the 50 steps before was at step {spike}: `{hint}` looks at it"))
@@ -97,7 +100,9 @@ def _diagnose(
     diagnosis = Diagnosis(directory, chosen.overrides, manifest, step, steps)
     say(*map(printable, diagnosis.content["lines"]))
     _write(folder, diagnosis.files())
-    if not chosen.no_cures:
+    if not diagnosis.content["diverged"]:
+        say("the step was finite: nothing to cure")
+    elif not chosen.no_cures:
         say("cures:")
         try:
             for line in diagnosis.try_cures(chosen.steps):

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from vaex import files
 from vaex.checks import differences
 from vaex.checks.differences import Difference, Side
 from vaex.commands import flags, train
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     if not 1 <= len(arguments) <= 2:
         raise InputError(f"vaex diff: expected two runs, sweeps or experiments, got {len(arguments)}: vaex diff A B")
     words = [*arguments, DEFAULTS][:2]
-    here = [not Path(word).exists() for word in words]
+    here = [not files.exists(Path(word)) for word in words]
     surroundings: dict[str, object] = {}
     if any(here) and not all(here):  # what would be run here and now has versions and a machine too
         backend.start()
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _side(word: str, surroundings: dict[str, object]) -> Side:
     path = Path(word)
-    if path.exists():
+    if files.exists(path):
         return differences.of_directory(path)
     if word != DEFAULTS and "=" not in word:
         known = [DEFAULTS, *(f"experiment={file.stem}" for file in (conf_directory() / "experiment").glob("*.yaml"))]

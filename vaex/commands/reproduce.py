@@ -11,6 +11,7 @@ from typing import Any
 
 from vaex import config as configuration
 from vaex import files
+from vaex.checks import expectations
 from vaex.commands import flags
 from vaex.config import Config, compose
 from vaex.config.overrides import among
@@ -26,7 +27,9 @@ from vaex.terminal.screen import say
 from vaex.terminal.tables import show
 from vaex.tracking import tracker
 
-NO_VARIATION = (*configuration.NOT_IDENTITY, saved.PLACE, "hydra.run.dir")
+NO_VARIATION = (*(key for key in configuration.NOT_IDENTITY if key != "compile"), saved.PLACE, "hydra.run.dir")
+"""What may be overridden without making another run of it; how it is compiled is the original's too."""
+
 SHOWN = ("status", "epoch", "train/elbo", "valid/elbo", "valid/reconstruction", "valid/kl", "test/elbo")
 """Values of a variation that stand beside the original's."""
 
@@ -63,6 +66,8 @@ def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides:
     expected = manifest.get("dataset_sha256")
     if expected and run.load(config.dataset).digest != expected:
         return _tell(Verdict("different", (_other_data(config),)))
+    if expectations.is_a_job(original):  # what is expected there is of all jobs
+        config = replace(config, expect=())
     changes = provenance.changes(manifest)
     for line in changes:
         say(f"not as then: {line}")
@@ -119,10 +124,15 @@ def _run(original: Path, manifest: dict[str, Any], config: Config, overrides: li
     from vaex.training import run
 
     chosen = [item.partition("=")[2].strip("'\"") for item in overrides if item.startswith("hydra.run.dir=")]
-    directory = Path(chosen[-1]) if chosen else reserve(Path(datetime.now().strftime("outputs/%Y-%m-%d/%H-%M-%S")))
+    wanted = Path(chosen[-1]) if chosen else Path(datetime.now().strftime("outputs/%Y-%m-%d/%H-%M-%S"))
+
+    def packed(directory: Path) -> list[run.Job]:
+        return run.with_its_pack(run.Job(config, directory, printable(f"reproduce {original}")), manifest)
+
+    packed(wanted)  # refused before there is a directory
+    directory = wanted if chosen else reserve(wanted)
     refuse_existing(directory)
-    job = run.Job(config, directory, printable(f"reproduce {original}"))
-    return directory, ending.of_run(run.run([run.with_its_pack(job, manifest)]))
+    return directory, ending.of_run(run.run([packed(directory)]))
 
 
 def _tell(verdict: Verdict, directory: Path | None = None, original: Path = Path(), changes: Sequence[str] = ()) -> int:

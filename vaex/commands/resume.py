@@ -1,5 +1,6 @@
 """`vaex resume RUN`: go on with a run that was cut off, exactly, or train a finished one for longer."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from vaex.config import Config, compose
 from vaex.config.hydra_errors import flat_keys
 from vaex.config.overrides import among
 from vaex.config.validation import nearest
-from vaex.device import backend
+from vaex.device import backend, compilation
 from vaex.disk import saved, sweep
 from vaex.disk.alterations import refuse_altered
 from vaex.disk.directory import Job, named_path, refuse_links
@@ -20,6 +21,8 @@ from vaex.errors import ConfigError, printable
 from vaex.sweeping import going_on
 from vaex.terminal.screen import say
 from vaex.tracking import tracker
+
+log = logging.getLogger("vaex")
 
 MAY_CHANGE = (
     "training.epochs",
@@ -57,7 +60,8 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
     status, done = summary.get("status"), summary.get("epoch")
     if config.training.epochs != before.training.epochs:
         _refuse_schedule(config)
-        config = replace(config, expect=())  # of the run as it was begun
+        if not any(among(key, ["expect"]) for key in keys):
+            config = replace(config, expect=())  # of the run as it was begun
     refuse_altered(directory, manifest, summary, before)
     if status == "diverged" or (status == "finished" and config.training.epochs == done):
         say(printable(f"{directory}: {status} after epoch {done}; nothing to do"))
@@ -98,5 +102,7 @@ def _go_on(directory: Path, config: Config, manifest: dict[str, Any]) -> int:
     if config.training.epochs < done:
         raise ConfigError(f"training.epochs: the run has {done} epochs already, got {config.training.epochs}")
     progress.refuse_unfit(directory, step.shapes(run.program_of(config)))
+    for line in compilation.doubts(manifest):
+        log.warning("bits may differ from here on: %s", line)
     job = Job(config, directory, printable(f"resume {directory.name}"), resumed=True)
     return ending.of_run(run.run([run.with_its_pack(job, manifest)]))

@@ -6,6 +6,7 @@ A mapping is what each run has in its summary.json: a value, or a range [low, hi
 """
 
 import dataclasses
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -145,7 +146,8 @@ def _where(path: str, where: Any) -> tuple[tuple[str, Scalar], ...]:
     if not isinstance(where, Mapping):
         raise ConfigError(f"{path}: expected keys with their values, as {{loss: sigma}}, got {where!r}")
     for key, value in where.items():
-        if not isinstance(value, Scalar):
+        finite = not isinstance(value, float) or math.isfinite(value)
+        if not (isinstance(key, str) and isinstance(value, Scalar) and finite):
             raise ConfigError(f"{path}.{key}: expected one value of a full key, as {{precision.network: float16}}")
     return tuple(where.items())
 

@@ -62,7 +62,9 @@ def as_expected(configs: list[Config], typed: Sequence[str], checked: bool) -> l
 
 def _leave_expectations(typed: Iterable[str]) -> bool:
     keys = [key_of(line).replace("/", ".") for line in typed]
-    return any(among(key, [expect.KEY]) for key in keys) or all(among(key, expect.NO_OVERRIDE) for key in keys)
+    if any(among(key, [expect.KEY]) for key in keys):
+        return True
+    return all(among(key, expect.NO_OVERRIDE) and not among(key, ["hydra.sweeper"]) for key in keys)
 
 
 def check(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:

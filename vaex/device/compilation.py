@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from vaex.config import Config
 from vaex.disk.directory import type_of_device
-from vaex.errors import InputError
+from vaex.errors import InputError, printable
 
 WORTH_TIMING = 750_000
 """Optimizer steps of all lanes together from which timed kernels gain more than the timing costs.
@@ -58,12 +58,17 @@ def choose(config: Config, runs: int, sizes: set[int], steps: int, device: type_
 def of(manifest: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """What the manifest of a run that is made again says of its program; None where there is no manifest."""
     record = manifest.get("program", BEFORE) if manifest else None
-    return record if isinstance(record, Mapping) else None
+    if record is not None and not isinstance(record, Mapping):
+        raise _cannot_be(record)
+    return record
 
 
 def doubts(manifest: Mapping[str, Any]) -> list[str]:
     """Why a run that is made again with the same program may have other bits."""
-    if (manifest.get("program") or {}).get("autotune") != "full":
+    environment = manifest.get("environment")
+    devices = environment.get("devices") if isinstance(environment, Mapping) else None
+    on_cpu = not isinstance(devices, list) or set(map(str, devices)) <= {"cpu"}
+    if on_cpu or (of(manifest) or {}).get("autotune") != "full":
         return []
     return [
         "its kernels were chosen by timing them, which may choose others unless the compiled program is still cached"
@@ -73,21 +78,26 @@ def doubts(manifest: Mapping[str, Any]) -> list[str]:
 def recorded(record: Mapping[str, Any], runs: int, sizes: set[int], device: type_of_device) -> Choice:
     """The choice that a manifest records; raises `InputError` for what no choice can have been."""
     autotune, lanes, latents = record.get("autotune"), record.get("lanes", runs), record.get("latents", max(sizes))
+    most = few(max(sizes)) if len(sizes) > 1 else max(sizes)
     if (
         autotune not in ("off", "full", None)
-        or lanes not in range(runs, few(runs) + 1)
-        or latents not in range(max(sizes), few(max(sizes)) + 1)
+        or not (type(lanes) is int and runs <= lanes <= few(runs))
+        or not (type(latents) is int and max(sizes) <= latents <= most)
     ):
-        raise InputError(f"manifest.json: its program cannot be rebuilt (program: {dict(record)})")
+        raise _cannot_be(dict(record))
     return Choice(None if device.platform == "cpu" else autotune, lanes, latents)
 
 
-def record(choice: Choice, runs: int, sizes: set[int]) -> dict[str, Any] | None:
-    """What a manifest says of it; None where all is as the runs alone would have it."""
+def record(choice: Choice, runs: int, sizes: set[int], device: type_of_device) -> dict[str, Any] | None:
+    """What a manifest says of it; None on a CPU, where all is as the runs alone would have it."""
     said = {"autotune": choice.autotune} if choice.autotune else {}
-    said |= {"lanes": choice.lanes} if choice.lanes > runs else {}
+    said |= {"lanes": choice.lanes} if choice.lanes > runs or device.platform != "cpu" else {}
     said |= {"latents": choice.latents} if choice.latents > max(sizes) else {}
     return said or None
+
+
+def _cannot_be(record: Any) -> InputError:
+    return InputError(printable(f"manifest.json: its program cannot be rebuilt (program: {record})"))
 
 
 def few(count: int) -> int:

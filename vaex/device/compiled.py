@@ -69,7 +69,8 @@ def ahead(
     """`function(*static, *arguments)` compiled for such arguments, once for all threads that ask; takes `arguments`."""
     shapes = jax.tree.map(lambda leaf: _placed(leaf, device), arguments)
     leaves, structure = jax.tree.flatten(shapes)
-    key = (function, static, structure, *((leaf.shape, leaf.dtype) for leaf in leaves), device)
+    given = tuple((options or {}).items())
+    key = (function, static, structure, *((leaf.shape, leaf.dtype) for leaf in leaves), device, given)
     fixed = functools.partial(function, *static)
     return _once(key, lambda: _finished(jax.jit(fixed).lower(*shapes), options))
 

@@ -23,9 +23,6 @@ from vaex.inspection import look, replay
 
 NAMES = ("diagnose.json", "diagnose.html", "diagnose.png")
 
-BEYOND = 500
-"""Steps that a cure is to get behind the place, unless said."""
-
 
 class Diagnosis:
     """One run at one step (from 1); `content` is what diagnose.json has."""

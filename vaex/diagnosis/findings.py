@@ -12,7 +12,7 @@ from vaex.diagnosis import limits
 from vaex.diagnosis.limits import number
 from vaex.errors import printable
 from vaex.inspection import origin, proportion
-from vaex.inspection.look import BY_LATENT, BY_PIXEL, Look, Looks
+from vaex.inspection.look import BY_LATENT, BY_PIXEL, Look, Looks, of_pixels
 from vaex.inspection.proportion import Excess
 
 MOST_NAMED = 10
@@ -76,7 +76,7 @@ class Findings:
         if self.origin is None or self.looks.example_axes[self.origin.number] != 0 or not self.origin.at:
             return None
         at = list(self.origin.at)
-        image = len(at) > 2 and self.origin.name.removeprefix("gradient of ") in BY_PIXEL
+        image = len(at) > 2 and of_pixels(self.origin.name)
         shape = self.looks.trace.shapes[self.origin.number]
         unit = int(np.ravel_multi_index(at[1:], shape[1:])) if image else at[-1]
         return self.origin.name, at[0], unit if len(at) > 1 else None
@@ -119,7 +119,7 @@ class Findings:
         where = equation.where if equation else None
         return {
             "name": self.origin.name,
-            "operation": limits.operation(equation.primitive, self.origin.operands) if equation else None,
+            "operation": limits.operation(equation, self.origin.operands) if equation else None,
             "made": number(self.origin.made),
             "format": str(dtype),
             "limit": limits.of(self.origin, dtype),

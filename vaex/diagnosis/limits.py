@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from vaex import files
 from vaex.config import Config, compose
 from vaex.errors import printable
+from vaex.inspection.equations import Equation
 from vaex.inspection.origin import Origin
 
 SIGNS = {"mul": "·", "div": "/", "add": "+", "add_any": "+", "sub": "−", "max": "max", "min": "min", "pow": "^"}
@@ -24,11 +25,12 @@ def number(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
-def operation(primitive: str, operands: Sequence[float]) -> str:
+def operation(equation: Equation, operands: Sequence[float]) -> str:
     """`3e30 · 3e30`, `log(0)`; the operation's name alone where its operands are many."""
-    shown = [number(each) for each in operands]
+    primitive, shown = equation.primitive, [number(each) for each in operands]
     if len(shown) == 1 and primitive in ("integer_pow", "square"):
-        return f"({shown[0]})²"
+        power = equation.of.params.get("y", 2)
+        return f"({shown[0]})²" if power == 2 else f"({shown[0]})^{number(float(power))}"
     if len(shown) == 2 and primitive in SIGNS:
         return f"{shown[0]} {SIGNS[primitive]} {shown[1]}"
     names = {"dot_general": "a matrix product", "reduce_sum": "a sum"}
@@ -41,13 +43,18 @@ def of(origin: Origin, dtype: Any) -> str | None:
     name = str(info.dtype)
     if origin.underflow:
         equation, operands = origin.underflow
-        lost = operation(equation.primitive, operands)
+        lost = operation(equation, operands)
         return f"the 0 is {lost}, below {name}'s smallest number, {number(float(info.smallest_subnormal))}"
     if origin.equation is None or (origin.operands and not math.isinf(origin.made)):
         return None  # 0/0 and ∞ − ∞ have no value in any format
-    if any(each == 0.0 for each in origin.operands) and origin.equation.primitive in ("log", "div", "rsqrt", "pow"):
+    if any(each == 0.0 for each in origin.operands) and _has_pole(origin.equation):
         return f"a pole, in any format; here in {name}"
     return f"beyond {name}'s largest number, {number(float(info.max))}"
+
+
+def _has_pole(equation: Equation) -> bool:
+    """Whether the operation is infinite at 0."""
+    return equation.primitive in ("log", "div", "rsqrt", "pow") or equation.of.params.get("y", 0) < 0
 
 
 def of_loss(config: Config) -> str | None:

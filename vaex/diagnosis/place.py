@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from vaex.disk.metrics import SPIKE_WINDOW
 
 WATCHED = ("loss", "reconstruction", "kl", "grad_norm", "update_norm")
-"""Columns of steps.npz of which one is not finite where a step was not applied."""
+"""Columns of steps.npz of which one is not finite at a step that was left out for it."""
 
 Steps = Mapping[str, Float[np.ndarray, " steps"]]
 

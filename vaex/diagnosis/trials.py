@@ -102,8 +102,8 @@ class _Training:
 
     @property
     def diverged(self) -> int | None:
-        """The step after which it was given up."""
-        return self.step if self.frozen else None
+        """The first step that was not finite; of a run that was only given up, the last."""
+        return int(self._state.first_nonfinite) or self.step if self.frozen else None
 
     def epoch(self) -> None:
         number = np.int32(self.step // self.an_epoch)
@@ -112,7 +112,7 @@ class _Training:
 
     def values(self) -> Values:
         """Of the validation set, as metrics.jsonl has them."""
-        time = np.float32((self.step - 1) / self.an_epoch)
+        time = np.float32(max(self.step - 1, 0) / self.an_epoch)
         numbers = step.weighed(self._hyper, self._state)
         means = self._functions.evaluate(numbers, self._state.parameters, self._held_out, self._valid, time)
         pixels = int(np.prod(self._held_out.shape[1:]))

@@ -4,6 +4,7 @@ Functions inside (jit) are taken apart; one with a derivative of its own stays a
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -13,8 +14,11 @@ from jaxtyping import PyTree
 INLINED = ("jit", "pjit", "closed_call", "remat2", "checkpoint")
 """What has a function inside, which takes its place."""
 
-LIBRARIES = ("site-packages", "dist-packages", "/vaex/inspection/", "/vaex/vae/step.py")
-"""Parts of the names of files that no reader of a diagnosis looks for a mistake in."""
+PACKAGE = str(Path(__file__).parents[1])
+
+LIBRARIES = ("site-packages", "dist-packages")
+OF_US = ("/inspection/", "/vae/step.py")
+"""Parts of the names of files that no reader of a diagnosis looks for a mistake in; ours may lie in site-packages."""
 
 
 class Equation(NamedTuple):
@@ -40,7 +44,8 @@ class Equation(NamedTuple):
         """File, line and function of the source that asked for it: the innermost that is not a library's."""
         for equation in (self.of, *self.around):
             for frame in getattr(equation.source_info.traceback, "frames", None) or ():
-                if not any(part in frame.file_name for part in LIBRARIES):
+                ours = frame.file_name.startswith(PACKAGE)
+                if not any(part in frame.file_name.removeprefix(PACKAGE) for part in (OF_US if ours else LIBRARIES)):
                     return frame.file_name, getattr(frame, "line_num", 0), frame.function_name
         return None
 

@@ -109,7 +109,7 @@ class Looks:
 
     def _summary(self, *arguments: Any) -> Any:
         found = self.trace.run(arguments)
-        sizes = {name: _size(found[n], self.example_axes[n] == 0) for name, n in self.named.items()}
+        sizes = {name: _size(found[n], self.example_axes[n] == 0, of_pixels(name)) for name, n in self.named.items()}
         whole = {name: found[self.trace.names["values"][name]].astype(jnp.float32) for name in WHOLE}
         return sizes, whole, jax.tree.map(found.get, self.trace.names["terms"])
 
@@ -125,12 +125,19 @@ def _named(names: dict[str, Any]) -> dict[str, int]:
     return dict(sorted(gathered.items(), key=lambda each: each[1]))
 
 
-def _size(value: Array, by_example: bool) -> Size:
+def of_pixels(name: str) -> bool:
+    """Whether a value's unit is a pixel and channel, and not its place along the last axis."""
+    return name.removeprefix("gradient of ") in BY_PIXEL
+
+
+def _size(value: Array, by_example: bool, by_pixel: bool) -> Size:
     absolute = jnp.abs(value.astype(jnp.float32))
     absolute = jnp.where(jnp.isnan(absolute), jnp.inf, absolute)
     none = jnp.zeros(0)
     if not by_example:
         return Size(jnp.max(absolute, initial=0.0), none, none)
-    rows = absolute.reshape(len(absolute), -1) if absolute.ndim != 3 else absolute.max(axis=1)
+    rows = absolute.reshape(len(absolute), -1)
+    if not by_pixel and absolute.ndim > 2:
+        rows = absolute.max(axis=tuple(range(1, absolute.ndim - 1)))
     examples = rows.max(axis=1)
     return Size(examples.max(), examples, rows.max(axis=0) if value.ndim > 1 else none)

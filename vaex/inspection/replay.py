@@ -184,7 +184,6 @@ def differences(replayed: Replay, recorded: Mapping[str, np.ndarray]) -> tuple[i
         return None, 0.0
     first = int(np.argmin(same))
     with np.errstate(all="ignore"):
-        apart = [
-            abs(float(ours[name][first]) - float(there[name][first])) / abs(float(there[name][first])) for name in ours
-        ]
+        pairs = [(np.float64(ours[name][first]), np.float64(there[name][first])) for name in ours]
+        apart = [float(abs(now - then) / abs(then)) for now, then in pairs]  # of a 0 then: not finite
     return replayed.start + first + 1, max((each for each in apart if np.isfinite(each)), default=float("inf"))

@@ -61,8 +61,9 @@ def losses(plotter: Plotter, panel: Panel) -> Chart | None:
     ticks = {"type": "log", "tickvals": everything, "ticktext": [f"{rate:g}" for rate in everything]}
     frame = layout(axis("learning rate", **ticks), axis("final loss: −ELBO, nats per image"))
     note = (
-        "Validation set. Line: medians over seeds; ×: diverged. Dotted: loss at initialisation, the most that counts."
+        "Validation set. Line: medians over seeds; ×: diverged. Dotted: the median loss at initialisation; a run's own "
     )
+    note += "is the most that counts of it."
     return Chart(panel.title, note, data, frame, 420)
 
 

@@ -74,4 +74,4 @@ def _answers(question: Mapping[str, Any]) -> str:
 
 
 def _code(about: str, line: str) -> str:
-    return f'<p class="muted">{about}<code>{page.text(line, 2000)}</code></p>'
+    return f'<p class="muted">{about}<code>{page.text(line, len(line) * 12)}</code></p>'

@@ -88,13 +88,15 @@ def _asked(study: Study) -> tuple[Question, ...]:
 def _too_few_rates(study: Study) -> list[str]:
     """Why nothing is said of the learning rate, although it was varied."""
     rates = _rates(study)
-    varied = len(study.variants) > 1 < len(rates) < FEWEST_RATES
-    return [sentences.too_few_rates(SENSITIVITY.title, rates)] if varied else []
+    asked = len(study.variants) > 1 < len(study.varied.get(LEARNING_RATE, ())) and len(rates) < FEWEST_RATES
+    return [sentences.too_few_rates(SENSITIVITY.title, rates)] if asked else []
 
 
 def _rates(study: Study) -> list[str]:
-    """The learning rates of the runs, if they are not what is compared."""
-    return list(map(text, study.varied.get(LEARNING_RATE, ())))
+    """The learning rates of the longest curve that a variant has; none where they are what is compared."""
+    of_variants = ([run for run in study.runs if run.variant == name] for name in study.variants)
+    curves = [curve for some in of_variants for curve in pairing.curves(study, some).values()]
+    return [text(run.flat.get(LEARNING_RATE)) for run in max(curves, key=len, default=[])]
 
 
 def _run(study: Study, run: StudyRun, target: float | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from vaex.study import evidence, pairing, quantities, stability
 from vaex.study.pairing import Differences, Measured, Pair, Setting
 from vaex.study.quantities import Source
 from vaex.study.questions import FEWEST_RATES, LEARNING_RATE, SENSITIVITY, TO_TARGET, Question
-from vaex.study.runs import Study, StudyRun, text
+from vaex.study.runs import Study, StudyRun
 
 
 def effect(study: Study, question: Question, some: list[Pair], target: float | None) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def effect(study: Study, question: Question, some: list[Pair], target: float | N
         ],
         "thin": [named(study, place) for place in by_setting if place not in found.settings],
         **_about_targets(study, some, targets),
-        **({"rates": len({text(pair.variant.flat.get(LEARNING_RATE)) for pair in some})} if of_curves else {}),
+        **({"rates": _rates(study, measured)} if of_curves else {}),
     }
 
 
@@ -76,6 +76,12 @@ def _measured(question: Question, some: Sequence[Pair], targets: Mapping[Setting
         if both is not None and (not ratio or min(both) > 0):
             measured.append(Measured(pair, *(map(math.log, both) if ratio else both)))
     return measured
+
+
+def _rates(study: Study, measured: Sequence[Measured]) -> int:
+    """How many learning rates the curves have; the fewest, where settings have more and fewer."""
+    place = pairing.setting_keys(study).index(LEARNING_RATE)
+    return min((item.pair.setting[place].count(",") + 1 for item in measured), default=0)
 
 
 def _curves(study: Study, some: Sequence[Pair]) -> list[Measured]:

@@ -99,7 +99,7 @@ def curves(study: Study, some: Iterable[StudyRun]) -> dict[tuple[Setting, str], 
     found: dict[Setting, dict[str, dict[str, StudyRun]]] = defaultdict(lambda: defaultdict(dict))
     for run in some:
         own = setting(study, run)
-        found[*own[:place], *own[place + 1 :]][text(run.flat.get("seed"))][own[place]] = run
+        found[*own[:place], *own[place + 1 :]][text(run.flat.get("seed"))].setdefault(own[place], run)
     whole = {}
     for rest, of_seed in found.items():
         here = {rate for runs in of_seed.values() for rate in runs}

@@ -89,7 +89,7 @@ def read_run(path: Path, name: str) -> StudyRun:
         steps=steps,
         measures=_measures(config, summary, rows, steps),
         evaluation=judged,
-        diagnosis=_diagnosis(attempt(_if_there, DIAGNOSIS, {}), summary),
+        diagnosis=_diagnosis(attempt(_if_there, DIAGNOSIS, {}), config, summary),
         problems=tuple(problems),
         data=next((text for text in map(_digest, (manifest, summary)) if text), ""),
     )
@@ -99,11 +99,14 @@ def _if_there(path: Path) -> dict[str, Any]:
     return files.read_json(path) if path.exists() else {}
 
 
-def _diagnosis(found: Mapping[str, Any], summary: Mapping[str, Any]) -> tuple[str, ...]:
+def _diagnosis(found: Mapping[str, Any], config: Mapping[str, Any], summary: Mapping[str, Any]) -> tuple[str, ...]:
     """Lines, and the cure, of a diagnosis of how the run ended; one of an earlier ending is of no use."""
-    lines, cheapest = found.get("lines"), found.get("cheapest")
-    places = [summary.get(key) for key in ("first_nonfinite_step", "step")]
-    if not isinstance(lines, list) or found.get("step") not in filter(None, places):
+    lines, cheapest, step = found.get("lines"), found.get("cheapest"), found.get("step")
+    training = config.get("training")
+    skipping = training if isinstance(training, Mapping) and training.get("on_nonfinite") == "skip" else {}
+    most = stability.number(skipping.get("max_skips"))
+    skipped, last = most or 0, stability.number(summary.get("step"))
+    if not isinstance(lines, list) or not isinstance(step, int) or last is None or not last - skipped <= step <= last:
         return ()
     command = cheapest.get("command") if isinstance(cheapest, Mapping) else None
     return tuple(map(str, [*lines, *([f"cheapest cure: {command}"] if command else [])]))

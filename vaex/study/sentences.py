@@ -121,7 +121,8 @@ def too_few(comparison: Comparison, title: str) -> str:
 
 def too_few_rates(title: str, rates: Sequence[str]) -> str:
     """Why that question is not asked."""
-    return f"not compared: {title}, which needs three learning rates; here are {len(rates)} ({', '.join(rates)})"
+    there = f"here are {len(rates)} ({', '.join(rates)})" if rates else "no seed has the ends of all its runs"
+    return f"not compared: {title}, which needs three learning rates; {there}"
 
 
 def not_comparable(comparison: Comparison, title: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaex.checks import expectations
-from vaex.errors import VaexError
+from vaex.files import first_line
 from vaex.sweeping.task import shown
 from vaex.terminal.screen import Screen, say
 from vaex.terminal.tables import measured, measured_table, sweep_table
@@ -23,18 +23,26 @@ def of_run(outcome: Outcome, checked: bool = False) -> int:
     ((directory, status),) = outcome.statuses.items()
     if outcome.signal:
         return 128 + outcome.signal
-    ended = status in ("finished", "diverged")
-    bad = ended and not _as_expected(directory, checked)
-    return int(bad) if checked and ended else EXIT_CODES[status]
+    if status not in ("finished", "diverged") or expectations.is_a_job(directory):
+        return EXIT_CODES[status]
+    code = _as_expected(directory, checked)
+    return code if checked else EXIT_CODES[status]
 
 
-def _as_expected(directory: Path, checked: bool) -> bool:
-    """Whether what was expected of a run or sweep came out, which is told; a plain one is warned of what did not."""
+def _as_expected(directory: Path, checked: bool) -> int:
+    """0 where what was expected of a run or sweep came out, which is told; a plain one is warned of what did not.
+
+    1 where not, 2 where it is to be checked and nothing was recorded of what is expected.
+    """
     try:
-        return tell(expectations.check(expectations.of_directory(directory), directory), checked)
-    except (OSError, VaexError) as error:  # what was computed is on disk
-        log.warning("%s: its expectations were not checked: %s", directory, error)
-        return False
+        lines = expectations.check(directory)
+    except Exception as error:  # what was computed is on disk
+        log.warning("%s: its expectations were not checked: %s", directory, first_line(error))
+        return 1
+    if checked and not lines:
+        log.error("%s: was begun without expectations; `vaex check %s experiment=NAME`", directory, directory)
+        return 2
+    return 0 if tell(lines, checked) else 1
 
 
 def tell(lines: Sequence[expectations.Line], checked: bool) -> bool:
@@ -68,8 +76,10 @@ def of_sweep(directory: Path, outcomes: Sequence[Outcome], checked: bool = False
     if signal:
         console.print(f"to go on: vaex resume {shlex.quote(str(shown(directory)))}", markup=False)
         return 128 + signal
-    as_expected = _as_expected(directory, checked) or not checked
+    code = _as_expected(directory, checked)
+    if checked:  # also of jobs that failed, if that is what was expected
+        return code
     bad = {"failed", "refused", "interrupted"}
     here = {status for outcome in outcomes for status in outcome.statuses.values()}
     failed = bad & (set(table["status"] if len(table) else ()) | here)
-    return int(bool(failed) or any(outcome.ended_by_policy for outcome in outcomes) or not as_expected)
+    return int(bool(failed) or any(outcome.ended_by_policy for outcome in outcomes))

@@ -92,6 +92,7 @@ def packs_of(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> list[list
             numbers = _recorded_pack(directory, job, config, jobs)
             if numbers and taken.isdisjoint(numbers):
                 packs.append([made[number] for number in numbers])
+                run.refuse_unknown_program(packs[-1])
                 taken.update(numbers)
     alone = [made[job.number] for job, _ in jobs if job.number not in taken and not made[job.number].ghost]
     resumed = [[job] for job in alone if job.resumed]

@@ -2,7 +2,7 @@
 
 Hydra's copies a job's configuration four times and writes it by the slow half of PyYAML: more time than all else that
 the host does for a short job. Here are two copies, and libyaml; what is on disk, and what callbacks and the task see,
-is the same (tests/sweeping/test_opening.py).
+is the same (tests/sweeping/test_opening.py); only a relative `working_dir` is told as a whole path.
 """
 
 import functools
@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf._utils import get_omega_conf_dumper
 
 from vaex import files
+from vaex.config.overrides import written
 
 
 def open_job(config: DictConfig, callbacks: Any, task: Callable[[DictConfig], Any]) -> JobReturn:
@@ -57,7 +58,7 @@ def _described(config: DictConfig) -> JobReturn:
     OmegaConf.set_struct(own, OmegaConf.is_struct(config))
     current = HydraConfig.instance().cfg
     assert isinstance(current, DictConfig)
-    return JobReturn(overrides=list(config.hydra.overrides.task), cfg=own, hydra_cfg=current)
+    return JobReturn(overrides=written(config.hydra.overrides.task), cfg=own, hydra_cfg=current)
 
 
 def _write(directory: Path, config: DictConfig, opened: JobReturn) -> None:

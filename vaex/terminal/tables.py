@@ -31,7 +31,7 @@ def how_it_ended(summary: Mapping[str, Any]) -> str:
 
 def _why_it_diverged(summary: Mapping[str, Any]) -> str:
     """What was first not finite and where, or that too many gradients in a row were too large."""
-    if summary["first_nonfinite_step"] is None:
+    if summary["culprit"] == "skip_above":
         return "too many steps in a row above training.skip_above"
     return f"{summary['culprit']} first not finite at step {summary['first_nonfinite_step']}"
 

@@ -33,25 +33,29 @@ CLOSERS = 8
 """Threads that write the results of a vmapped pack's runs: most of that work is waiting for the disk."""
 
 
-def train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device) -> list[str]:
+def train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device, steps: int) -> list[str]:
     """Train a pack from opening its directories to its summaries; returns the status of each job.
+
+    `steps` are the optimizer steps of all runs for which its program is compiled, those of other packs too.
 
     One that is too large for the device is trained without lanes to spare, then as two, and so on: nothing has been
     written of it by then.
     """
     try:
-        return _train(jobs, display, stop, device, spare=True)
+        return _train(jobs, display, stop, device, steps, spare=True)
     except TooLargeError:
         pass
     try:
-        return _train(jobs, display, stop, device, spare=False)
+        return _train(jobs, display, stop, device, steps, spare=False)
     except TooLargeError as error:
         half = len(jobs) // 2
         log.warning("%d runs in one program: %s; trained as %d and %d", len(jobs), error, half, len(jobs) - half)
-        return [end for part in (jobs[:half], jobs[half:]) for end in train(part, display, stop, device)]
+        return [end for part in (jobs[:half], jobs[half:]) for end in train(part, display, stop, device, steps)]
 
 
-def _train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device, *, spare: bool) -> list[str]:
+def _train(
+    jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device, steps: int, *, spare: bool
+) -> list[str]:
     dataset = load(jobs[0].config.dataset)
     members = [Member(job, dataset, display) for job in jobs]
     try:
@@ -60,7 +64,7 @@ def _train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_de
                 with member.guarded():
                     member.open()
         if any(member.going for member in members):
-            _Pack(members, dataset, stop, device, spare=spare).train()
+            _Pack(members, dataset, stop, device, steps, spare=spare).train()
     except TooLargeError:
         raise
     except Exception as error:  # compilation, device memory: it is all of theirs
@@ -76,13 +80,22 @@ def _train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_de
 class _Pack:
     """Runs that train in one program: alone, or stacked."""
 
-    def __init__(self, members: Sequence[Member], dataset: Dataset, stop: Stop, device: type_of_device, *, spare: bool):
+    def __init__(
+        self,
+        members: Sequence[Member],
+        dataset: Dataset,
+        stop: Stop,
+        device: type_of_device,
+        steps: int,
+        *,
+        spare: bool,
+    ):
         self.members, self.stop, self.device = members, stop, device
         self.stacked = len(members) > 1
         programs, hypers = [each.program for each in members], [each.hyper for each in members]
         self.steps_an_epoch = -(-len(dataset.train.images) // programs[0].batch_size)
         self.sizes = {program.model.latent_dim for program in programs}
-        self.choice = self._choose(spare=spare)
+        self.choice = self._choose(steps, spare=spare)
         self.program, hyper = pack.joined(programs, hypers, self.choice.lanes, self.choice.latents)
         self.hyper = jax.device_put(hyper, device)
         self.images, self.held_out = on_device(dataset, device)
@@ -90,13 +103,12 @@ class _Pack:
         images = self.images, self.held_out
         self.functions = Compiled(self.program, self.hyper, *images, device, self.choice.options)
 
-    def _choose(self, *, spare: bool) -> compilation.Choice:
+    def _choose(self, steps: int, *, spare: bool) -> compilation.Choice:
         """How the program is compiled: as it was, where runs are made again."""
         config, runs = self.members[0].config, len(self.members)
         record = next((member.job.program for member in self.members if member.job.program is not None), None)
         if record is not None:
             return compilation.recorded(record, runs, self.sizes, self.device)
-        steps = runs * config.training.epochs * self.steps_an_epoch
         return compilation.choose(config, runs, self.sizes, steps, self.device, spare=spare)
 
     def train(self) -> None:
@@ -104,7 +116,7 @@ class _Pack:
         if self.stacked and not any(member.job.ghost or member.job.resumed for member in self.members):
             refuse_too_large(self.functions.train, step.shapes(self.program), self.device, self.choice.lanes)
         record = pack.describe([each.config for each in self.members]) if self.stacked else None
-        program = compilation.record(self.choice, len(self.members), self.sizes)
+        program = compilation.record(self.choice, len(self.members), self.sizes, self.device)
         for index, member in enumerate(self.members):
             if member.summary is None:
                 with member.guarded():

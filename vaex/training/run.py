@@ -14,7 +14,8 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,6 +101,9 @@ def run(
     for jobs in sorted(packs, key=_cost, reverse=True):  # the longest first, so that none is left over at the end
         waiting.put(jobs)
     shown = display or LoneDisplay()
+    steps = Counter[Hashable]()
+    for jobs in packs:
+        steps[_programs(jobs)] += _steps(jobs)
 
     def work(device: type_of_device) -> None:
         while not stop.asked:
@@ -108,7 +112,7 @@ def run(
             except queue.Empty:
                 return
             try:
-                ends = loop.train(jobs, shown, stop, device)
+                ends = loop.train(jobs, shown, stop, device, steps[_programs(jobs)])
                 statuses.update((job.directory, end) for job, end in zip(jobs, ends, strict=True) if not job.ghost)
                 ended()
             except Exception as error:  # a lane goes on with the next pack, whatever happened to this one
@@ -140,10 +144,22 @@ def wait(workers: Sequence[threading.Thread], stop: Signals) -> None:
 def _cost(jobs: Sequence[Job]) -> float:
     """How long a pack takes, relative to others: multiplications of its training."""
     config = jobs[0].config
-    dataset = load(config.dataset)
     numbers = step.shapes(program_of(config)).parameters
     size = sum(leaf.size for leaf in jax.tree.leaves(numbers))
-    return float(len(jobs) * config.training.epochs * len(dataset.train.images) * size)
+    return float(_steps(jobs) * config.training.batch_size * size)
+
+
+def _steps(jobs: Sequence[Job]) -> int:
+    """Optimizer steps of all runs of a pack."""
+    training = jobs[0].config.training
+    rows = len(load(jobs[0].config.dataset).train.images)
+    return len(jobs) * training.epochs * -(-rows // training.batch_size)
+
+
+def _programs(jobs: Sequence[Job]) -> Hashable:
+    """What packs have in common whose programs are compiled but once, or about."""
+    config = jobs[0].config
+    return pack.shared(program_of(config), config)
 
 
 def lanes(config: Config) -> list[type_of_device]:
@@ -203,8 +219,7 @@ def with_its_pack(job: Job, manifest: Mapping[str, Any]) -> list[Job]:
     job = replace(job, program=compilation.of(manifest))
     record = manifest.get("pack")
     configs = [parse(plain) for plain in pack.described(record, dump(job.config))] if record else [job.config]
-    if job.program is not None:
-        compilation.recorded(job.program, len(configs), {each.model.latent_dim for each in configs}, jax.devices()[0])
+    refuse_unknown_program([replace(job, config=config) for config in configs])
     if not record:
         return [job]
     if job.resumed:
@@ -216,6 +231,14 @@ def with_its_pack(job: Job, manifest: Mapping[str, Any]) -> list[Job]:
         for config, place in zip(configs, places, strict=True)
     ]
     return [job if index == record["index"] else ghost for index, ghost in enumerate(ghosts)]
+
+
+def refuse_unknown_program(jobs: Sequence[Job]) -> None:
+    """Raise `InputError` where a manifest of a pack's runs says of their program what it cannot have been."""
+    sizes = {job.config.model.latent_dim for job in jobs}
+    for job in jobs:
+        if job.program is not None:
+            compilation.recorded(job.program, len(jobs), sizes, jax.devices()[0])
 
 
 def _beside(job: Job, record: Mapping[str, Any]) -> list[Path]:

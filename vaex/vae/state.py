@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 CULPRITS = ("", "kl", "reconstruction", "gradient", "update", "skip_above")
 """What was not finite, by `TrainState.culprit`. The KL comes first: its posterior feeds the reconstruction.
 
-The last is of a run that met nothing of the kind: it ended at too many steps in a row above `training.skip_above`.
+The last is of a run that ended at nothing of the kind, but at too many steps in a row above `training.skip_above`.
 """
 
 
@@ -50,7 +50,7 @@ def advance(
     step = before.step + ~before.frozen
     first = failed & ~whole & (before.first_nonfinite == 0)
     culprit = jnp.where(first, 1 + jnp.argmin(flags), before.culprit)  # the first of CULPRITS that is not finite
-    only_large = frozen & (culprit == 0)
+    only_large = frozen & ~before.frozen & whole  # it ends here, whatever it got over before
 
     def keep(new: PyTree, old: PyTree) -> PyTree:
         return jax.tree.map(functools.partial(jnp.where, applied), new, old)
