@@ -38,7 +38,7 @@ cache: .venv/.developer  ## compiled programs from the cache against fresh ones,
 	$(BIN)/pytest -m slow tests/device/test_compilation_cache.py
 
 sweeps: .venv/.developer  ## twelve jobs of Fashion-MNIST byte for byte, a thousand jobs with few open files, several devices, too little memory (minutes)
-	$(BIN)/pytest -m slow tests/sweeping/test_sweep.py
+	$(BIN)/pytest -m slow tests/sweeping/test_sweep.py tests/vae/test_pack.py
 
 CLAIMS = book sigma_vs_gamma_quick ppca latent_sweep low_precision
 

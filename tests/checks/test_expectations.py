@@ -192,9 +192,8 @@ def test_jobs_of_several_experiments_have_their_own_expectations(sweep_of_two: P
     copied = shutil.copytree(sweep_of_two, tmp_path / "sweep")
     _, noted = sweep.read(copied)
     rows_of = {"gamma": {"status": "finished"}, "sigma": [{"epoch": 3}]}
-    sweep.write(
-        copied, [job._replace(config=job.config | {"expect": rows_of[job.config["loss"]["name"]]}) for job in noted]
-    )
+    asked = [job.config | {"expect": rows_of[job.config["loss"]["name"]]} for job in noted]
+    sweep.write(copied, [dataclasses.replace(job, config=own) for job, own in zip(noted, asked, strict=True)])
     lines = [str(line) for line in expectations.check(copied)]
     assert len(lines) == 2
     assert sorted(re.sub(r" of .*", "", line[8:]) for line in lines) == ["epoch", "status"]

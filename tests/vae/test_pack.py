@@ -112,6 +112,7 @@ def test_a_state_comes_out_as_it_went_in():
             np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.slow
 def test_lanes_to_spare_stand_still_and_their_neighbours_are_what_they_were():
     runs = [lone(*overrides) for overrides in MIXED[:3]]
     programs, hypers, states = zip(*runs, strict=True)
