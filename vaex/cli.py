@@ -43,7 +43,7 @@ vaex: an experiment framework for variational autoencoders
 {groups}
 
 Other keys: seed, training.*, precision.*, tracking.*, checkpoint.*, sweep.*,
-pack.*, figures.*, evaluation.*, expect, plugins; `vaex --cfg job` prints them all.
+pack.*, compile.*, figures.*, evaluation.*, expect, plugins; `vaex --cfg job` prints them all.
 Hydra's flags work as everywhere: --cfg, --config-dir, --config-name, --multirun, --shell-completion, --hydra-help.
 """
 

@@ -177,12 +177,15 @@ class Findings:
         return f"first not finite: {found['name']}{leaf}: {made}{self._at()}{where}"
 
     def _at(self) -> str:
+        """Where it is, or, of a value that is no example's, what was furthest off on the way to it."""
         parts = []
         if self.unit:
             parts.append(f"{self.unit['kind']} {self.unit['number']}")
         if self.example:
             parts.append(f"training image {self.example['index']}")
-        return "".join(f", {part}" for part in parts)
+        if not parts or self._located():
+            return "".join(f", {part}" for part in parts)
+        return f"; {'out of proportion' if self._source() else 'largest'} before it: {', '.join(parts)}"
 
     def _format_lines(self) -> list[str]:
         found, latent = self._of_origin(), self._of_latent()
