@@ -26,10 +26,10 @@ grid: .venv/.developer  ## every loss x likelihood x model, two epochs each (min
 	$(BIN)/pytest -m slow tests/options/test_grid.py
 
 faults: .venv/.developer  ## kill a run at 100 moments and resume it, W&B's part of it too (minutes)
-	$(BIN)/pytest -m slow tests/training/test_faults.py tests/tracking/test_wandb_online.py tests/tracking/test_tracking.py
+	$(BIN)/pytest -m slow tests/training/test_faults.py tests/tracking
 
 judging: .venv/.developer  ## disentanglement on known codes, features, evidence of a trained model, judged runs bit for bit (minutes)
-	$(BIN)/pytest -m slow tests/judging tests/trained/test_features.py tests/trained/test_evaluation.py tests/vae/test_ppca.py
+	$(BIN)/pytest -m slow tests/judging tests/trained/test_features.py tests/trained/test_evaluation.py tests/vae/test_ppca.py tests/api/test_run.py
 
 use: .venv/.developer  ## exports and the page of vaex explore, for every model, loss, likelihood and precision (minutes)
 	$(BIN)/pytest -m slow tests/explorer tests/portable
@@ -38,7 +38,7 @@ cache: .venv/.developer  ## compiled programs from the cache against fresh ones,
 	$(BIN)/pytest -m slow tests/device/test_compilation_cache.py
 
 sweeps: .venv/.developer  ## twelve jobs of Fashion-MNIST byte for byte, a thousand jobs with few open files, several devices, too little memory (minutes)
-	$(BIN)/pytest -m slow tests/sweeping/test_sweep.py tests/vae/test_pack.py
+	$(BIN)/pytest -m slow tests/sweeping/test_sweep.py tests/vae/test_pack.py tests/config
 
 CLAIMS = book sigma_vs_gamma_quick ppca latent_sweep low_precision
 
@@ -57,7 +57,7 @@ fuzz: .venv/.developer  ## fuzz every reader of files, five minutes each (instal
 		PYTHONPATH=. $(BIN)/python tests/fuzz/readers.py $$reader -max_total_time=300 -timeout=10 -rss_limit_mb=1024 -max_len=16384 || exit 1; done
 
 coverage: .venv/.developer  ## how often the intervals of `vaex compare` hold the truth, simulated (minutes)
-	$(BIN)/pytest -m slow -s tests/study/test_evidence.py
+	$(BIN)/pytest -m slow -s tests/study
 
 bench: .venv/.developer .venv-peers/.installed  ## speed against Keras, PyTorch, Flax and the limit (ten minutes, idle machine)
 	$(BIN)/python tests/benchmarks/epoch_time.py --peers-python .venv-peers/bin/python --results tests/benchmarks/results $(ARGS)

@@ -1,5 +1,6 @@
 """The command line: a first bare word is a verb, anything else is a Hydra override and trains."""
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from vaex import __version__, process
 from vaex.errors import InputError, VaexError, printable
+
+INTERRUPTED = 130
 
 VERBS = (
     "train", "resume", "reproduce", "compare", "evaluate", "diagnose", "figures",
@@ -56,7 +59,21 @@ def main() -> None:
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no σ or ─ must not stop a run
     code = _guarded(sys.argv[1:])
     gc.freeze()  # the interpreter's last searches through all objects take 0.6 s more
+    if code == INTERRUPTED:
+        _end_at_once(code)
     sys.exit(code)
+
+
+def _end_at_once(code: int) -> None:
+    """End while XLA may still compute what nobody waits for: a thread of it that meets the interpreter's end aborts.
+
+    (glibc: "FATAL: exception not rethrown", in one Ctrl-C of hundreds.) What is registered for the exit is done first.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _guarded(arguments: list[str]) -> int:
@@ -66,7 +83,7 @@ def _guarded(arguments: list[str]) -> int:
         sys.stdout.flush()  # here, where a closed pipe is handled, not at the interpreter's exit
         return code
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

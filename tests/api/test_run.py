@@ -102,6 +102,7 @@ def test_elbo_is_that_of_the_summary_and_below_the_likelihood(run, test_split):
     assert run.log_likelihood(test_split.images[:5], samples=100).tolist() == bound[:5].tolist()
 
 
+@pytest.mark.slow
 def test_the_likelihood_is_the_evidence_by_the_prior(run, test_split):
     """log p(x) by 400 000 draws from the prior, its decoder by hand: another estimator, within what both err by."""
     arrays = {name: array.astype(np.float64) for name, array in run.model_arrays.items()}

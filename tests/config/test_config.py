@@ -178,6 +178,7 @@ def test_a_mistake_in_one_job_of_a_grid_is_found(overrides, message):
     assert message in refused("-m", *overrides)
 
 
+@pytest.mark.slow
 def test_what_is_said_to_write_for_a_file_of_any_name_works_in_a_shell():
     names = [f"{before}{c}b.npy" for c in f"{string.punctuation}ü" for before in ("", "a ")]
     written = {}

@@ -244,6 +244,7 @@ def test_a_drawing_a_file_and_the_way_between_two_images(page: Page, made: Any, 
     assert page.window.logs() == ([], [])
 
 
+@pytest.mark.slow
 def test_two_runs_side_by_side_and_earlier_states(page: Page, tmp_path: Path):
     """σ against γ on one input; the scrubber shows what an earlier state made of it."""
     grid = ("loss=sigma,gamma", "model.latent_dim=2", "checkpoint.keep=3", "training.epochs=3")

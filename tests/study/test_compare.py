@@ -103,6 +103,7 @@ def relabeled(found: runs.Study, rng: np.random.Generator) -> runs.Study:
     return dataclasses.replace(found, runs=swapped)
 
 
+@pytest.mark.slow
 def test_relabeled_pairs_show_no_effect(diverging, record_property, monkeypatch):
     """A real effect in everything; after 200 relabelings within pairs "no difference" is the answer in 90 % or more."""
     rng = np.random.default_rng(1)

@@ -86,6 +86,7 @@ def test_each_job_has_its_own_log(packed: Path):
         ]
 
 
+@pytest.mark.slow
 def test_a_vmapped_sweep_has_the_same_jobs_within_the_spread_of_seeds(packed: Path, tmp_path: Path):
     code, text = vaex_m(
         tmp_path, "loss=softplus,gamma", "model.latent_dim=2,4", "seed=0,1", SHORT, "pack.strategy=vmap"

@@ -56,6 +56,7 @@ def check_artifacts(wandb: Server, directory: Path, run_id: str) -> None:
     assert model.metadata["parameters_sha256"] == files.sha256_of_file(directory / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_an_offline_run_that_is_evaluated_is_synced_as_one(tmp_path: Path):
     directory, offline = tmp_path / "run", {"WANDB_MODE": "offline"}
     ran(*QUICK, "tracking.notes=a note", "tracking.tags=[a]", f"hydra.run.dir={directory}", **offline)
