@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num, PyTree
 
-from vaex.config import implementation
 from vaex.disk import checkpoint
 from vaex.inspection import equations, watched
 from vaex.inspection.equations import Equation, Trace
-from vaex.vae import learning_rate, step
+from vaex.vae import step
 from vaex.vae.objective import NOISE, OBSERVATION, Hyper, Program, objective, stream
 from vaex.vae.step import TrainState
+
+UPDATED = ("grad_norm", "direction", "updates", "update_norm")
 
 MODEL = "model."
 """What the names of a model's parameters begin with."""
@@ -56,24 +57,8 @@ def inside(
     likelihood = state.parameters["likelihood"]
     pixels = watched.by_pixel(program.likelihood, likelihood, values["outputs"], values["x"])
     forward = {"values": values, "pixels": pixels, "terms": terms._asdict(), "loss": loss, "slopes": slopes}
-    return forward | _update(program, hyper, state, gradients, time)
-
-
-def _update(program: Program, hyper: Hyper, state: TrainState, gradients: PyTree, time: Array) -> dict[str, Any]:
-    """What the optimizer makes of the gradients."""
-    grad_norm = step.norm(gradients)
-    scale = jnp.minimum(1.0, hyper.gradient_clip / grad_norm)
-    clipped = jax.tree.map(lambda g: g * scale, gradients)
-    optimizer = implementation(program.optimizer).direction(program.optimizer)
-    direction, _ = optimizer.update(clipped, state.optimizer, state.parameters)
-    updates = jax.tree.map(lambda d: -learning_rate.at(hyper.learning_rate, time) * d, direction)
-    return {
-        "gradients": gradients,
-        "grad_norm": grad_norm,
-        "direction": direction,
-        "updates": updates,
-        "update_norm": step.norm(updates),
-    }
+    made = step.update(program, hyper, state, gradients, time)._asdict()
+    return forward | {"gradients": gradients} | {name: made[name] for name in UPDATED}
 
 
 def _taps(found: Trace, parameters: PyTree) -> dict[str, int]:

@@ -5,6 +5,7 @@ No jit, no files, no Hydra.
 
 import functools
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -128,15 +129,9 @@ def train_step(
     )
     hyper = weighed(hyper, state)
     (loss, terms), gradients = gradient(program, hyper, state.parameters, images, weights, keys, time)
-    grad_norm = norm(gradients)
-    scale = jnp.minimum(1.0, hyper.gradient_clip / grad_norm)
-    direction, optimizer = _direction(program).update(
-        jax.tree.map(lambda g: g * scale, gradients), state.optimizer, state.parameters
-    )
-    rate = learning_rate.at(hyper.learning_rate, time)
-    updates = jax.tree.map(lambda d: -rate * d, direction)
-    update_norm = norm(updates)
-    parameters = optax.apply_updates(state.parameters, updates)
+    made = update(program, hyper, state, gradients, time)
+    grad_norm, update_norm = made.grad_norm, made.update_norm
+    parameters = optax.apply_updates(state.parameters, made.updates)
     before, kl = state, jnp.sum(terms.kl_per_latent)
     finite = [
         jnp.isfinite(kl),
@@ -145,19 +140,42 @@ def train_step(
         jnp.isfinite(update_norm),
     ]
     kl_weight = program.kl_weight.adapt(hyper.kl_weight, terms.reconstruction, kl) if state.kl_weight else {}
-    after = state._replace(parameters=parameters, optimizer=optimizer, kl_weight=kl_weight)
+    after = state._replace(parameters=parameters, optimizer=made.optimizer, kl_weight=kl_weight)
     state, applied = advance(before, after, finite, grad_norm <= hyper.skip_above, hyper.max_skips)
     watched = terms._asdict() | {"kl": kl}
     del watched["kl_per_latent"]
     return state, watched | {
         "grad_norm": grad_norm,
         "update_norm": update_norm,
-        "learning_rate": rate,
+        "learning_rate": made.rate,
         "examples": jnp.sum(weights),
         "taken": ~before.frozen,
         "applied": applied,
         "diverged": state.frozen & ~before.frozen,
     }
+
+
+class Update(NamedTuple):
+    """What the optimizer makes of a step's gradients; norms are global, `grad_norm` before clipping."""
+
+    grad_norm: Float[Array, ""]
+    direction: PyTree
+    optimizer: PyTree
+    rate: Float[Array, ""]
+    updates: PyTree
+    update_norm: Float[Array, ""]
+
+
+def update(program: Program, hyper: Hyper, state: TrainState, gradients: PyTree, time: Float[Array, ""]) -> Update:
+    """Clip, the optimizer's direction, the learning rate at `time` (in epochs)."""
+    grad_norm = norm(gradients)
+    scale = jnp.minimum(1.0, hyper.gradient_clip / grad_norm)
+    direction, optimizer = _direction(program).update(
+        jax.tree.map(lambda g: g * scale, gradients), state.optimizer, state.parameters
+    )
+    rate = learning_rate.at(hyper.learning_rate, time)
+    updates = jax.tree.map(lambda d: -rate * d, direction)
+    return Update(grad_norm, direction, optimizer, rate, updates, norm(updates))
 
 
 def evaluate(
