@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, SymmetricalLogLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, SymmetricalLogLocator
 from PIL import Image
 
 from vaex.data.dataset import type_of_images
@@ -93,7 +93,7 @@ def _pixels(axis: Axes, look: Look) -> None:
         return
     axis.set_axis_off()
     shown = axis.imshow(pixels, cmap="magma_r")
-    axis.figure.colorbar(shown, ax=axis, fraction=0.05)
+    axis.figure.colorbar(shown, ax=axis, fraction=0.05, format=FuncFormatter(lambda value, _: f"{value:.2g}"))
 
 
 def _lines(axis: Axes, name: str, curves: Mapping[str, tuple[Any, Any]]) -> None:
