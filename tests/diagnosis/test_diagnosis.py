@@ -13,7 +13,8 @@ from tests.support.configurations import make
 from tests.support.processes import lines_of_error, server
 from vaex import config as configuration
 from vaex.diagnosis import cures, limits, place
-from vaex.disk import metrics
+from vaex.disk import metrics, saved
+from vaex.disk.directory import Job
 from vaex.disk.metrics import STEP_COLUMNS
 from vaex.inspection import equations, proportion, replay
 from vaex.inspection.look import Look, Size
@@ -116,7 +117,7 @@ def test_a_finite_step_is_replayed_bit_for_bit_and_looked_into(digits_run: Finis
     code, text = server().run(*line, cwd=tmp_path)
     assert code == 0, text
     assert text.rstrip().endswith("the step was finite: nothing to cure")
-    assert "replayed from the checkpoint of epoch 1: bit for bit as recorded, steps 13 to 20" in text
+    assert "replayed from the start: bit for bit as recorded, steps 1 to 20" in text  # 20 before it are wanted
     found = json.loads((tmp_path / "found/diagnose.json").read_text())
     recorded = metrics.read_steps(run / "steps.npz")
     assert (found["diverged"], found["first_not_finite"], found["cures"]) == (False, None, None)
@@ -131,6 +132,14 @@ def test_a_finite_step_is_replayed_bit_for_bit_and_looked_into(digits_run: Finis
     for wrong, words in ((line, "exists already"), (("diagnose", "run", "--step", "25"), "expected 1 to 24")):
         code, text = server().run(*wrong, cwd=tmp_path)
         assert (code, len(lines_of_error(text)), words in text) == (2, 1, True)
+
+
+def test_a_replay_sets_out_from_where_enough_steps_lie_before_the_place(digits_run: Finished):
+    directory = digits_run.directory
+    manifest, config = saved.read_manifest(directory), configuration.parse(saved.read_values(directory / "config.yaml"))
+    job = Job(config, directory, "run", resumed=True)
+    for epoch, wished, found in ((1, 1, [1]), (2, 1, [1]), (2, 0, []), (3, 3, [2])):
+        assert [record["epoch"] for _, record in replay._members(job, manifest, epoch, wished)[1]] == found
 
 
 def test_a_run_that_did_not_diverge(digits_run: Finished, tmp_path: Path):

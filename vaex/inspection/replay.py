@@ -90,18 +90,26 @@ def _order(count: int, seed: UInt[Array, "..."], number: Int[Array, "..."]) -> I
 def replay(directory: Path, config: Config, manifest: Mapping[str, Any], place: int, device: type_of_device) -> Replay:
     """Train a run again up to and with step `place`, in the pack it was in, from its last checkpoint before it."""
     count = len(load(config.dataset).train.images)
-    epoch = (place - 1) // -(-count // config.training.batch_size)
-    jobs, founds = _members(Job(config, directory, f"{directory}", resumed=True), manifest, epoch)
+    an_epoch = -(-count // config.training.batch_size)
+    epoch, wished = (place - 1) // an_epoch, max(0, place - 1 - HISTORY) // an_epoch
+    jobs, founds = _members(Job(config, directory, f"{directory}", resumed=True), manifest, epoch, wished)
     return _Way(jobs, founds, device).to(place)
 
 
-def _members(job: Job, manifest: Mapping[str, Any], epoch: int) -> tuple[list[Job], list[progress.Found]]:
-    """The runs of the pack, and their checkpoints of at most `epoch`; none where they begin from the start."""
+def _members(job: Job, manifest: Mapping[str, Any], epoch: int, wished: int) -> tuple[list[Job], list[progress.Found]]:
+    """The runs of the pack, and their checkpoints of at most `epoch`; none where they begin from the start.
+
+    Of the epoch `wished`, where there are, so that enough steps lie before the place.
+    """
     try:
         jobs = with_its_pack(job, manifest)
     except InputError:  # the others are not beside it: the pack is made again from its beginning
         return with_its_pack(replace(job, resumed=False), manifest), []
-    return jobs, progress.newest_common([each.directory for each in jobs], epoch)
+    places = [each.directory for each in jobs]
+    earlier = progress.newest_common(places, wished) if wished else []
+    if wished == 0 or (earlier and earlier[0][1]["epoch"] == wished):
+        return jobs, earlier
+    return jobs, progress.newest_common(places, epoch)
 
 
 class _Way:
