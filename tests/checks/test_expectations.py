@@ -54,6 +54,11 @@ def test_a_mistake_is_one_line_that_names_the_key(value, message):
         rows(value)
 
 
+def test_a_variant_that_is_a_number_is_named_as_compare_names_it():
+    row, other = rows([{"verdict": "a", "variant": given, "answer": "more"} for given in (10, 3e-4)])
+    assert (row.verdict.variant, other.verdict.variant) == (runs.text(10), runs.text(3e-4)) == ("10", "0.0003")
+
+
 def test_a_row_survives_its_way_through_a_file():
     value = [
         {"status": "finished", "train/loss": [1.0, 2.5], "epoch": 2.0},

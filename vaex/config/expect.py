@@ -6,6 +6,7 @@ A mapping is what each run has in its summary.json: a value, or a range [low, hi
 """
 
 import dataclasses
+import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -139,6 +140,9 @@ def _refuse_unknown(path: str, own: Iterable[str], verdict: Verdict | None) -> N
 
 def _verdict(path: str, row: Mapping[str, Any]) -> Verdict:
     chosen = {"by": None, "against": None} | {key: row[key] for key in OF_VERDICTS if key in row}
+    for key in ("variant", "against"):
+        if isinstance(chosen.get(key), int | float):  # a size, a rate, a yes: compare.json has it as text
+            chosen[key] = json.dumps(chosen[key])
     return validate(path, Verdict, {path: chosen})
 
 
