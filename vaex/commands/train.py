@@ -19,6 +19,9 @@ def main(arguments: list[str]) -> int:
 
 def run(arguments: Sequence[str], checked: bool) -> int:
     """The verb; `checked`: as `vaex check` runs it, for which an experiment that is a sweep needs no `-m`."""
+    from vaex.config.overrides import spelled_out  # late, as are most imports here: see below
+
+    arguments = spelled_out(arguments)
     parsed = _parse(arguments)
     if checked:
         parsed.multirun = parsed.multirun or None
@@ -40,7 +43,9 @@ def run(arguments: Sequence[str], checked: bool) -> int:
 
 def composed(arguments: Sequence[str], checked: bool) -> "Command":
     """What overrides and Hydra's flags ask for, `-m` or not; raises `ConfigError`, one line."""
-    parsed = _parse(arguments)
+    from vaex.config.overrides import spelled_out
+
+    parsed = _parse(spelled_out(arguments))
     parsed.multirun = parsed.multirun or None
     return _composed(parsed, checked)
 

@@ -100,6 +100,7 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace, checked: bo
         _refuse_unasked_sweep(master, arguments)
         jobs = [master]
     parsed = [_parse(job, number, arguments.overrides) for number, job in enumerate(jobs)]
+    overrides.check_stopping(master, mode, [config for config, _ in parsed])
     section = master.hydra.sweep if mode is RunMode.MULTIRUN else master.hydra.run
     own = "hydra.sweep.dir" if mode is RunMode.MULTIRUN else "hydra.run.dir"
     return Command(
@@ -155,7 +156,7 @@ def override(values: Mapping[str, Any], items: Sequence[str]) -> tuple[dict[str,
     """
     changed = copy.deepcopy(dict(values))
     keys = []
-    for item in items:
+    for item in overrides.spelled_out(items):
         try:
             (parsed,) = OverridesParser.create().parse_overrides([item])
         except OverrideParseException as error:
