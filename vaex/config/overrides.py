@@ -20,7 +20,6 @@ from vaex.config import Config, expect
 from vaex.config.validation import NotTextError
 from vaex.errors import ConfigError
 
-
 STOP = "sweep.stop"
 """The section whose name alone stands for its rule: `sweep.stop=asha`."""
 

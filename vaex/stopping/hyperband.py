@@ -33,10 +33,9 @@ def sizes(epochs: int, min_epochs: int, factor: int) -> tuple[int, ...]:
 @functools.cache
 def dealt(job: int, shares: tuple[int, ...]) -> int:
     """The bracket of a job: the one that lacks most of its share, the earlier of two."""
-    given = [0] * len(shares)
-    for _ in range(job % sum(shares) + 1):  # after so many jobs each bracket has exactly its share
-        dealt_out = sum(given) + 1
-        lacks = [dealt_out * share - sum(shares) * had for share, had in zip(shares, given, strict=True)]
+    bracket, given = 0, [0] * len(shares)
+    for count in range(1, job % sum(shares) + 2):  # after as many as the table has, each bracket has its share exactly
+        lacks = [count * share - sum(shares) * had for share, had in zip(shares, given, strict=True)]
         bracket = lacks.index(max(lacks))
         given[bracket] += 1
     return bracket

@@ -33,7 +33,9 @@ class Judge:
 
     def __init__(self, directory: Path, settings: Stopping):
         self._directory, self._settings, self._lock = directory, settings, threading.Lock()
-        self._kind, self._better = quantities.better(settings.metric) or ("anything", "high")
+        meaning = quantities.better(settings.metric)
+        assert meaning is not None  # refusals.py has seen to it
+        self._kind, self._better = meaning
         self._groups: dict[int, Quantity] = {}
         self._histories: dict[Quantity, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
         records.cut_back(directory)

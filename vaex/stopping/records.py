@@ -47,9 +47,11 @@ def read(directory: Path) -> list[Decision]:
 
 
 def _each(path: Path) -> Iterator[Decision]:
+    number = 0
     try:
         with files.open_regular(path) as file:
-            for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), start=1):
+            for line in iter(lambda: file.readline(LONGEST_LINE), b""):
+                number += 1
                 if line.endswith(b"\n"):
                     yield _decision(json.loads(line))
                 elif len(line) == LONGEST_LINE:

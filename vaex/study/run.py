@@ -52,6 +52,11 @@ class StudyRun:
         return status if status in STATUSES else "interrupted"
 
     @property
+    def stopped(self) -> bool:
+        """Whether its sweep's rule stopped it early."""
+        return self.status == "stopped"
+
+    @property
     def diverged_at(self) -> Any:
         """The first step that was not finite; the last of a run that only left out too many (training.skip_above)."""
         return self.summary.get("step" if self.summary.get("culprit") == "skip_above" else "first_nonfinite_step")

@@ -48,7 +48,10 @@ OF_MEMORY = 0.5
 
 
 class Outcome(NamedTuple):
-    """How the jobs ended (finished, diverged, stopped, interrupted, failed, refused), by directory, and what ended them all."""
+    """How the jobs ended, by directory, and what ended them all.
+
+    A job is finished, diverged, stopped, interrupted, failed or refused.
+    """
 
     statuses: dict[Path, str]
     signal: int | None
@@ -96,7 +99,7 @@ def run(
 ) -> Outcome:
     """Train packs of jobs, one on each of `devices` at a time; a failed one does not stop the others.
 
-    A device that is named twice trains two at once. `ended` is called after each pack; `judge` says which runs stop early.
+    A device that is named twice trains two at once. `ended` is called after each pack. `judge` says who stops early.
     """
     stop, statuses = Signals(), {job.directory: "interrupted" for jobs in packs for job in jobs if not job.ghost}
     waiting: queue.SimpleQueue[Sequence[Job]] = queue.SimpleQueue()
