@@ -13,7 +13,6 @@ from vaex import files
 from vaex.api.run import Run, load
 from vaex.config import Config
 from vaex.config import compose as composing
-from vaex.config.overrides import spelled_out
 from vaex.device import backend
 from vaex.disk import results
 from vaex.disk import sweep as sweeps
@@ -158,7 +157,7 @@ def _command(arguments: Sequence[str]) -> composing.Command:
     for item in arguments[1:] if arguments[:1] == ["--multirun"] else arguments:
         if not isinstance(item, str) or item.startswith("-"):
             raise ConfigError(f"{item!r}: expected an override, key=value")
-    return composing.compose(get_args_parser().parse_args(spelled_out(arguments)))
+    return composing.compose(get_args_parser().parse_args(list(arguments)))
 
 
 def _place(directory: str | Path | None) -> Path:

@@ -43,9 +43,7 @@ def run(arguments: Sequence[str], checked: bool) -> int:
 
 def composed(arguments: Sequence[str], checked: bool) -> "Command":
     """What overrides and Hydra's flags ask for, `-m` or not; raises `ConfigError`, one line."""
-    from vaex.config.overrides import spelled_out
-
-    parsed = _parse(spelled_out(arguments))
+    parsed = _parse(arguments)
     parsed.multirun = parsed.multirun or None
     return _composed(parsed, checked)
 

@@ -76,6 +76,7 @@ def compose(arguments: argparse.Namespace, checked: bool = False) -> Command:
     `checked`: what an experiment expects is asked of it whatever was overridden. Where `arguments.multirun` is None an
     experiment that is a sweep needs no `-m`.
     """
+    arguments.overrides = overrides.spelled_out(arguments.overrides)
     with _hydra(arguments) as hydra:
         name = arguments.config_name or "config"
         try:
