@@ -30,7 +30,7 @@ def epochs_of(directory: Path) -> int:
 def killed_after(command: Sequence[object], directory: Path, epochs: int) -> bool:
     """Run the sweep's command until it has made so many epochs more, then kill it; whether it was still at it."""
     process, wanted = server().start(*command), epochs_of(directory) + epochs
-    until(lambda: process.poll() is not None or (directory / "sweep.json").exists() and epochs_of(directory) > wanted)
+    until(lambda: process.poll() is not None or ((directory / "sweep.json").exists() and epochs_of(directory) > wanted))
     process.kill(signal.SIGKILL)
     code = process.wait()
     assert code in (0, -signal.SIGKILL), process.text()
