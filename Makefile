@@ -37,8 +37,8 @@ use: .venv/.developer  ## exports and the page of vaex explore, for every model,
 cache: .venv/.developer  ## compiled programs from the cache against fresh ones, bit for bit (minutes)
 	$(BIN)/pytest -m slow tests/device/test_compilation_cache.py
 
-sweeps: .venv/.developer  ## twelve jobs of Fashion-MNIST byte for byte, a thousand jobs with few open files, several devices, too little memory (minutes)
-	$(BIN)/pytest -m slow tests/sweeping/test_sweep.py tests/vae/test_pack.py tests/config
+sweeps: .venv/.developer  ## stopping sweeps killed twenty times, twelve jobs of Fashion-MNIST byte for byte, a thousand jobs with few open files, several devices, too little memory (minutes)
+	$(BIN)/pytest -m slow tests/sweeping/test_sweep.py tests/stopping tests/vae/test_pack.py tests/config
 
 CLAIMS = book sigma_vs_gamma_quick ppca latent_sweep low_precision
 

@@ -18,6 +18,7 @@ from vaex.disk import results
 from vaex.disk import sweep as sweeps
 from vaex.disk.directory import Job, refuse_existing, reserve
 from vaex.errors import ConfigError, InputError, VaexError
+from vaex.stopping import refusals
 from vaex.sweeping import ending
 from vaex.sweeping.task import shown, train_sweep
 from vaex.tracking import tracker
@@ -57,6 +58,7 @@ def train(config: Config, directory: str | Path | None = None) -> Run:
     backend.start()
     resolved = tracker.resolved(config)
     run.check(resolved)
+    refusals.check_lone(resolved)
     place = _place(directory)
     refuse_existing(place)
     outcome = run.run([[Job(resolved, shown(place), f"loss={config.loss.name} dataset={config.dataset.name}")]])
@@ -83,6 +85,7 @@ def sweep(jobs: Sequence[str] | Sequence[Config], directory: str | Path | None =
     sweeps.encoded(noted)  # refused now if they are too many
     for config in dict.fromkeys(resolved):
         run.check(config)
+    refusals.check(resolved)
     place = shown(_place(directory))
     for each in noted:
         refuse_existing(place / each.directory)
@@ -92,7 +95,7 @@ def sweep(jobs: Sequence[str] | Sequence[Config], directory: str | Path | None =
         group, figures = sweeps.group_of(place), len(noted) <= resolved[0].sweep.figures_up_to
         common = set.intersection(*map(set, overrides)) if len(noted) > 1 else set()
         made = [
-            Job(config, place / each.directory, each.label_without(common), group, figures=figures)
+            Job(config, place / each.directory, each.label_without(common), group, figures=figures, number=each.number)
             for config, each in zip(resolved, noted, strict=True)
         ]
         outcome = train_sweep(place, run.group(made), ended_before=0)

@@ -171,7 +171,9 @@ def _evaluate(
 
 
 def _hint(directory: Path, status: object) -> str:
-    return f"; `vaex resume {shlex.quote(str(directory))}` goes on with it" if status == "interrupted" else ""
+    resume = f"; `vaex resume {shlex.quote(str(directory))}"
+    hints = {"interrupted": f"{resume}` goes on with it", "stopped": f"{resume} training.epochs=N` takes it to its end"}
+    return hints.get(str(status), "")
 
 
 def _write_tables(sweeps: Sequence[Path]) -> None:

@@ -1,6 +1,7 @@
 """`vaex resume RUN`: go on with a run that was cut off, exactly, or train a finished one for longer."""
 
 import logging
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,12 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
     if status == "diverged" or (status == "finished" and config.training.epochs == done):
         say(printable(f"{directory}: {status} after epoch {done}; nothing to do"))
         return 1 if status == "diverged" else 0
+    if status == "stopped" and "training.epochs" not in keys:
+        end = (
+            f"`vaex resume {shlex.quote(str(directory))} training.epochs={config.training.epochs}` takes it to its end"
+        )
+        say(printable(f"{directory}: stopped after epoch {done} by the rule of its sweep; {end}"))
+        return 0
     backend.start(manifest)
     return _go_on(directory, config, manifest)
 

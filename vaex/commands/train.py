@@ -19,6 +19,9 @@ def main(arguments: list[str]) -> int:
 
 def run(arguments: Sequence[str], checked: bool) -> int:
     """The verb; `checked`: as `vaex check` runs it, for which an experiment that is a sweep needs no `-m`."""
+    from vaex.config.overrides import spelled_out  # late, as are most imports here: see below
+
+    arguments = spelled_out(arguments)
     parsed = _parse(arguments)
     if checked:
         parsed.multirun = parsed.multirun or None

@@ -76,6 +76,7 @@ def compose(arguments: argparse.Namespace, checked: bool = False) -> Command:
     `checked`: what an experiment expects is asked of it whatever was overridden. Where `arguments.multirun` is None an
     experiment that is a sweep needs no `-m`.
     """
+    arguments.overrides = overrides.spelled_out(arguments.overrides)
     with _hydra(arguments) as hydra:
         name = arguments.config_name or "config"
         try:
@@ -100,6 +101,7 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace, checked: bo
         _refuse_unasked_sweep(master, arguments)
         jobs = [master]
     parsed = [_parse(job, number, arguments.overrides) for number, job in enumerate(jobs)]
+    overrides.check_stopping(master, mode, [config for config, _ in parsed])
     section = master.hydra.sweep if mode is RunMode.MULTIRUN else master.hydra.run
     own = "hydra.sweep.dir" if mode is RunMode.MULTIRUN else "hydra.run.dir"
     return Command(
@@ -155,7 +157,7 @@ def override(values: Mapping[str, Any], items: Sequence[str]) -> tuple[dict[str,
     """
     changed = copy.deepcopy(dict(values))
     keys = []
-    for item in items:
+    for item in overrides.spelled_out(items):
         try:
             (parsed,) = OverridesParser.create().parse_overrides([item])
         except OverrideParseException as error:

@@ -25,7 +25,7 @@ Wanted = str | int | float | tuple[int | float, int | float]
 Scalar = str | int | float | bool | None
 """A value of a configuration."""
 
-COUNTED = ("finished", "diverged", "interrupted", "failed")
+COUNTED = ("finished", "diverged", "stopped", "interrupted", "failed")
 """Statuses: as keys of a row they are numbers of jobs."""
 
 _TERMS = ("loss", "reconstruction", "kl", "elbo", "elbo_per_pixel")
@@ -74,7 +74,7 @@ class Row:
 
 
 type_of_text = Annotated[str, StringConstraints(min_length=1)]
-type_of_status = Literal["finished", "diverged", "interrupted", "failed"]
+type_of_status = Literal["finished", "diverged", "stopped", "interrupted", "failed"]
 type_of_answer = Literal["more", "fewer", "no difference shown", "not enough runs to tell", "not comparable"]
 type_of_count = Annotated[int, Field(ge=0)]
 type_of_number = Annotated[float, Field(allow_inf_nan=False)]

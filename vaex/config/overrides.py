@@ -12,13 +12,21 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString, RangeSweep, ValueType
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from vaex import config as configuration
 from vaex import files
 from vaex.config import Config, expect
 from vaex.config.validation import NotTextError
 from vaex.errors import ConfigError
+
+STOP = "sweep.stop"
+"""The section whose name alone stands for its rule: `sweep.stop=asha`."""
+
+
+def spelled_out(items: Iterable[str]) -> list[str]:
+    """Overrides in which `sweep.stop=asha` is `sweep.stop.rule=asha`."""
+    return [f"{STOP}.rule={item.partition('=')[2]}" if item.startswith(f"{STOP}=") else item for item in items]
 
 
 def pinned(key: str, text: object) -> str:
@@ -64,7 +72,7 @@ def _leave_expectations(typed: Iterable[str]) -> bool:
     keys = [key_of(line).replace("/", ".") for line in typed]
     if any(among(key, [expect.KEY]) for key in keys):
         return True
-    return all(among(key, expect.NO_OVERRIDE) and not among(key, ["hydra.sweeper"]) for key in keys)
+    return all(among(key, expect.NO_OVERRIDE) and not among(key, ["hydra.sweeper", STOP]) for key in keys)
 
 
 def check(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:
@@ -86,6 +94,13 @@ def check(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:
             options = hydra.config_loader.get_group_options(item.key_or_group)
             listed = f"(options: {', '.join(options)})"
             raise ConfigError(f"{item.key_or_group}: expected the name of one option, got {line} {listed}")
+
+
+def check_stopping(master: DictConfig, mode: RunMode, configs: Iterable[Config]) -> None:
+    """Refuse a sweep that is to stop jobs early, by a launcher that trains each by itself."""
+    launcher = master.hydra.runtime.choices.get("hydra/launcher")
+    if mode is RunMode.MULTIRUN and launcher != "packed" and any(config.sweep.stop.stops for config in configs):
+        raise ConfigError(f"sweep.stop: jobs are stopped early by hydra/launcher=packed only, not by {launcher}")
 
 
 def check_grid(items: Iterable[Override]) -> None:

@@ -114,11 +114,32 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Stopping:
+    """Which runs of a sweep end early: by a rule of `vaex/stopping/`, and after epochs without gain (null: none).
+
+    `metric` is a column of metrics.jsonl that is better high or better low (`study/quantities.py`).
+    """
+
+    rule: Literal["none", "asha", "median", "hyperband"]
+    metric: str
+    min_epochs: Annotated[int, Field(ge=1)]
+    factor: Annotated[int, Field(ge=2)]
+    patience: Annotated[int, Field(ge=1)] | None
+
+    @property
+    def stops(self) -> bool:
+        """Whether any run may be stopped."""
+        return self.rule != "none" or self.patience is not None
+
+
+@dataclass(frozen=True, config=STRICT)
 class Sweep:
-    """`vaex -m`: runs trained at once on a CPU (null: one a core), and up to how many jobs each draws its figures."""
+    """`vaex -m`: runs trained at once on a CPU (null: one a core), up to how many jobs each draws its figures, and
+    which of them end early."""
 
     lanes: Annotated[int, Field(ge=1)] | None
     figures_up_to: Annotated[int, Field(ge=0)]
+    stop: Stopping
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -19,7 +19,7 @@ class Job:
 
     `group` is the sweep it belongs to, `name` what W&B calls it (None: what a lone run is called). A `ghost` only rides
     along in a vmapped pack whose other runs are made again: it writes nothing. `program` is how a run that is made
-    again was compiled (`device/compilation.py`); None: as seems best.
+    again was compiled (`device/compilation.py`); None: as seems best. `number` is the job's in its sweep.
     """
 
     config: Config
@@ -31,6 +31,7 @@ class Job:
     figures: bool = True
     ghost: bool = False
     program: Mapping[str, Any] | None = None
+    number: int | None = None
 
 
 def reserve(wanted: Path) -> Path:
@@ -79,6 +80,7 @@ def refuse_links(directory: Path) -> None:
         directory / "checkpoints",
         directory / "figures",
         directory / "wandb",
+        directory / "stops.jsonl",
         *directory.glob("figures/epoch_*"),
     ):
         if path.is_symlink():

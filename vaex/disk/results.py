@@ -96,7 +96,7 @@ def _row(job: _Job) -> dict[str, Any]:
         summary = files.read_json(job.directory / "summary.json")
     except InputError:
         summary = {"status": "interrupted"}  # killed before it could say so, or not begun
-    values = {key: value for key, value in summary.items() if not isinstance(value, list)}
+    values = {key: value for key, value in summary.items() if not isinstance(value, list | dict)}
     row: dict[str, Any] = {"job": job.number}
     row |= {key: _value(key, text, job.config) for key, _, text in (item.partition("=") for item in job.overrides)}
     return row | {"status": values.pop("status", "interrupted")} | values

@@ -53,9 +53,9 @@ def inside(directory: Path) -> bool:
 
 
 def has_ended(directory: Path) -> bool:
-    """Whether the run in a directory came to its end, finished or diverged."""
+    """Whether the run in a directory came to an end: finished, diverged, or stopped by its sweep's rule."""
     path = directory / "summary.json"
-    return path.exists() and files.read_json(path).get("status") in ("finished", "diverged")
+    return path.exists() and files.read_json(path).get("status") in ("finished", "diverged", "stopped")
 
 
 def group_of(directory: Path) -> str:

@@ -48,7 +48,9 @@ def variants(comparison: Mapping[str, Any]) -> str:
     rates = [row["divergence"] for _, row in shown]
     shares = [f"{100 * rate['low']:.0f}–{100 * rate['high']:.0f} %" if rate else "–" for rate in rates]
     rows.append([page.cell("diverged, 95 % interval"), *(f"{page.NUMBER}>{share}</td>" for share in shares)])
-    rows += [[page.cell(name), *(page.cell(row[name]) for _, row in shown)] for name in ("interrupted", "failed")]
+    rows += [
+        [page.cell(name), *(page.cell(row[name]) for _, row in shown)] for name in ("stopped", "interrupted", "failed")
+    ]
     for question in comparison["questions"]:
         means = [row["means"].get(question["key"], {}).get("mean") for _, row in shown]
         if any(mean is not None for mean in means):

@@ -12,7 +12,7 @@ compare.json:
     runs        [{name, directory, variant, seed, setting {key: value}, status, first_nonfinite_step, culprit, epochs,
                 steps, wall_seconds, loss_spikes, stability/…, valid/elbo, test/elbo,
                 steps_to_target, seconds_to_target (of a given target only, else None)}], in the order of study.runs
-    by_variant  {variant: {runs, finished, diverged, interrupted, failed,
+    by_variant  {variant: {runs, finished, diverged, stopped, interrupted, failed,
                 divergence {count, total, share, low, high} or None,
                 means {key of a question: {mean, runs} over its finished runs (no target: no key; none where they are
                 not of one quantity); of lr_sensitivity over its curves}}}
@@ -23,6 +23,7 @@ compare.json:
                 divergence also has: only_variant, only_against (pairs of which only that one diverged), estimate =
                 difference of the rates over the pairs, share_low, share_high (exact interval of
                 only_variant / (only_variant + only_against)), no low and high.
+                stopped (whether a run of its pairs was stopped early: then not_comparable, and no number).
                 The others also have mean_variant, mean_against over those pairs (geometric where scale is ratio),
                 not_comparable (why not, or None; then all these numbers are None),
                 by_setting [{setting, and the same numbers for its pairs alone; p is not corrected}],
@@ -53,7 +54,7 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
     """The comparison: what compare.json holds (above), plain values, None for what is not finite or not known."""
     pairs, again = pairing.pairs(study)
     sources = [effects.source(run) for run in study.runs]
-    apart = [*quantities.apart(sources), *_too_few_rates(study)]
+    apart = [*_stopped_early(pairs, study), *quantities.apart(sources), *_too_few_rates(study)]
     instead = "" if quantities.one(sources, "bound") else WITHOUT_BOUND
     questions = [
         _divergence(pairs, study.against),
@@ -83,6 +84,12 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
 def _asked(study: Study) -> tuple[Question, ...]:
     """The questions to these runs; that of the learning rate where they have enough of them."""
     return (*asked(study.runs), *([SENSITIVITY] if len(_rates(study)) >= FEWEST_RATES else []))
+
+
+def _stopped_early(pairs: Mapping[str, list[Pair]], study: Study) -> list[str]:
+    """One line for the comparisons that early stopping has spoilt."""
+    spoilt = {variant: why for variant, some in pairs.items() if (why := pairing.stopped(some))}
+    return [sentences.stopped_early(study.against, spoilt)] if spoilt else []
 
 
 def _too_few_rates(study: Study) -> list[str]:
@@ -153,6 +160,7 @@ def _divergence(pairs: Mapping[str, list[Pair]], against: str) -> dict[str, Any]
         told = evidence.discordance(first, second)
         seeds = len({pair.seed for pair in some})
         both = diverged.count((True, True))
+        stopped = pairing.stopped(paired)
         comparisons.append(
             {
                 "variant": variant,
@@ -163,10 +171,12 @@ def _divergence(pairs: Mapping[str, list[Pair]], against: str) -> dict[str, Any]
                 "diverged_against": both + second,
                 "only_variant": first,
                 "only_against": second,
-                "estimate": (first - second) / len(some) if some else None,
-                "share_low": told.low,
-                "share_high": told.high,
-                "p": told.p if seeds >= FEWEST else None,
+                "estimate": (first - second) / len(some) if some and not stopped else None,
+                "share_low": None if stopped else told.low,
+                "share_high": None if stopped else told.high,
+                "p": told.p if seeds >= FEWEST and not stopped else None,
+                "not_comparable": stopped,
+                "stopped": bool(stopped),
             }
         )
     return sentences.answered("divergence", "diverged runs", "share", True, comparisons, sentences.divergence)

@@ -17,14 +17,16 @@ from vaex.study.runs import Study, StudyRun
 def effect(study: Study, question: Question, some: list[Pair], target: float | None) -> dict[str, Any]:
     """A variant beside the one that it is compared with, in one question.
 
-    `not_comparable` says why there is no number of all pairs: they are not the same quantity in a pair, or, where a
-    number is averaged in its own unit, in several settings (which then stand in `by_setting`, each on its own).
+    `not_comparable` says why there is no number of all pairs: some were stopped early, they are not the same quantity
+    in a pair, or, where a number is averaged in its own unit, in several settings (which then stand in `by_setting`,
+    each on its own).
     """
+    stopped = pairing.stopped(some)
     if question.key.startswith(PREFIX):  # of a pair of which only one was evaluated there is nothing to say
         some = [
             pair for pair in some if question.key in pair.variant.evaluation.keys() & pair.against.evaluation.keys()
         ]
-    unlike = _between_partners(question, some)
+    unlike = stopped or _between_partners(question, some)
     targets = _targets(some, target) if question.key in TO_TARGET and not unlike else {}
     of_curves = question is SENSITIVITY
     measured = [] if unlike else _curves(study, some) if of_curves else _measured(question, some, targets)
@@ -39,6 +41,7 @@ def effect(study: Study, question: Question, some: list[Pair], target: float | N
     return {
         **(dict.fromkeys(numbers) | {"seeds": found.seeds, "pairs": found.pairs} if why else numbers),
         "not_comparable": why,
+        "stopped": bool(stopped),
         "by_setting": [
             {"setting": named(study, place), **_effect(here, question.scale)} for place, here in by_setting.items()
         ],

@@ -87,6 +87,16 @@ def pairs(study: Study) -> tuple[dict[str, list[Pair]], list[str]]:
     return of_variant, again
 
 
+def stopped(some: Sequence[Pair]) -> str | None:
+    """Why nothing of these pairs is compared, where a rule has ended runs of them early; None where none has.
+
+    The rule chose by how good a run was: those that came to their end are the better ones, the easier seeds and
+    settings, or those that a bad partner made look good. No number of theirs is one of all runs.
+    """
+    ended = sum(pair.variant.stopped or pair.against.stopped for pair in some)
+    return f"{ended} of {len(some)} pairs have a run that was stopped early" if ended else None
+
+
 def curves(study: Study, some: Iterable[StudyRun]) -> dict[tuple[Setting, str], list[StudyRun]]:
     """Runs that differ in the learning rate only, by their setting (all rates in place of one) and seed.
 

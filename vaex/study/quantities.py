@@ -39,6 +39,17 @@ BERNOULLI = {
     "stochastic": "log probability of pixels drawn anew",
 }
 
+BETTER: dict[str, tuple[Kind, Literal["high", "low"]]] = {
+    "elbo": ("bound", "high"),
+    "elbo_per_pixel": ("bound", "high"),
+    "reconstruction": ("bound", "low"),
+    "loss": ("objective", "low"),
+}
+"""Columns of metrics.jsonl, less their split, of which a run is the better the higher or the lower they are.
+
+No other is: a lower KL, more active latents or a smaller gradient may be of a better run or of a worse one.
+"""
+
 MOST_NAMED = 6
 """Quantities that one line names."""
 
@@ -74,6 +85,12 @@ def quantity(source: Source, kind: Kind) -> Quantity:
         spike_nats=_text(_section(config, "training").get("spike_nats")) if kind == "spikes" else "",
         measured=source.measured,
     )
+
+
+def better(metric: str) -> tuple[Kind, Literal["high", "low"]] | None:
+    """What kind of number a column of metrics.jsonl is, and whether high or low ones are better; None: neither."""
+    split, _, term = metric.partition("/")
+    return BETTER.get(term) if split in ("train", "valid") else None
 
 
 def of_configuration(config: Mapping[str, Any]) -> Source:

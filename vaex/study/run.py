@@ -18,7 +18,7 @@ from vaex.study import stability
 
 DIAGNOSIS = "diagnose.json"
 
-STATUSES = ("finished", "diverged", "interrupted", "failed")
+STATUSES = ("finished", "diverged", "stopped", "interrupted", "failed")
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,14 @@ class StudyRun:
 
     @property
     def status(self) -> str:
-        """finished, diverged, interrupted or failed; a run that could not say so itself was interrupted."""
+        """finished, diverged, stopped, interrupted or failed; a run that could not say so itself was interrupted."""
         status = self.summary.get("status")
         return status if status in STATUSES else "interrupted"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether its sweep's rule stopped it early."""
+        return self.status == "stopped"
 
     @property
     def diverged_at(self) -> Any:

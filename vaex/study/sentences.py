@@ -63,6 +63,8 @@ def unanswerable(question: Mapping[str, Any]) -> bool:
 def divergence(comparison: Comparison) -> str:
     """How often each diverges, and in how many pairs only one did."""
     variant, against, pairs = comparison["variant"], comparison["against"], comparison["pairs"]
+    if comparison["answer"] == NOT_COMPARABLE:
+        return not_comparable(comparison, "divergence")
     if comparison["answer"] == TOO_FEW:
         return too_few(comparison, "divergence")
     counts = f"{_of(comparison['diverged_against'], pairs)} against {_of(comparison['diverged_variant'], pairs)}"
@@ -125,9 +127,20 @@ def too_few_rates(title: str, rates: Sequence[str]) -> str:
     return f"not compared: {title}, which needs three learning rates; {there}"
 
 
+def stopped_early(against: str, spoilt: Mapping[str, str]) -> str:
+    """Which comparisons early stopping has spoilt, and what mends them."""
+    which = "; ".join(f"{against} and {variant}: {why}" for variant, why in spoilt.items())
+    return (
+        f"not compared: anything between {which}, and those that were not are the better ones; "
+        "`vaex resume RUN training.epochs=N` takes a stopped run to its end"
+    )
+
+
 def not_comparable(comparison: Comparison, title: str) -> str:
     """Why there is no number: the two have none in common, or their settings have not."""
     between = f"{NOT_COMPARABLE} in {title}: {comparison['against']} and {comparison['variant']}"
+    if comparison["stopped"]:
+        return f"{between}, {comparison['not_comparable']}"
     if not comparison["by_setting"]:
         return f"{between} have another quantity each, {comparison['not_comparable']}"
     return f"{between} over all settings, {comparison['not_comparable']}; by_setting has each setting on its own"

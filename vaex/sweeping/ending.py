@@ -14,7 +14,7 @@ from vaex.training.run import Outcome
 
 log = logging.getLogger("vaex")
 
-EXIT_CODES = {"finished": 0, "diverged": 1, "refused": 2, "failed": 3, "interrupted": 130}
+EXIT_CODES = {"finished": 0, "diverged": 1, "stopped": 0, "refused": 2, "failed": 3, "interrupted": 130}
 """Of a lone run, by its status."""
 
 

@@ -18,6 +18,7 @@ from vaex.disk.directory import Job, refuse_links
 from vaex.disk.saved import parse_saved, read_manifest
 from vaex.disk.sweep import Noted
 from vaex.errors import ConfigError, InputError
+from vaex.stopping import refusals
 from vaex.terminal.screen import say
 from vaex.tracking import tracker
 
@@ -63,6 +64,7 @@ def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int, c
     for config in dict.fromkeys(config for _, config in jobs):
         with saved.telling_where_data_were_sought(config, directory):
             run.check(config)
+    refusals.check([config for _, config in jobs])
     with files.locked(directory):
         packs = packs_of(directory, jobs)
         left = [job for members in packs for job in members if not job.ghost]
@@ -115,7 +117,7 @@ def _job(directory: Path, job: Noted, config: Config, name: str, figures: bool) 
         _refuse_to_go_on(place, config, ended)
     group = sweep.group_of(directory)
     program = compilation.of(read_manifest(place)) if begun else None
-    return Job(config, place, job.label, group, name, begun, figures, ended, program)
+    return Job(config, place, job.label, group, name, begun, figures, ended, program, job.number)
 
 
 def _is_of(place: Path, job: Noted) -> bool:

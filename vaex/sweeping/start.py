@@ -12,6 +12,7 @@ from vaex.device import backend
 from vaex.disk import sweep
 from vaex.disk.directory import refuse_existing, reserve
 from vaex.errors import InputError
+from vaex.stopping import refusals
 from vaex.sweeping import ending, going_on, launcher
 from vaex.sweeping.task import EndOfCommand, Task
 from vaex.tracking import tracker
@@ -38,6 +39,7 @@ def train(command: Command, hydra: Hydra) -> int:
     sweep.encoded(jobs)  # refused now if they are too many
     for config in dict.fromkeys(configs):
         run.check(config)
+    refusals.check(configs) if command.multirun else refusals.check_lone(configs[0])
     directory = _make_directory(command)
     if not command.multirun:
         task = Task(directory, command)

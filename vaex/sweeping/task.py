@@ -17,6 +17,7 @@ from vaex.device import backend
 from vaex.disk import sweep
 from vaex.disk.directory import Job
 from vaex.disk.sweep import group_of
+from vaex.stopping.judge import judging
 from vaex.terminal.displays import SweepDisplay
 from vaex.tracking import tracker
 from vaex.training import run
@@ -80,6 +81,7 @@ class Task:
             group=group_of(self.directory) if many else None,
             name=naming.of_job(written(hydra.overrides.task), self._unnamed) if many else None,
             figures=not many or count <= config.sweep.figures_up_to,
+            number=hydra.job.num if many else None,
         )
 
     def _parse(self, job: DictConfig) -> Config:
@@ -112,8 +114,9 @@ def train_sweep(directory: Path, packs: Sequence[Sequence[Job]], ended_before: i
     jobs = [job for members in packs for job in members if not job.ghost]
     display = SweepDisplay(jobs, ended_before)
     table = results.GrowingTable(directory)
+    judge = judging(directory, jobs)
     try:
-        return run.run(packs, display, table.update, run.lanes(jobs[0].config))
+        return run.run(packs, display, table.update, run.lanes(jobs[0].config), judge)
     finally:
         display.close()
 

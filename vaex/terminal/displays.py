@@ -4,6 +4,7 @@ import math
 import shlex
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -106,7 +107,8 @@ class SweepDisplay:
         self.console = Screen()
         log_to(self.console)
         self._lock = threading.Lock()
-        self._ended, self._total, self._diverged = ended, ended + len(jobs), 0
+        self._ended, self._total = ended, ended + len(jobs)
+        self._counted = Counter[str]()
         self._running: set[Path] = set()
         self._epochs = {job.directory: 0 for job in jobs}
         self._all_epochs = sum(job.config.training.epochs for job in jobs)
@@ -150,11 +152,12 @@ class SweepDisplay:
             status = summary["status"]
             self._running.discard(job.directory)
             self._ended += status != "interrupted"
-            self._diverged += status == "diverged"
+            self._counted[status] += 1
             if status != "interrupted":
                 self._epochs[job.directory] = job.config.training.epochs
             place = Text(f"{self._ended}/{self._total}  {job.label}  ")
-            value = f", valid elbo {show(summary['valid/elbo'])}" if status == "finished" else ""
+            known = status in ("finished", "stopped")
+            value = f", valid elbo {show(summary['valid/elbo'])}" if known else ""
             ended = Text.from_markup(how_it_ended(summary) + f"{value}, {clock(summary['wall_seconds'])}")
             left = "" if self.console.is_terminal else f"  ({self._left()})"
             self.console.print(place + ended + Text(left))
@@ -166,9 +169,9 @@ class SweepDisplay:
             self._progress.stop()
 
     def _update(self) -> None:
-        diverged = f", {self._diverged} diverged" if self._diverged else ""
+        bad = "".join(f", {count} {name}" for name in ("diverged", "stopped") if (count := self._counted[name]))
         best = f"  best elbo {show(self._best[0])} (job {self._best[1]})" if self._best else ""
-        text = f"{self._ended}/{self._total} jobs, {len(self._running)} running{diverged}{best}  {self._left()}"
+        text = f"{self._ended}/{self._total} jobs, {len(self._running)} running{bad}{best}  {self._left()}"
         self._progress.update(self._task, completed=sum(self._epochs.values()), description=text)
 
     def _left(self) -> str:

@@ -17,7 +17,14 @@ SPLITS = ("train", "valid", "test")
 MOST_SIDE_BY_SIDE = 3
 """Runs that were measured, with a column each; of more runs each is a row."""
 
-COLOR = {"finished": "green", "diverged": "magenta", "interrupted": "yellow", "failed": "red", "refused": "red"}
+COLOR = {
+    "finished": "green",
+    "diverged": "magenta",
+    "stopped": "cyan",
+    "interrupted": "yellow",
+    "failed": "red",
+    "refused": "red",
+}
 
 
 def how_it_ended(summary: Mapping[str, Any]) -> str:
@@ -26,6 +33,8 @@ def how_it_ended(summary: Mapping[str, Any]) -> str:
     text = f"{status} at epoch {summary.get('epoch', 0)}, step {summary.get('step', 0)}"
     if status == "diverged":
         text += f": {_why_it_diverged(summary)}"
+    if status == "stopped":
+        text += f": {_why_it_was_stopped(summary['stopped'])}"
     return f"[{COLOR[status]}]{text}[/]"
 
 
@@ -34,6 +43,13 @@ def _why_it_diverged(summary: Mapping[str, Any]) -> str:
     if summary["culprit"] == "skip_above":
         return "too many steps in a row above training.skip_above"
     return f"{summary['culprit']} first not finite at step {summary['first_nonfinite_step']}"
+
+
+def _why_it_was_stopped(stopped: Mapping[str, Any]) -> str:
+    """The rule, and what the run's value was held against."""
+    value, threshold = show(stopped["value"]), show(stopped["threshold"])
+    against = "its best" if stopped["rule"] == "patience" else f"of {stopped['of']} runs"
+    return f"{stopped['rule']}, {stopped['metric']} {value} against {threshold} {against}"
 
 
 def terms_table(summary: Mapping[str, Any]) -> Table:

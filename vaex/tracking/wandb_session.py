@@ -193,13 +193,13 @@ class Session:
         if self._pending:
             self._run.log({}, step=2 * self._last + 1, commit=True)  # now, so that the summary has it
         self._run.summary.update(values)
-        if summary.get("status") == "diverged":
-            self._run.tags = (*(self._run.tags or ()), "diverged")
+        if (status := summary.get("status")) in ("diverged", "stopped"):
+            self._run.tags = (*(self._run.tags or ()), status)
         if self._run.offline:
             kept = _kept_summary(self._directory, self._id)
             kept.parent.mkdir(parents=True, exist_ok=True)
             files.write_json(kept, metrics.finite_or_null(_plain(self._run.summary)))
-        self._run.finish(exit_code=0 if summary.get("status") == "finished" else 1)
+        self._run.finish(exit_code=0 if status in ("finished", "stopped") else 1)
 
 
 def _plain(summary: Any) -> Any:

@@ -21,6 +21,7 @@ from vaex.device.datasets import load, on_device
 from vaex.device.memory import TooLargeError, refuse_too_large
 from vaex.disk import progress
 from vaex.disk.directory import Job, type_of_device
+from vaex.stopping.judge import Judge
 from vaex.terminal.displays import Display
 from vaex.terminal.stop import Stop
 from vaex.training.member import Member, host_copy
@@ -33,28 +34,39 @@ CLOSERS = 8
 """Threads that write the results of a vmapped pack's runs: most of that work is waiting for the disk."""
 
 
-def train(jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device, steps: int) -> list[str]:
+def train(
+    jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device, steps: int, judge: Judge | None = None
+) -> list[str]:
     """Train a pack from opening its directories to its summaries; returns the status of each job.
 
-    `steps` are the optimizer steps of all runs for which its program is compiled, those of other packs too.
+    `steps` are the optimizer steps of all runs for which its program is compiled, those of other packs too. `judge`
+    says after each epoch which runs stop early.
 
     One that is too large for the device is trained without lanes to spare, then as two, and so on: nothing has been
     written of it by then.
     """
     try:
-        return _train(jobs, display, stop, device, steps, spare=True)
+        return _train(jobs, display, stop, device, steps, judge, spare=True)
     except TooLargeError:
         pass
     try:
-        return _train(jobs, display, stop, device, steps, spare=False)
+        return _train(jobs, display, stop, device, steps, judge, spare=False)
     except TooLargeError as error:
         half = len(jobs) // 2
         log.warning("%d runs in one program: %s; trained as %d and %d", len(jobs), error, half, len(jobs) - half)
-        return [end for part in (jobs[:half], jobs[half:]) for end in train(part, display, stop, device, steps)]
+        halves = jobs[:half], jobs[half:]
+        return [end for part in halves for end in train(part, display, stop, device, steps, judge)]
 
 
 def _train(
-    jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device, steps: int, *, spare: bool
+    jobs: Sequence[Job],
+    display: Display,
+    stop: Stop,
+    device: type_of_device,
+    steps: int,
+    judge: Judge | None,
+    *,
+    spare: bool,
 ) -> list[str]:
     dataset = load(jobs[0].config.dataset)
     members = [Member(job, dataset, display) for job in jobs]
@@ -64,7 +76,7 @@ def _train(
                 with member.guarded():
                     member.open()
         if any(member.going for member in members):
-            _Pack(members, dataset, stop, device, steps, spare=spare).train()
+            _Pack(members, dataset, stop, device, steps, judge, spare=spare).train()
     except TooLargeError:
         raise
     except Exception as error:  # compilation, device memory: it is all of theirs
@@ -87,10 +99,11 @@ class _Pack:
         stop: Stop,
         device: type_of_device,
         steps: int,
+        judge: Judge | None,
         *,
         spare: bool,
     ):
-        self.members, self.stop, self.device = members, stop, device
+        self.members, self.stop, self.device, self.judge = members, stop, device, judge
         self.stacked = len(members) > 1
         programs, hypers = [each.program for each in members], [each.hyper for each in members]
         self.steps_an_epoch = -(-len(dataset.train.images) // programs[0].batch_size)
@@ -126,14 +139,15 @@ class _Pack:
             if member.going:
                 with member.guarded():
                     member.say_start(program)
+        state = self._judged(state)  # a run that goes on may have been cut off between an epoch and its end
         while any(member.going for member in self.members) and not self.stop.asked:
-            state = self._epoch(state)
-        self._close(state)
+            state = self._judged(self._epoch(state))
+        self._close(state, range(len(self.members)))
 
     def _first_state(self) -> TrainState:
         """Fresh, or of the newest epoch from which all can go on."""
         resumed = all(member.job.resumed for member in self.members)
-        found = progress.newest_common([member.directory for member in self.members]) if resumed else []
+        found = self._found() if resumed else []
         states, made = [], {}
         for index, member in enumerate(self.members):
             begins = step.beginning(member.program), member.config.seed
@@ -145,6 +159,23 @@ class _Pack:
                 states[index] = member.state(found[index] if found else None, fresh)
         state = pack.stack(self.program, states, self.choice.lanes) if self.stacked else states[0]
         return jax.device_put(state, self.device)
+
+    def _found(self) -> list[progress.Found | None]:
+        """The checkpoint of each run to go on from: of the newest epoch that all have which are to go on.
+
+        A ghost that has none of that epoch (it was stopped before) may begin anew: lanes do not see each other.
+        """
+        going = [index for index, member in enumerate(self.members) if not member.job.ghost]
+        found = progress.newest_common([self.members[index].directory for index in going])
+        if not found:
+            return []
+        of = dict(zip(going, found, strict=True))
+        epoch = max(record["epoch"] for _, record in found)
+        ghosts = (
+            [] if index in of else progress.newest_common([each.directory], epoch)
+            for index, each in enumerate(self.members)
+        )
+        return [of.get(index) or next(iter(ghost), None) for index, ghost in enumerate(ghosts)]
 
     def _epoch(self, state: TrainState) -> TrainState:
         """One epoch and its validation, taken in by every run that is going."""
@@ -172,9 +203,33 @@ class _Pack:
                     self.stop.by_policy |= member.frozen and member.config.training.on_nonfinite == "raise"
         return state
 
-    def _close(self, state: TrainState) -> None:
-        """Test values where a run has come to its end, then what each leaves behind."""
-        done = any(len(member.progress.rows) == member.config.training.epochs for member in self.members)
+    def _judged(self, state: TrainState) -> TrainState:
+        """The state after an epoch, with the lanes standing still of runs that their sweep's rule has stopped.
+
+        Those are closed at once while others go on; what all of them have come to is known before any is judged.
+        """
+        if self.judge is None:
+            return state
+        there = [member for member in self.members if member.summary is None and member.progress.rows]
+        for member in there:
+            self.judge.tell(member.job, member.progress.rows[-1], member.frozen)
+        for member in there:
+            if member.going:
+                with member.guarded():
+                    member.stopped = self.judge.ask(member.job, len(member.progress.rows))
+        stopped = [index for index, member in enumerate(self.members) if member.stopped and member.summary is None]
+        if not stopped or not any(member.going for member in self.members):
+            return state
+        self._close(state, stopped)
+        frozen = np.array(state.frozen)
+        frozen[stopped] = True
+        return state._replace(frozen=jax.device_put(frozen, self.device))
+
+    def _close(self, state: TrainState, some: Sequence[int]) -> None:
+        """Of some runs: test values where one has come to its end, then what each leaves behind."""
+        done = any(
+            len(self.members[index].progress.rows) == self.members[index].config.training.epochs for index in some
+        )
         means = None
         if done:
             means = self._evaluate(self.functions.evaluate, state, self.first_test_row, len(self.held_out))
@@ -188,7 +243,7 @@ class _Pack:
                     member.close(self._own(copy, index), None if means is None else self._part(means, index), self.stop)
 
         with ThreadPoolExecutor(CLOSERS if self.stacked else 1, thread_name_prefix="close") as closers:
-            list(closers.map(close, range(len(self.members))))
+            list(closers.map(close, some))
 
     def _own(self, copy: Callable[[], TrainState], index: int) -> TrainState:
         """One run's state from a host copy of the pack's."""

@@ -24,6 +24,7 @@ from vaex.disk.directory import Job, refuse_existing
 from vaex.disk.progress import Found, Progress
 from vaex.disk.recorder import Recorder, model_arrays
 from vaex.errors import InputError, VaexError, printable
+from vaex.stopping.records import Decision
 from vaex.study import stability
 from vaex.terminal.displays import Display
 from vaex.terminal.stop import Stop
@@ -47,6 +48,7 @@ class Member:
         self.hyper = objective.hyper(job.config)
         self.progress = Progress("")
         self.frozen = False
+        self.stopped: Decision | None = None
         self.summary: dict[str, Any] | None = {"status": "ghost"} if job.ghost else None
         self._dataset, self._display = dataset, display
         self._started = time.monotonic()
@@ -58,7 +60,9 @@ class Member:
     @property
     def going(self) -> bool:
         """Whether it has epochs before it."""
-        return self.summary is None and not self.frozen and len(self.progress.rows) < self.config.training.epochs
+        if self.summary is not None or self.frozen or self.stopped:
+            return False
+        return len(self.progress.rows) < self.config.training.epochs
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -214,8 +218,11 @@ class Member:
 
     def _summarize(self, state: TrainState, test: Mapping[str, np.ndarray] | None) -> dict[str, Any]:
         done = len(self.progress.rows) == self.config.training.epochs
-        status = "diverged" if bool(state.frozen) else "finished" if done else "interrupted"
+        ended = "finished" if done else "stopped" if self.stopped else "interrupted"
+        status = "diverged" if bool(state.frozen) else ended
         summary: dict[str, Any] = {"status": status} | (self.progress.rows[-1] if self.progress.rows else {})
+        if status == "stopped" and self.stopped:
+            summary["stopped"] = self.stopped.in_summary()
         if status == "finished" and test is not None:
             summary |= metrics.evaluation_row("test", test, int(np.prod(self.program.shape)))
         columns = metrics.step_columns(self.progress.steps)

@@ -30,6 +30,7 @@ from vaex.disk.directory import Job, type_of_device
 from vaex.disk.saved import completed
 from vaex.errors import ConfigError, DataError, InputError
 from vaex.files import first_line
+from vaex.stopping.judge import Judge
 from vaex.terminal.displays import Display, LoneDisplay
 from vaex.terminal.screen import say
 from vaex.terminal.stop import Signals
@@ -47,7 +48,10 @@ OF_MEMORY = 0.5
 
 
 class Outcome(NamedTuple):
-    """How the jobs ended (finished, diverged, interrupted, failed, refused), by directory, and what ended them all."""
+    """How the jobs ended, by directory, and what ended them all.
+
+    A job is finished, diverged, stopped, interrupted, failed or refused.
+    """
 
     statuses: dict[Path, str]
     signal: int | None
@@ -91,10 +95,11 @@ def run(
     display: Display | None = None,
     ended: Callable[[], None] = lambda: None,
     devices: Sequence[type_of_device] | None = None,
+    judge: Judge | None = None,
 ) -> Outcome:
     """Train packs of jobs, one on each of `devices` at a time; a failed one does not stop the others.
 
-    A device that is named twice trains two at once. `ended` is called after each pack.
+    A device that is named twice trains two at once. `ended` is called after each pack. `judge` says who stops early.
     """
     stop, statuses = Signals(), {job.directory: "interrupted" for jobs in packs for job in jobs if not job.ghost}
     waiting: queue.SimpleQueue[Sequence[Job]] = queue.SimpleQueue()
@@ -112,7 +117,7 @@ def run(
             except queue.Empty:
                 return
             try:
-                ends = loop.train(jobs, shown, stop, device, steps[_programs(jobs)])
+                ends = loop.train(jobs, shown, stop, device, steps[_programs(jobs)], judge)
                 statuses.update((job.directory, end) for job, end in zip(jobs, ends, strict=True) if not job.ghost)
                 ended()
             except Exception as error:  # a lane goes on with the next pack, whatever happened to this one

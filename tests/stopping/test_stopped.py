@@ -1,0 +1,177 @@
+"""Sweeps whose runs are stopped: bits of those that are not, files of those that are, taken to their end, and words."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.conftest import DIGITS
+from tests.support.configurations import make
+from tests.support.processes import results
+from vaex import files
+from vaex.commands import resume
+from vaex.config import Config
+from vaex.disk import checkpoint, saved, sweep
+from vaex.disk.directory import Job
+from vaex.disk.results import load_sweep
+from vaex.stopping import records
+from vaex.sweeping import going_on, task
+from vaex.training import run
+
+EPOCHS = 4
+SMALL = (
+    *DIGITS[:1], "dataset.limit=200", "model.hidden=[8]", f"training.epochs={EPOCHS}", "tracking.mode=disabled",
+    "sweep.figures_up_to=0", "sweep.lanes=1", "checkpoint.every=3", "sweep.stop.min_epochs=2", "sweep.stop.factor=2",
+)  # fmt: skip
+STOPPING = "sweep.stop=asha"
+
+
+class Swept(NamedTuple):
+    """A sweep that has ended, what each job came to, and what a rule said."""
+
+    directory: Path
+    statuses: list[str]
+    decisions: list[records.Decision]
+
+    @property
+    def stopped(self) -> list[int]:
+        return [number for number, status in enumerate(self.statuses) if status == "stopped"]
+
+
+def grid(*overrides: str) -> list[Config]:
+    """Four learning rates; in one program two of them, and two sizes."""
+    config = make(*SMALL, *overrides)
+    if config.pack.strategy == "lone":  # each size is a program to compile
+        return [replace(config, optimizer=replace(config.optimizer, learning_rate=10.0**-n)) for n in (2, 3, 4, 5)]
+    return [
+        replace(
+            config, optimizer=replace(config.optimizer, learning_rate=rate), model=replace(config.model, latent_dim=k)
+        )
+        for rate in (1e-2, 1e-4)
+        for k in (2, 5)
+    ]
+
+
+def noted_in(directory: Path, configs: Sequence[Config]) -> list[tuple[sweep.Noted, Config]]:
+    directory.mkdir()
+    noted = [sweep.noted(n, Path(str(n)), (), config) for n, config in enumerate(configs)]
+    sweep.write(directory, noted)
+    return list(zip(noted, configs, strict=True))
+
+
+def swept(directory: Path, configs: Sequence[Config]) -> Swept:
+    noted_in(directory, configs)
+    jobs = [
+        Job(config, directory / str(n), f"job {n}", "group", figures=False, number=n)
+        for n, config in enumerate(configs)
+    ]
+    outcome = task.train_sweep(directory, run.group(jobs), ended_before=0)
+    return Swept(directory, [outcome.statuses[job.directory] for job in jobs], records.read(directory))
+
+
+@pytest.fixture(scope="module", params=["lone", pytest.param("vmap", marks=pytest.mark.slow)])
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Swept, Swept]:
+    """One sweep to its end and the same one with a rule, on a CPU's lanes and in one program."""
+    folder = tmp_path_factory.mktemp(request.param)
+    strategy = f"pack.strategy={request.param}"
+    return swept(folder / "full", grid(strategy)), swept(folder / "stopped", grid(strategy, STOPPING))
+
+
+def rows(directory: Path) -> list[dict[str, Any]]:
+    return results(directory)[0]
+
+
+def test_runs_that_are_not_stopped_have_the_bits_of_a_sweep_without_a_rule(both: tuple[Swept, Swept]):
+    full, early = both
+    assert full.statuses == ["finished"] * 4
+    assert set(early.statuses) == {"finished", "stopped"}
+    assert early.stopped == [each.job for each in early.decisions if each.stopped]
+    assert full.decisions == []
+    for number in range(4):
+        if number not in early.stopped:
+            assert results(early.directory / str(number)) == results(full.directory / str(number))
+
+
+def test_a_stopped_run_has_whole_files_and_says_why(both: tuple[Swept, Swept]):
+    """Its checkpoint too, of an epoch that had no turn; no test value, which only the end has."""
+    full, early = both
+    for number in early.stopped:
+        directory = early.directory / str(number)
+        summary = files.read_json(directory / "summary.json")
+        (decision,) = [each for each in early.decisions if each.job == number]
+        assert (summary["status"], summary["epoch"], decision.epoch) == ("stopped", 2, 2)
+        assert summary["stopped"] == decision.in_summary()
+        assert summary["valid/elbo"] == decision.value
+        assert decision.threshold is not None
+        assert decision.value is not None
+        assert decision.value < decision.threshold
+        assert "test/elbo" not in summary
+        assert files.sha256_of_file(directory / "model.safetensors") == summary["parameters_sha256"]
+        assert checkpoint.load(checkpoint.path_of(directory, 2))[1]["epoch"] == 2
+        assert rows(directory) == rows(full.directory / str(number))[:2]
+    table = load_sweep(early.directory)
+    assert table["status"].tolist() == early.statuses
+    assert "stopped" not in table
+
+
+def test_a_stopped_run_taken_to_its_end_is_the_run_that_never_stopped(
+    both: tuple[Swept, Swept], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    full, early = both
+    directory = Path(shutil.copytree(early.directory, tmp_path / "sweep")) / str(early.stopped[-1])
+    assert resume.main([str(directory)]) == 0
+    assert f"training.epochs={EPOCHS}` takes it to its end" in capsys.readouterr().out
+    config = saved.read_saved(directory, [])
+    job = Job(config, directory, "", resumed=True)
+    outcome = run.run([run.with_its_pack(job, files.read_json(directory / "manifest.json"))])
+    assert list(outcome.statuses.values()) == ["finished"]
+    reference = full.directory / directory.name
+    assert results(directory) == results(reference)
+    ends = [files.read_json(each / "summary.json") for each in (directory, reference)]
+    for end in ends:
+        for key in ("run_id", "wall_seconds", "seconds", "examples_per_second"):
+            del end[key]
+    assert ends[0] == ends[1]
+
+
+def test_a_sweep_goes_on_with_what_was_decided(both: tuple[Swept, Swept], tmp_path: Path):
+    """Killed before a stopped job could say so: it stops again, by the old decision; the others stay as they are."""
+    _, early = both
+    directory = Path(shutil.copytree(early.directory, tmp_path / "sweep"))
+    number = early.stopped[0]
+    (directory / str(number) / "summary.json").unlink()
+    with (directory / records.NAME).open("a") as file:
+        file.write('{"job": 1, "epo')
+    strategy = f"pack.strategy={early.directory.parent.name.rstrip('0123456789')}"
+    noted = sweep.read(directory)[1]
+    packs = going_on.packs_of(directory, list(zip(noted, grid(strategy, STOPPING), strict=True)))
+    assert [job.number for jobs in packs for job in jobs if not job.ghost] == [number]
+    outcome = task.train_sweep(directory, packs, 3)
+    assert list(outcome.statuses.values()) == ["stopped"]
+    assert records.read(directory) == early.decisions
+    assert results(directory / str(number)) == results(early.directory / str(number))
+
+
+def test_stops_jsonl_is_read_as_data(tmp_path: Path):
+    """A cut last line is nobody's; a line that is no decision is named."""
+    decision = records.Decision(3, 1, 0, None, "asha", "valid/elbo", -1.5, None, 1, stopped=False)
+    records.append(tmp_path, [decision, decision._replace(job=4)])
+    path = tmp_path / records.NAME
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:30])
+    assert [each.job for each in records.read(tmp_path)] == [3, 4]
+    records.cut_back(tmp_path)
+    assert path.read_bytes() == whole
+    for line in (
+        "[]",
+        "{}",
+        json.dumps(decision._asdict() | {"job": "3"}),
+        json.dumps(decision._asdict() | {"value": "x"}),
+    ):
+        path.write_bytes(whole + line.encode() + b"\n")
+        with pytest.raises(files.InputError, match=r"stops.jsonl: line 3 is no decision"):
+            records.read(tmp_path)

@@ -1,0 +1,69 @@
+"""`vaex compare` of a sweep in which a rule has stopped runs: they are counted, in no mean, and spoil their pairs."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.made_runs import two_variants, write_run
+from vaex.report import publish
+from vaex.study import comparing, runs, sentences
+
+STOPPED = {"stopped": {"rule": "asha", "metric": "valid/elbo", "epoch": 1, "value": -99.0, "threshold": -9.0, "of": 3}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """sigma is 6 nats worse, and its three worst seeds were stopped; no run of softplus was."""
+    folder = two_variants(tmp_path_factory.mktemp("compare") / "sweep", 6.0)
+    for job, overrides in enumerate(("loss=sigma", f"seed={seed}") for seed in range(3)):
+        shutil.rmtree(folder / str(job))
+        write_run(folder / str(job), [-1e9], *overrides, status="stopped", summary=STOPPED)
+    for seed in range(8):
+        write_run(folder / f"softplus{seed}", [-150.0, -90.0 - seed], "loss=softplus", f"seed={seed}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def comparison(folder: Path) -> dict[str, Any]:
+    return comparing.compare(runs.read([folder]))
+
+
+def test_stopped_runs_are_counted_and_in_no_mean(comparison: dict[str, Any]):
+    told = comparison["by_variant"]["sigma"]
+    assert (told["runs"], told["finished"], told["stopped"]) == (8, 5, 3)
+    assert told["divergence"]["total"] == 5
+    assert told["means"]["valid/elbo"]["runs"] == 5
+    assert told["means"]["valid/elbo"]["mean"] > -1e6
+    assert [run["status"] for run in comparison["runs"]].count("stopped") == 3
+
+
+def test_nothing_is_concluded_between_variants_of_which_runs_were_stopped(comparison: dict[str, Any]):
+    for question in comparison["questions"]:
+        for item in question["comparisons"]:
+            if item["variant"] == "sigma":
+                assert item["answer"] == sentences.NOT_COMPARABLE
+                assert item["stopped"]
+                assert item["not_comparable"] == "3 of 8 pairs have a run that was stopped early"
+                assert item["estimate"] is item["p"] is item["p_holm"] is None
+                assert item["sentence"].endswith("gamma and sigma, 3 of 8 pairs have a run that was stopped early")
+            else:
+                assert not item["stopped"]
+                assert item["answer"] != sentences.NOT_COMPARABLE
+    (line,) = comparison["apart"]
+    assert line.startswith("not compared: anything between gamma and sigma: 3 of 8 pairs")
+    assert comparison["verdicts"][-1] == line
+    assert any("not comparable with gamma" in verdict for verdict in comparison["verdicts"])
+
+
+def test_the_table_and_the_report_say_it(folder: Path, capsys: pytest.CaptureFixture[str]):
+    publish.of_sweep(folder)
+    assert "not compared: anything between gamma and sigma" in capsys.readouterr().out.replace("\n", " ")
+    page = (folder / "report.html").read_text()
+    assert "stopped early" in page
+    (counts,) = [row for row in page.split("<tr") if ">stopped</td>" in row and "3" in row][:1]
+    assert ">3</td>" in counts
+    saved = json.loads((folder / "compare.json").read_text())
+    assert saved["by_variant"]["sigma"]["stopped"] == 3
