@@ -7,7 +7,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-SECTIONS = ("evaluation", "tracking", "figures", "compile", "expect")
+SECTIONS = ("evaluation", "tracking", "figures", "sweep", "compile", "expect")
 """Keys and sections that decide no number of the run: an older run has today's values of conf/config.yaml."""
 
 LATER: dict[tuple[str, str | None], dict[str, Any]] = {

@@ -115,10 +115,14 @@ class Checkpoint:
 
 @dataclass(frozen=True, config=STRICT)
 class Sweep:
-    """`vaex -m`: runs trained at once on a CPU (null: one a core), and up to how many jobs each draws its figures."""
+    """`vaex -m`: runs trained at once on a CPU (null: one a core), and up to how many jobs each draws its figures.
+
+    `objective` is the number, or numbers, that a job returns to a sweeper which wants one.
+    """
 
     lanes: Annotated[int, Field(ge=1)] | None
     figures_up_to: Annotated[int, Field(ge=0)]
+    objective: str | tuple[str, ...]
 
 
 @dataclass(frozen=True, config=STRICT)

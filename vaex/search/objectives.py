@@ -28,7 +28,9 @@ def known(configs: Iterable[Config]) -> list[str]:
     return [*(key for key in OF_RUN if key not in NO_NUMBERS), *OF_THE_MACHINE]
 
 
-def check(keys: Sequence[str], directions: Sequence[Direction] | None, configs: Sequence[Config]) -> tuple[Direction, ...]:
+def check(
+    keys: Sequence[str], directions: Sequence[Direction] | None, configs: Sequence[Config]
+) -> tuple[Direction, ...]:
     """The direction of each objective; `ConfigError` for one that no run of these will have, or of no known way."""
     if len(set(keys)) < len(keys):
         raise ConfigError(f"hydra.sweeper.objective: names one twice: {', '.join(keys)}")

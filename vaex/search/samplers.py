@@ -95,4 +95,6 @@ class _Arrays(pickle.Unpickler):
         """A known class, or none."""
         if (module_name, global_name) in self.KNOWN:
             return super().find_class(module_name, global_name)
-        raise InputError(f"study.journal: the state of its sampler names {module_name}.{global_name}, which is not loaded")
+        raise InputError(
+            f"study.journal: the state of its sampler names {module_name}.{global_name}, which is not loaded"
+        )

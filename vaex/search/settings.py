@@ -43,7 +43,9 @@ def parse(section: Mapping[str, Any]) -> Settings:
             own[key] = [own[key]]
     settings = validate(SECTION, Settings, {SECTION: own})
     if settings.sampler == "cmaes" and len(settings.objective) > 1:
-        raise ConfigError(f"{SECTION}.sampler: cmaes takes one objective, got {len(settings.objective)}; tpe takes several")
+        raise ConfigError(
+            f"{SECTION}.sampler: cmaes takes one objective, got {len(settings.objective)}; tpe takes several"
+        )
     return settings
 
 

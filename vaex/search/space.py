@@ -75,7 +75,9 @@ def parameters(lines: Sequence[str]) -> list[Parameter]:
     """The keys of a space; raises `ConfigError` for the first that is none."""
     found = [_parameter(item) for item in _parsed(lines) if item.key_or_group != SEED]
     if not found:
-        raise ConfigError("hydra/sweeper=optuna: nothing to search; give a key several values, as loss=choice(gamma,sigma)")
+        raise ConfigError(
+            "hydra/sweeper=optuna: nothing to search; give a key several values, as loss=choice(gamma,sigma)"
+        )
     names = [each.key for each in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
@@ -134,7 +136,9 @@ def _choice(value: Any) -> Value:
 def _interval(blank: Parameter, sweep: IntervalSweep, line: str) -> Parameter:
     low, high = sweep.start, sweep.end
     _refuse_tags(sweep, line, ("log", "int", "float"))
-    if not (isinstance(low, int | float) and isinstance(high, int | float) and math.isfinite(low) and math.isfinite(high)):
+    if not (
+        isinstance(low, int | float) and isinstance(high, int | float) and math.isfinite(low) and math.isfinite(high)
+    ):
         raise ConfigError(f"{line}: expected two finite numbers")
     if low >= high:
         raise ConfigError(f"{line}: expected interval(low,high) with low below high")

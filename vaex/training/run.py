@@ -104,15 +104,16 @@ def run(
             if jobs is None:
                 return
             statuses.update(_statuses([jobs], "interrupted"))
+            ends = ["failed"] * len(jobs)
             try:
                 ends = loop.train(jobs, shown, stop, device, source.steps(jobs))
                 statuses.update((job.directory, end) for job, end in zip(jobs, ends, strict=True) if not job.ghost)
-                source.told(jobs, ends)
                 ended()
             except Exception as error:  # a lane goes on with the next pack, whatever happened to this one
                 log.exception("%s: %s: %s", jobs[0].directory, type(error).__name__, error)
                 silent = [job.directory for job in jobs if statuses.get(job.directory) == "interrupted"]
                 statuses.update(dict.fromkeys(silent, "failed"))
+            source.told(jobs, ends)
 
     chosen = devices or jax.devices()[:1]
     workers = [threading.Thread(target=work, args=(device,), name=f"lane {n}") for n, device in enumerate(chosen)]
@@ -152,10 +153,14 @@ def lanes(config: Config) -> list[type_of_device]:
     return devices[:1] * min(wanted, threads)
 
 
+def vmapped(config: Config) -> bool:
+    """Whether the jobs of a sweep share programs."""
+    return (config.pack.strategy or ("lone" if jax.devices()[0].platform == "cpu" else "vmap")) == "vmap"
+
+
 def group(jobs: Sequence[Job]) -> list[list[Job]]:
     """The packs of a sweep's fresh jobs: one job each, or as many of one program as a device takes."""
-    strategy = jobs[0].config.pack.strategy or ("lone" if jax.devices()[0].platform == "cpu" else "vmap")
-    if strategy == "lone":
+    if not vmapped(jobs[0].config):
         return [[job] for job in jobs]
     alike: dict[object, list[Job]] = {}
     for job in jobs:
