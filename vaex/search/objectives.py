@@ -14,6 +14,9 @@ from vaex.errors import ConfigError, InputError
 
 Direction = Literal["maximize", "minimize"]
 
+ENDED = ("finished", "stopped")
+"""Statuses of runs that have the number that is searched for."""
+
 NO_NUMBERS = ("status", "culprit")
 
 OF_THE_MACHINE = ("wall_seconds", "seconds", "examples_per_second")

@@ -30,9 +30,6 @@ from vaex.training.packs import steps_of
 
 log = logging.getLogger("vaex")
 
-ENDED = ("finished", "stopped")
-"""Statuses of runs that have the number that is searched for."""
-
 PAUSE = 0.1
 """Seconds between two looks at whether somebody has asked for an end."""
 
@@ -60,6 +57,7 @@ class Trials:
         self._waiting: deque[Sequence[Job]] = deque()
         self._left: dict[int, set[int]] = {}
         self._ended: set[int] = set()
+        self.ended: Callable[[Job, str], None] = lambda job, status: None
         trials = place.study.trials()
         self._asked = len(trials)
         self._states = [trial.state for trial in trials]
@@ -81,8 +79,24 @@ class Trials:
                     self._add([self._place.study.completed(number)])
         self._tell_due()
 
+    @property
+    def jobs(self) -> int:
+        """How many jobs the whole search has."""
+        return self._place.plan.trials * self._seeds
+
+    @property
+    def before(self) -> int:
+        """How many of them will not be trained any more."""
+        waiting = sum(not job.ghost for jobs in self._waiting for job in jobs)
+        return self._asked * self._seeds - waiting
+
+    @property
+    def left(self) -> bool:
+        """Whether there is anything to train."""
+        return bool(self._waiting) or self._asked < self._place.plan.trials
+
     def take(self, stop: Stop) -> Sequence[Job] | None:
-        """The next pack, of a new trial where none waits; in an ordered search it may have to wait for an earlier one."""
+        """The next pack, of a new trial where none waits; in an ordered search it may have to wait."""
         with self._free:
             while not stop.asked:
                 self._tell_due()
@@ -101,6 +115,7 @@ class Trials:
         """How the jobs of a pack have ended; a trial has, when all of its jobs have."""
         with self._free:
             for job, status in zip(jobs, statuses, strict=True):
+                self.ended(job, status)
                 left = self._left.get(self._of(job), set())
                 if status != "interrupted" and not job.ghost and left:
                     left.discard(int(job.directory.name))
@@ -111,7 +126,7 @@ class Trials:
 
     def steps(self, jobs: Sequence[Job]) -> int:
         """Optimizer steps of the whole search, as if all its trials were as long."""
-        return steps_of(jobs) // len(jobs) * self._place.plan.trials * self._seeds
+        return steps_of(jobs) // len(jobs) * self.jobs
 
     def headline(self) -> str:
         """How far the search is, for the sweep's bar."""
@@ -203,7 +218,7 @@ class Trials:
         for job in sorted(self._numbers(number)):
             folder = self._place.directory / str(job)
             status = sweep.status_of(folder) or "failed"
-            if status not in ENDED:
+            if status not in objectives.ENDED:
                 return "failed", [], [], f"job {job} {status}"
             found = [objectives.of_run(folder, key) for key in self._place.plan.settings.objective]
             lacking = next((key for key, value in zip(self._keys, found, strict=True) if value is None), None)

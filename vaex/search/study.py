@@ -45,6 +45,12 @@ class Study:
             self._study = _opened(directory / JOURNAL, directions)
         self._refuse_other_space(directory)
 
+    def __enter__(self) -> "Study":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._study.sampler = None  # nothing is held open: Optuna opens its journal for each line
+
     def ask(self) -> Trial:
         """A new trial."""
         with _quiet():

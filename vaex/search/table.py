@@ -45,10 +45,9 @@ def _row(plan: Plan, trial: Trial) -> Mapping[str, object]:
 def told(plan: Plan, study: Study) -> list[str]:
     """The best trial, or those on the Pareto front, and the commands that train them again."""
     best, lines = study.best(), []
+    kind = "on the Pareto front" if len(plan.directions) > 1 else "best"
     for trial in best[:MOST_SHOWN]:
-        lines.append(
-            f"{'on the Pareto front' if len(plan.directions) > 1 else 'best'}: trial {trial.number}, {_values(plan, trial)}"
-        )
+        lines.append(f"{kind}: trial {trial.number}, {_values(plan, trial)}")
         command = " ".join(map(shlex.quote, plan.overrides(trial.parameters, plan.seeds[0])))
         lines.append(f"  again: vaex {command}")
     if len(best) > MOST_SHOWN:

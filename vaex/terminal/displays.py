@@ -4,7 +4,7 @@ import math
 import shlex
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -165,10 +165,14 @@ class SweepDisplay:
         if self.console.is_terminal:
             self._progress.stop()
 
-    def _update(self) -> None:
+    def _headline(self) -> str:
+        """What comes before the time left."""
         diverged = f", {self._diverged} diverged" if self._diverged else ""
         best = f"  best elbo {show(self._best[0])} (job {self._best[1]})" if self._best else ""
-        text = f"{self._ended}/{self._total} jobs, {len(self._running)} running{diverged}{best}  {self._left()}"
+        return f"{self._ended}/{self._total} jobs, {len(self._running)} running{diverged}{best}"
+
+    def _update(self) -> None:
+        text = f"{self._headline()}  {self._left()}"
         self._progress.update(self._task, completed=sum(self._epochs.values()), description=text)
 
     def _left(self) -> str:
@@ -177,3 +181,17 @@ class SweepDisplay:
             return "compiling"
         remaining = self._all_epochs - sum(self._epochs.values())
         return f"{clock(remaining * (time.monotonic() - self._started) / (self._made - 1))} left"
+
+
+class SearchDisplay(SweepDisplay):
+    """Progress of a search, whose jobs are not known beforehand."""
+
+    def __init__(self, jobs: int, ended: int, epochs: int, headline: Callable[[], str]) -> None:
+        """So many `jobs` are still to be made, of `epochs` each; `headline` says how far the search is."""
+        super().__init__((), ended)
+        self._told = headline
+        self._total, self._all_epochs = ended + jobs, jobs * epochs
+        self._progress.update(self._task, total=self._all_epochs)
+
+    def _headline(self) -> str:
+        return f"{self._told()}, {len(self._running)} running"

@@ -113,7 +113,10 @@ def run(
                 log.exception("%s: %s: %s", jobs[0].directory, type(error).__name__, error)
                 silent = [job.directory for job in jobs if statuses.get(job.directory) == "interrupted"]
                 statuses.update(dict.fromkeys(silent, "failed"))
-            source.told(jobs, ends)
+            try:
+                source.told(jobs, ends)
+            except Exception as error:  # what was trained is on disk, and is told when the search goes on
+                log.exception("%s: %s: %s", jobs[0].directory, type(error).__name__, error)
 
     chosen = devices or jax.devices()[:1]
     workers = [threading.Thread(target=work, args=(device,), name=f"lane {n}") for n, device in enumerate(chosen)]
