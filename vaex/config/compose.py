@@ -101,6 +101,7 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace, checked: bo
     else:
         _refuse_unasked_sweep(master, arguments)
         jobs = [master]
+    search = grid.asked(hydra, master) if mode is RunMode.MULTIRUN and grid.is_search(master) else None
     parsed = [_parse(job, number, arguments.overrides) for number, job in enumerate(jobs)]
     section = master.hydra.sweep if mode is RunMode.MULTIRUN else master.hydra.run
     own = "hydra.sweep.dir" if mode is RunMode.MULTIRUN else "hydra.run.dir"
@@ -115,7 +116,7 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace, checked: bo
         asked=tuple(asked),
         sweeper_decides=mode is RunMode.MULTIRUN and not grid.is_grid(master),
         checked=checked,
-        search=grid.asked(hydra, master) if mode is RunMode.MULTIRUN and grid.is_search(master) else None,
+        search=search,
     )
 
 

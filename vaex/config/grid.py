@@ -48,6 +48,8 @@ def asked(hydra: Hydra, master: DictConfig) -> Asked:
         raise ConfigError("hydra.sweep.subdir: a search numbers its jobs' directories itself; leave it out")
     if master.hydra.job.chdir:
         raise ConfigError("hydra.job.chdir: a search opens jobs while others train, all in one working directory")
+    if not str(master.hydra.launcher._target_).endswith(".PackedLauncher"):
+        raise ConfigError("hydra/sweeper=optuna trains in this process: it needs hydra/launcher=packed, the default")
     swept, fixed = _searched(hydra, master)
     settings = OmegaConf.to_container(master.hydra.sweeper, resolve=True)
     assert isinstance(settings, dict)

@@ -40,7 +40,7 @@ def check(
     for key in keys:
         _refuse_unknown(key, configs)
     if directions is None:
-        return tuple(map(_meant, keys))
+        return tuple(_meant(key) for key in keys)
     if len(directions) != len(keys):
         got = f"{len(directions)} for {len(keys)} objectives"
         raise ConfigError(f"hydra.sweeper.direction: expected one for each objective, got {got}")
@@ -81,8 +81,9 @@ def of_run(directory: Path, key: str) -> float | None:
             value = _last_row(directory).get(key)
     except InputError:
         return None
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if number else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
 
 
 def _last_row(directory: Path) -> Mapping[str, Any]:

@@ -119,7 +119,7 @@ def go_on(directory: Path, plan: Plan, checked: bool) -> int:
     refuse_links(directory)
     threads, noted = sweep.read(directory)
     backend.start({"environment": {"threads": threads}})
-    configs = [parsed for parsed in (_parsed(base) for base in plan.bases.values())]
+    configs = [_parsed(base) for base in plan.bases.values()]
     going_on.check_all(configs, directory)
     with files.locked(directory), Study(directory, plan.settings, plan.directions, plan.parameters) as study:
         jobs = [(job, _of_job(directory, job, plan, configs[0])) for job in noted]

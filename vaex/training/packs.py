@@ -26,6 +26,7 @@ class Source(Protocol):
 
     def steps(self, jobs: Sequence[Job]) -> int:
         """Optimizer steps of all runs, as far as they are known, for which the program of a pack is compiled."""
+        ...
 
 
 class Listed:
