@@ -33,9 +33,9 @@ class Parameter:
     element: str
     text: str
     choices: tuple[Value, ...] = ()
-    low: float = 0
-    high: float = 0
-    step: float | None = None
+    low: int | float = 0
+    high: int | float = 0
+    step: int | float | None = None
     log: bool = False
 
     def distribution(self) -> Any:
