@@ -136,7 +136,12 @@ def _opened(path: Path, directions: Sequence[Direction]) -> Any:
     _repair(path)
     try:
         storage = JournalStorage(JournalFileBackend(str(path), JournalFileOpenLock(str(path))))
-        return optuna.create_study(storage=storage, study_name=NAME, directions=list(directions), load_if_exists=True)
+        if any(each.study_name == NAME for each in storage.get_all_studies()):
+            study = optuna.load_study(storage=storage, study_name=NAME)
+            if [way.name.lower() for way in study.directions] != list(directions):
+                raise InputError(f"{path}: its study is of other objectives than its sweep.json")
+            return study
+        return optuna.create_study(storage=storage, study_name=NAME, directions=list(directions))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"{path}: not the journal of a study ({files.first_line(error)})") from error
 
