@@ -381,6 +381,9 @@ def test_other_data_than_a_job_was_trained_on(packed: Path, tmp_path: Path):
 
 
 SWEEPER = """
+import json
+from pathlib import Path
+
 from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 
@@ -397,10 +400,13 @@ class TwoBatches(Sweeper):
 
     def sweep(self, arguments):
         first = self.launcher.launch([[*arguments, f"seed={n}"] for n in (5, 6)], initial_job_idx=0)
-        assert [(job.status, job.return_value) for job in first] == [(JobStatus.COMPLETED, "finished")] * 2
+        assert [job.status for job in first] == [JobStatus.COMPLETED] * 2
+        (Path(__file__).parent / "values.json").write_text(json.dumps([job.return_value for job in first]))
         return self.launcher.launch([[*arguments, "seed=7"]], initial_job_idx=2)
 """
 
+
+SEVERAL = "sweep.objective=[test/elbo,loss_spikes]"
 
 LAUNCHER = """
 from hydra.core.singleton import Singleton
@@ -454,10 +460,14 @@ def drawn(directory: Path) -> list[str]:
 @pytest.mark.parametrize("launcher", ["packed", "basic"])
 def test_a_sweeper_of_somebody_elses_sends_two_batches(tmp_path: Path, launcher: str):
     chosen = [] if launcher == "packed" else ["hydra/launcher=basic"]
-    with_hydras_plugins(tmp_path, "hydra/sweeper=TwoBatches", "sweep.figures_up_to=2", *chosen)
+    with_hydras_plugins(tmp_path, "hydra/sweeper=TwoBatches", "sweep.figures_up_to=2", SEVERAL, *chosen)
     assert drawn(tmp_path / "sweep") == ["0", "1"]  # nobody knew that there would be a third one
     found = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
     assert (found["job"].tolist(), found["seed"].tolist()) == ([0, 1, 2], [5, 6, 7])
+    told = json.loads((tmp_path / "hydra_plugins" / "values.json").read_text())
+    assert told == [
+        [elbo, spikes] for elbo, spikes in zip(found["test/elbo"][:2], found["loss_spikes"][:2], strict=True)
+    ]
     (tmp_path / "sweep" / "2" / "summary.json").unlink()
     code, text = server().run("resume", tmp_path / "sweep")
     assert code == 0, text

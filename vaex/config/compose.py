@@ -68,6 +68,8 @@ class Command:
     """Whether a sweeper of the user's makes up the jobs as it goes; `jobs` is then only what they have in common."""
     checked: bool
     """Whether the exit code says that the outcome is what was expected."""
+    search: grid.Asked | None
+    """What our own sweeper searches; `jobs` are then a trial for each combination of options."""
 
 
 def compose(arguments: argparse.Namespace, checked: bool = False) -> Command:
@@ -100,6 +102,7 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace, checked: bo
     else:
         _refuse_unasked_sweep(master, arguments)
         jobs = [master]
+    search = grid.asked(hydra, master) if mode is RunMode.MULTIRUN and grid.is_search(master) else None
     parsed = [_parse(job, number, arguments.overrides) for number, job in enumerate(jobs)]
     overrides.check_stopping(master, mode, [config for config, _ in parsed])
     section = master.hydra.sweep if mode is RunMode.MULTIRUN else master.hydra.run
@@ -115,6 +118,7 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace, checked: bo
         asked=tuple(asked),
         sweeper_decides=mode is RunMode.MULTIRUN and not grid.is_grid(master),
         checked=checked,
+        search=search,
     )
 
 

@@ -9,16 +9,95 @@ jobs that choose the same options. `tests/config/test_config.py` compares the re
 import copy
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from omegaconf import DictConfig, OmegaConf
 
 from vaex.config.overrides import check, check_grid, drawn, key_of, written
 from vaex.errors import ConfigError
+
+SEARCH = "hydra_plugins.vaex.OptunaSweeper"
+"""Our sweeper that searches."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command line says of a search: its keys with their values, what is fixed, which keys choose files."""
+
+    settings: dict[str, Any]
+    lines: tuple[str, ...]
+    fixed: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+def is_search(master: DictConfig) -> bool:
+    """Whether our own sweeper makes up the jobs, by the results so far."""
+    return str(master.hydra.sweeper._target_) == SEARCH
+
+
+def asked(hydra: Hydra, master: DictConfig) -> Asked:
+    """The search of a command line, or of an experiment's `hydra.sweeper.params`."""
+    if str(OmegaConf.to_container(master.hydra.sweep, resolve=False)["subdir"]) != "${hydra.job.num}":  # pyright: ignore
+        raise ConfigError("hydra.sweep.subdir: a search numbers its jobs' directories itself; leave it out")
+    if master.hydra.job.chdir:
+        raise ConfigError("hydra.job.chdir: a search opens jobs while others train, all in one working directory")
+    if not str(master.hydra.launcher._target_).endswith(".PackedLauncher"):
+        raise ConfigError("hydra/sweeper=optuna trains in this process: it needs hydra/launcher=packed, the default")
+    swept, fixed = _searched(hydra, master)
+    settings = OmegaConf.to_container(master.hydra.sweeper, resolve=True)
+    assert isinstance(settings, dict)
+    groups = tuple(item.key_or_group for item in swept if hydra.config_loader.list_groups("").count(item.key_or_group))
+    return Asked({str(key): value for key, value in settings.items()}, tuple(map(_listed, swept)), fixed, groups)
+
+
+def _searched(hydra: Hydra, master: DictConfig) -> tuple[list[Override], tuple[str, ...]]:
+    """What a search chooses, and the overrides that all its jobs have."""
+    parser = OverridesParser.create(config_loader=hydra.config_loader)
+    typed = parser.parse_overrides(written(master.hydra.overrides.task))
+    own = {item.key_or_group for item in typed}
+    prepared = [item for item in parser.parse_overrides(_swept(master)) if item.key_or_group not in own]
+    swept = [item for item in [*prepared, *typed] if item.is_sweep_override()]
+    return swept, tuple(item.input_line or "" for item in [*typed, *prepared] if not item.is_sweep_override())
+
+
+def _listed(item: Override) -> str:
+    """A sweep as it was typed, a pattern as the names that it matches."""
+    sweep: Any = item.value()
+    if isinstance(sweep, (ChoiceSweep, RangeSweep, IntervalSweep)):
+        return item.input_line or ""
+    return f"{item.get_key_element()}=choice({','.join(item.sweep_string_iterator())})"
+
+
+def probes(hydra: Hydra, master: DictConfig) -> list[list[str]]:
+    """The overrides of a trial for each combination of options that a search chooses, values the first ones."""
+    groups = hydra.config_loader.list_groups("")
+    swept, fixed = _searched(hydra, master)
+    for item in swept:
+        if item.key_or_group in groups and not item.is_choice_sweep():
+            options = ",".join(hydra.config_loader.get_group_options(item.key_or_group))
+            raise ConfigError(
+                f"{item.input_line}: takes the name of an option, as {item.key_or_group}=choice({options})"
+            )
+    values = [f"{item.get_key_element()}={_first(item)}" for item in swept if item.key_or_group not in groups]
+    chosen = [item for item in swept if item.key_or_group in groups]
+    options = [job for batch in BasicSweeper.split_arguments(chosen, None) for job in batch]
+    jobs = [[*fixed, *each, *values] for each in options]
+    check(hydra, list(dict.fromkeys(item for job in jobs for item in job)), None)
+    return jobs
+
+
+def _first(item: Override) -> str:
+    sweep: Any = item.value()
+    if isinstance(sweep, IntervalSweep):
+        return str(sweep.start)
+    return next(iter(item.sweep_string_iterator()))
 
 
 def is_grid(master: DictConfig) -> bool:
@@ -40,6 +119,8 @@ def with_draws(hydra: Hydra, master: DictConfig, asked: Sequence[str]) -> list[s
 def split(hydra: Hydra, master: DictConfig) -> list[list[str]]:
     """The overrides of every job, as the basic sweeper splits them. Another sweeper decides as it goes: one job."""
     parser, asked = OverridesParser.create(config_loader=hydra.config_loader), written(master.hydra.overrides.task)
+    if is_search(master):
+        return probes(hydra, master)
     if not is_grid(master):
         overrides = [item for item in asked if not parser.parse_override(item).is_sweep_override()]
         return [overrides]
@@ -83,21 +164,29 @@ def _swept(master: DictConfig) -> list[str]:
 
 def jobs(hydra: Hydra, master: DictConfig, grid: Sequence[Sequence[str]]) -> Iterator[DictConfig]:
     """The configuration of each job, as `load_sweep_config` gives it for its overrides."""
-    loader = hydra.config_loader
-    assert isinstance(loader, ConfigLoaderImpl)
-    parser = OverridesParser.create(config_loader=loader)
-    bases: dict[tuple[str, ...], DictConfig] = {}
-    parse = functools.cache(parser.parse_override)
-    for overrides in grid:
-        parsed = [parse(item) for item in overrides]
+    composer = Composer(hydra.config_loader, master)
+    return map(composer.job, grid)
+
+
+class Composer:
+    """Composes one job after the other: files are read once for each choice of groups."""
+
+    def __init__(self, loader: ConfigLoader, master: DictConfig):
+        assert isinstance(loader, ConfigLoaderImpl)
+        self._loader, self._master = loader, master
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._parse = functools.cache(OverridesParser.create(config_loader=loader).parse_override)
+
+    def job(self, overrides: Sequence[str]) -> DictConfig:
+        """The configuration of a job, as `load_sweep_config` gives it."""
+        parsed = [self._parse(item) for item in overrides]
         if any(item.is_hydra_override() for item in parsed):
-            yield loader.load_sweep_config(master, list(overrides))
-            continue
-        values = [item for item in parsed if not _chooses(loader, item)]
+            return self._loader.load_sweep_config(self._master, list(overrides))
+        values = [item for item in parsed if not _chooses(self._loader, item)]
         choices = tuple(line for line, item in zip(overrides, parsed, strict=True) if item not in values)
-        if choices not in bases:
-            bases[choices] = loader.load_sweep_config(master, list(choices))
-        yield _with_values(bases[choices], parsed, values)
+        if choices not in self._bases:
+            self._bases[choices] = self._loader.load_sweep_config(self._master, list(choices))
+        return _with_values(self._bases[choices], parsed, values)
 
 
 def _chooses(loader: ConfigLoaderImpl, item: Override) -> bool:

@@ -135,10 +135,14 @@ class Stopping:
 @dataclass(frozen=True, config=STRICT)
 class Sweep:
     """`vaex -m`: runs trained at once on a CPU (null: one a core), up to how many jobs each draws its figures, and
-    which of them end early."""
+    which of them end early.
+
+    `objective` is the number, or numbers, that a job returns to a sweeper which wants one.
+    """
 
     lanes: Annotated[int, Field(ge=1)] | None
     figures_up_to: Annotated[int, Field(ge=0)]
+    objective: str | tuple[str, ...]
     stop: Stopping
 
 

@@ -1,5 +1,6 @@
 """A sweep's jobs as a table, read back from disk; nothing here executes what it reads."""
 
+import csv
 import functools
 import logging
 import re
@@ -17,6 +18,9 @@ from vaex.disk import sweep
 from vaex.errors import InputError
 
 log = logging.getLogger("vaex")
+
+TRIALS = "trials.csv"
+"""A search's own table."""
 
 
 def load_sweep(directory: str | Path) -> pd.DataFrame:
@@ -42,16 +46,34 @@ class _Job(NamedTuple):
     directory: Path
     overrides: Sequence[str]
     config: dict[str, Any]
+    trial: dict[str, Any] = {}  # noqa: RUF012  # of a search: whose it is, and what became of that
 
 
 def _jobs(directory: Path) -> list[_Job]:
     """The jobs of a sweep in order: of its sweep.json, or as Hydra has noted those that other launchers opened."""
     if (directory / sweep.NAME).exists():
         noted = sweep.read(directory)[1]
-        return [_Job(job.number, directory / job.directory, job.overrides, job.config) for job in noted]
+        states = _states(directory) if any(job.trial is not None for job in noted) else {}
+        return [
+            _Job(job.number, directory / job.directory, job.overrides, job.config, _trial(job.trial, states))
+            for job in noted
+        ]
     opened = sorted(path.parent for path in directory.glob("**/.hydra") if path.parent != directory)
     jobs = [_Job(_job_number(path), path, _overrides(path), _config(path)) for path in opened]
     return sorted(jobs, key=lambda job: (job.number, job.directory))
+
+
+def _trial(number: int | None, states: Mapping[str, str]) -> dict[str, Any]:
+    return {} if number is None else {"trial": number, "trial_state": states.get(str(number), "running")}
+
+
+def _states(directory: Path) -> dict[str, str]:
+    """The states of a search's trials by their numbers, as its trials.csv has them; none where that is not there."""
+    try:
+        text = (directory / TRIALS).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return {}
+    return {str(row.get("trial")): str(row.get("state")) for row in csv.DictReader(text.splitlines())}
 
 
 def write_sweep_csv(directory: Path, only_ended: bool = False) -> pd.DataFrame:
@@ -99,7 +121,7 @@ def _row(job: _Job) -> dict[str, Any]:
     values = {key: value for key, value in summary.items() if not isinstance(value, list | dict)}
     row: dict[str, Any] = {"job": job.number}
     row |= {key: _value(key, text, job.config) for key, _, text in (item.partition("=") for item in job.overrides)}
-    return row | {"status": values.pop("status", "interrupted")} | values
+    return row | {"status": values.pop("status", "interrupted")} | job.trial | values
 
 
 def _overrides(directory: Path) -> list[str]:

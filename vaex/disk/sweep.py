@@ -5,7 +5,7 @@ tracking, checkpoint, sweep and pack keys).
 """
 
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ class Noted:
     overrides: tuple[str, ...]
     identity: str
     config: dict[str, Any]
+    trial: int | None = None
+    """Of a search: whose job it is."""
 
     @property
     def label(self) -> str:
@@ -42,9 +44,10 @@ class Noted:
         return printable(f"job {self.number}: {' '.join(item for item in self.overrides if item not in common)}")
 
 
-def noted(number: int, directory: Path, overrides: Sequence[str], config: Config) -> Noted:
+def noted(number: int, directory: Path, overrides: Sequence[str], config: Config, trial: int | None = None) -> Noted:
     """The record of a job."""
-    return Noted(number, directory, tuple(overrides), configuration.identity(config), configuration.dump(config))
+    plain = configuration.dump(config)
+    return Noted(number, directory, tuple(overrides), configuration.identity(config), plain, trial)
 
 
 def inside(directory: Path) -> bool:
@@ -54,8 +57,13 @@ def inside(directory: Path) -> bool:
 
 def has_ended(directory: Path) -> bool:
     """Whether the run in a directory came to an end: finished, diverged, or stopped by its sweep's rule."""
+    return status_of(directory) in ("finished", "diverged", "stopped")
+
+
+def status_of(directory: Path) -> Any:
+    """How the run in a directory ended; None where it has not said so."""
     path = directory / "summary.json"
-    return path.exists() and files.read_json(path).get("status") in ("finished", "diverged", "stopped")
+    return files.read_json(path).get("status") if path.exists() else None
 
 
 def group_of(directory: Path) -> str:
@@ -63,12 +71,12 @@ def group_of(directory: Path) -> str:
     return "/".join(directory.absolute().parts[-2:])
 
 
-def write(directory: Path, jobs: Sequence[Noted]) -> None:
-    """Write sweep.json of the sweep in `directory`."""
-    files.write(directory / NAME, encoded(jobs))
+def write(directory: Path, jobs: Sequence[Noted], search: Mapping[str, Any] | None = None) -> None:
+    """Write sweep.json of the sweep in `directory`; `search` is what makes up its jobs, if they are not a list."""
+    files.write(directory / NAME, encoded(jobs, search))
 
 
-def encoded(jobs: Sequence[Noted]) -> bytes:
+def encoded(jobs: Sequence[Noted], search: Mapping[str, Any] | None = None) -> bytes:
     """The content of sweep.json, with the thread count on which its bits depend; `InputError` when it is too large."""
     entries = [
         {
@@ -78,9 +86,11 @@ def encoded(jobs: Sequence[Noted]) -> bytes:
             "identity": job.identity,
             "config": job.config,
         }
+        | ({} if job.trial is None else {"trial": job.trial})
         for job in jobs
     ]
     content = {"format": 1, "threads": provenance.threads(), "jobs": entries}
+    content |= {} if search is None else {"search": search}
     text = json.dumps(content, allow_nan=False).encode()
     if len(text) > LARGEST:
         size = f"{len(text) / 1e6:.0f} MB, at most {LARGEST / 1e6:.0f} MB"
@@ -93,18 +103,33 @@ def read(directory: Path) -> tuple[int, list[Noted]]:
     content = files.read_json(directory / NAME, LARGEST)
     try:
         jobs = [
-            Noted(entry["job"], Path(entry["directory"]), tuple(entry["overrides"]), entry["identity"], entry["config"])
+            Noted(
+                entry["job"],
+                Path(entry["directory"]),
+                tuple(entry["overrides"]),
+                entry["identity"],
+                entry["config"],
+                entry.get("trial"),
+            )
             for entry in content["jobs"]
         ]
         threads = int(content["threads"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{directory / NAME}: not the record of a sweep ({error})") from error
     distinct = len({job.number for job in jobs}) == len({job.directory for job in jobs}) == len(jobs)
-    if not (jobs and distinct and all(map(_sound, jobs))):
+    begun = jobs or isinstance(content.get("search"), dict)
+    if not (begun and distinct and all(map(_sound, jobs))):
         raise InputError(f"{directory / NAME}: not the record of a sweep")
     return threads, jobs
 
 
+def read_search(directory: Path) -> dict[str, Any]:
+    """What a search recorded of itself; empty where the sweep's jobs are a list."""
+    record = files.read_json(directory / NAME, LARGEST).get("search")
+    return record if isinstance(record, dict) else {}
+
+
 def _sound(job: Noted) -> bool:
     texts = all(isinstance(item, str) for item in (*job.overrides, job.identity))
-    return texts and type(job.number) is int and isinstance(job.config, dict) and inside(job.directory)
+    numbers = type(job.number) is int and (job.trial is None or type(job.trial) is int)
+    return texts and numbers and isinstance(job.config, dict) and inside(job.directory)

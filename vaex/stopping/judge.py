@@ -3,12 +3,12 @@
 import math
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vaex import files
-from vaex.config import dump
+from vaex.config import Config, dump
 from vaex.config.schema import Stopping
 from vaex.disk import metrics, sweep
 from vaex.disk.directory import Job
@@ -19,10 +19,9 @@ from vaex.study import quantities
 from vaex.study.quantities import Quantity
 
 
-def judging(directory: Path, jobs: Sequence[Job]) -> "Judge | None":
-    """The judge of a sweep's jobs, with what the sweep's directory says so far; None where none may be stopped."""
-    settings = jobs[0].config.sweep.stop
-    return Judge(directory, settings) if settings.stops else None
+def judging(directory: Path, config: Config) -> "Judge | None":
+    """The judge of a sweep of such jobs, with what its directory says so far; None where none may be stopped."""
+    return Judge(directory, config.sweep.stop) if config.sweep.stop.stops else None
 
 
 class Judge:

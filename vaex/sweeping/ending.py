@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vaex.checks import expectations
 from vaex.files import first_line
+from vaex.sweeping import searching
 from vaex.sweeping.task import shown
 from vaex.terminal.screen import Screen, say
 from vaex.terminal.tables import measured, measured_table, sweep_table
@@ -72,6 +73,8 @@ def of_sweep(directory: Path, outcomes: Sequence[Outcome], checked: bool = False
         from vaex.report import publish  # late: so do statistics and charts
 
         publish.of_sweep(shown(directory))
+    for line in searching.told(directory):
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"sweep directory: {shown(directory)}", markup=False)
     if signal:
         console.print(f"to go on: vaex resume {shlex.quote(str(shown(directory)))}", markup=False)

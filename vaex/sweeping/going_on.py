@@ -19,6 +19,7 @@ from vaex.disk.saved import parse_saved, read_manifest
 from vaex.disk.sweep import Noted
 from vaex.errors import ConfigError, InputError
 from vaex.stopping import refusals
+from vaex.sweeping import searching
 from vaex.terminal.screen import say
 from vaex.tracking import tracker
 
@@ -30,6 +31,8 @@ MAY_CHANGE = (saved.PLACE, "tracking", "figures", "checkpoint", "sweep", "evalua
 
 def resume(directory: Path, overrides: Sequence[str]) -> int:
     """The verb's work on a sweep; returns the exit code."""
+    if sweep.read_search(directory):
+        return searching.resume(directory, overrides, MAY_CHANGE)
     threads, noted = sweep.read(directory)
     jobs = []
     for job in noted:
@@ -57,14 +60,9 @@ def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int, c
     """Train what is left of a sweep, and finish its table."""
     refuse_links(directory)
     backend.start({"environment": {"threads": threads}})
-    tracker.leave_agent(config for _, config in jobs)
     from vaex.sweeping import ending, task  # late: with them comes jax, after the thread count is set
-    from vaex.training import run
 
-    for config in dict.fromkeys(config for _, config in jobs):
-        with saved.telling_where_data_were_sought(config, directory):
-            run.check(config)
-    refusals.check([config for _, config in jobs])
+    check_all([config for _, config in jobs], directory)
     with files.locked(directory):
         packs = packs_of(directory, jobs)
         left = [job for members in packs for job in members if not job.ghost]
@@ -73,6 +71,17 @@ def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int, c
             return ending.of_sweep(directory, [], checked)
         outcome = task.train_sweep(directory, packs, len(jobs) - len(left))
         return ending.of_sweep(directory, [outcome], checked)
+
+
+def check_all(configs: Sequence[Config], directory: Path) -> None:
+    """What must hold of the configurations of a sweep that goes on."""
+    from vaex.training import run  # late, as above
+
+    tracker.leave_agent(configs)
+    for config in dict.fromkeys(configs):
+        with saved.telling_where_data_were_sought(config, directory):
+            run.check(config)
+    refusals.check(configs)
 
 
 def packs_of(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> list[list[Job]]:

@@ -15,6 +15,7 @@ from typing import ClassVar
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
@@ -48,21 +49,25 @@ class PackedLauncher(Launcher):
         loader.load_sweep_config = composed  # the sweeper asks it too, to check its jobs once more
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run a batch; each job's return value is its status."""
-        setup_globals()
-        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
-        opened = [self._open(list(overrides), initial_job_idx + n) for n, overrides in enumerate(job_overrides)]
+        """Run a batch; each job's return value is `sweep.objective`'s."""
+        self.start()
+        opened = [self.open(list(overrides), initial_job_idx + n) for n, overrides in enumerate(job_overrides)]
         for _, result in opened:
             if result.status is JobStatus.FAILED:
                 result.return_value  # noqa: B018  # raises what went wrong
-        statuses = self.task.run([result.return_value for _, result in opened])
-        for (config, result), status in zip(opened, statuses, strict=True):
-            result.return_value = status
+        values = self.task.run([result.return_value for _, result in opened])
+        for (config, result), value in zip(opened, values, strict=True):
+            result.return_value = value
             self._context.callbacks.on_job_end(config=config, job_return=result)
         self.task.end_batch()
         return [result for _, result in opened]
 
-    def _open(self, overrides: list[str], number: int) -> tuple[DictConfig, JobReturn]:
+    def start(self) -> None:
+        """What Hydra's launchers do before their jobs."""
+        setup_globals()
+        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
+
+    def open(self, overrides: list[str], number: int) -> tuple[DictConfig, JobReturn]:
         """Open a job with a task that only says what is to be done."""
         config = self._context.config_loader.load_sweep_config(self._config, overrides)
         with read_write(config.hydra), open_dict(config.hydra):
@@ -81,3 +86,10 @@ def register(task: Task) -> None:
     parent = sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
     parent.vaex = sys.modules["hydra_plugins.vaex"] = sys.modules[__name__]  # pyright: ignore[reportAttributeAccessIssue]
     Plugins.instance().register(PackedLauncher)
+
+
+def register_sweeper(sweeper: type[Sweeper]) -> None:
+    """Let Hydra find a sweeper of ours, which lies where the launcher does."""
+    sweeper.__module__ = "hydra_plugins.vaex"
+    setattr(sys.modules[__name__], sweeper.__name__, sweeper)
+    Plugins.instance().register(sweeper)

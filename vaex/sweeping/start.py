@@ -14,6 +14,8 @@ from vaex.disk.directory import refuse_existing, reserve
 from vaex.errors import InputError
 from vaex.stopping import refusals
 from vaex.sweeping import ending, going_on, launcher
+from vaex.search import plan as plans
+from vaex.sweeping import ending, going_on, launcher, searching
 from vaex.sweeping.task import EndOfCommand, Task
 from vaex.tracking import tracker
 from vaex.training import run
@@ -31,12 +33,17 @@ def train(command: Command, hydra: Hydra) -> int:
         for number, config in enumerate(configs)
     ]
     begun = command.multirun and not command.directory_is_default and (command.directory / sweep.NAME).exists()
+    plan = plans.make(command, configs) if command.search else None
+    if plan and begun:
+        return searching.go_on_as_typed(command.directory, plan, command.checked)
     if begun and not command.sweeper_decides:
         return going_on.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)), command.checked)
     backend.start()
     if command.multirun:
         tracker.leave_agent(configs)
     sweep.encoded(jobs)  # refused now if they are too many
+    if plan:
+        plans.check(plan, configs)
     for config in dict.fromkeys(configs):
         run.check(config)
     refusals.check(configs) if command.multirun else refusals.check_lone(configs[0])
@@ -46,14 +53,23 @@ def train(command: Command, hydra: Hydra) -> int:
         with contextlib.suppress(EndOfCommand):
             hydra(task, [pinned("hydra.run.dir", directory)])
         return ending.of_run(task.outcomes[0], command.checked)
-    return _train_sweep(command, directory, jobs, hydra)
+    return _train_sweep(command, directory, jobs, hydra, plan)
 
 
-def _train_sweep(command: Command, directory: Path, jobs: list[sweep.Noted], hydra: Hydra) -> int:
+def _train_sweep(
+    command: Command, directory: Path, jobs: list[sweep.Noted], hydra: Hydra, plan: plans.Plan | None
+) -> int:
     task = Task(directory, command)
     launcher.register(task)
+    if plan:
+        from vaex.sweeping.sweeper import OptunaSweeper
+
+        task.plan = plan
+        launcher.register_sweeper(OptunaSweeper)
     with files.locked(directory):
-        if not command.sweeper_decides:
+        if plan:
+            sweep.write(directory, [], plan.record())
+        elif not command.sweeper_decides:
             sweep.write(directory, jobs)
         try:
             hydra(task, [pinned("hydra.sweep.dir", directory)])

@@ -1,6 +1,7 @@
 """What Hydra's launchers call: a job is trained at once, or opened, and run with the others of its batch."""
 
 import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +19,14 @@ from vaex.disk import sweep
 from vaex.disk.directory import Job
 from vaex.disk.sweep import group_of
 from vaex.stopping.judge import judging
+from vaex.search import objectives
+from vaex.search.plan import Plan
 from vaex.terminal.displays import SweepDisplay
 from vaex.tracking import tracker
 from vaex.training import run
 from vaex.training.run import Outcome
+
+Returned = float | tuple[float, ...]
 
 
 class EndOfCommand(BaseException):
@@ -35,19 +40,23 @@ class Task:
         self.directory, self.command = directory, command
         self._here = Path.cwd()  # what paths of the command line are relative to, also with hydra.job.chdir
         self.outcomes: list[Outcome] = []
+        self.plan: Plan | None = None
+        self.known: dict[int, Config] = {} if command.sweeper_decides else dict(enumerate(command.jobs))
         self._count = len(command.jobs)
         self._common = naming.common(command.overrides)
         self._unnamed = set(command.overrides[0]) if command.sweeper_decides else self._common
-        self._noted: list[sweep.Noted] | None = [] if command.sweeper_decides else None
+        self._noted: list[sweep.Noted] | None = [] if command.sweeper_decides and not command.search else None
+        if command.search:
+            self._unnamed = self._common = set(command.search.fixed)
 
     def __getstate__(self) -> dict[str, Any]:
         """What goes to another launcher's processes: each parses its own job, for which it loads the plugins.
 
         None of them knows the others' jobs, so none writes sweep.json.
         """
-        return self.__dict__ | {"command": replace(self.command, jobs=(), composed={}), "_noted": None}
+        return self.__dict__ | {"command": replace(self.command, jobs=(), composed={}), "known": {}, "_noted": None}
 
-    def __call__(self, job: DictConfig) -> str:
+    def __call__(self, job: DictConfig) -> Returned:
         """Train one job now, as a launcher that knows nothing of us asks, perhaps in another process."""
         backend.start()
         with contextlib.chdir(self._here):
@@ -55,7 +64,19 @@ class Task:
             self._write_noted()
             self.outcomes.append(run.run([[opened]]))
         self.end_batch()
-        return self.outcomes[-1].statuses[opened.directory]
+        return self.returned(opened, self.outcomes[-1].statuses[opened.directory])
+
+    def returned(self, job: Job, status: str) -> Returned:
+        """What a sweeper learns of a job: `sweep.objective` of it, nan where it has none, as one that diverged.
+
+        Several objectives are a tuple, in their order.
+        """
+        wanted = job.config.sweep.objective
+        keys = [wanted] if isinstance(wanted, str) else wanted
+        there = status in objectives.ENDED
+        found = [objectives.of_run(self._here / job.directory, key) if there else None for key in keys]
+        values = tuple(math.nan if value is None else value for value in found)
+        return values[0] if isinstance(wanted, str) else values
 
     def open(self, job: DictConfig) -> Job:
         """What is to be done, while Hydra's configuration is that of the job."""
@@ -67,8 +88,8 @@ class Task:
         directory = Path(hydra.runtime.output_dir)
         many = "MULTIRUN" in str(hydra.mode)
         overrides = " ".join(item for item in written(hydra.overrides.task) if item not in self._common)
-        known = [] if self.command.sweeper_decides else self.command.jobs
-        config = tracker.resolved(known[hydra.job.num if many else 0] if known else self._parse(job))
+        known = self.known.get(hydra.job.num if many else 0)
+        config = tracker.resolved(self._parse(job) if known is None else known)
         if self._noted is not None:
             self._noted.append(
                 sweep.noted(hydra.job.num, Path(hydra.sweep.subdir), written(hydra.overrides.task), config)
@@ -89,12 +110,12 @@ class Task:
         config = configuration.parse(plain(job))
         return config if any(each.expect for each in self.command.jobs) else replace(config, expect=())
 
-    def run(self, jobs: Sequence[Job]) -> list[str]:
-        """Train a batch of a sweep, several jobs at once; returns the status of each."""
+    def run(self, jobs: Sequence[Job]) -> list[Returned]:
+        """Train a batch of a sweep, several jobs at once; returns the number that a sweeper learns of each."""
         self._write_noted()
         outcome = train_sweep(self.directory, run.group(jobs), ended_before=0)
         self.outcomes.append(outcome)
-        return [outcome.statuses[job.directory] for job in jobs]
+        return [self.returned(job, outcome.statuses[job.directory]) for job in jobs]
 
     def end_batch(self) -> None:
         """Stop here if a signal, or a run with on_nonfinite=raise, has ended everything."""
@@ -114,7 +135,7 @@ def train_sweep(directory: Path, packs: Sequence[Sequence[Job]], ended_before: i
     jobs = [job for members in packs for job in members if not job.ghost]
     display = SweepDisplay(jobs, ended_before)
     table = results.GrowingTable(directory)
-    judge = judging(directory, jobs)
+    judge = judging(directory, jobs[0].config)
     try:
         return run.run(packs, display, table.update, run.lanes(jobs[0].config), judge)
     finally:

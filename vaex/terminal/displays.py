@@ -5,7 +5,7 @@ import shlex
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -168,10 +168,14 @@ class SweepDisplay:
         if self.console.is_terminal:
             self._progress.stop()
 
-    def _update(self) -> None:
+    def _headline(self) -> str:
+        """What comes before the time left."""
         bad = "".join(f", {count} {name}" for name in ("diverged", "stopped") if (count := self._counted[name]))
         best = f"  best elbo {show(self._best[0])} (job {self._best[1]})" if self._best else ""
-        text = f"{self._ended}/{self._total} jobs, {len(self._running)} running{bad}{best}  {self._left()}"
+        return f"{self._ended}/{self._total} jobs, {len(self._running)} running{bad}{best}"
+
+    def _update(self) -> None:
+        text = f"{self._headline()}  {self._left()}"
         self._progress.update(self._task, completed=sum(self._epochs.values()), description=text)
 
     def _left(self) -> str:
@@ -180,3 +184,17 @@ class SweepDisplay:
             return "compiling"
         remaining = self._all_epochs - sum(self._epochs.values())
         return f"{clock(remaining * (time.monotonic() - self._started) / (self._made - 1))} left"
+
+
+class SearchDisplay(SweepDisplay):
+    """Progress of a search, whose jobs are not known beforehand."""
+
+    def __init__(self, jobs: int, ended: int, epochs: int, headline: Callable[[], str]) -> None:
+        """So many `jobs` are still to be made, of `epochs` each; `headline` says how far the search is."""
+        super().__init__((), ended)
+        self._told = headline
+        self._total, self._all_epochs = ended + jobs, jobs * epochs
+        self._progress.update(self._task, total=self._all_epochs)
+
+    def _headline(self) -> str:
+        return f"{self._told()}, {len(self._running)} running"

@@ -1,8 +1,8 @@
 """Packs of runs and what surrounds them: worker threads, devices, signals.
 
-`run` is behind every door: a lone run, a sweep, a resumed or reproduced run. Worker threads take packs from a queue and
-train them while the main thread waits, so that a signal is heard at once: the first asks the running epochs to be the
-last ones and saves them, the second ends the process on the spot (every file is whole, so those can be resumed too).
+`run` is behind every door: a lone run, a sweep, a resumed or reproduced run. Worker threads take packs from a source
+and train them while the main thread waits, so that a signal is heard at once: the first asks the running epochs to be
+the last ones and saves them, the second ends the process on the spot (every file is whole, so those can be resumed).
 
 On a CPU each worker trains one run at a time, calling the same compiled functions on the same device: XLA computes what
 it computes for that run alone, so every run is bit-identical to the lone one. On GPUs there is one worker a device.
@@ -11,11 +11,9 @@ it computes for that run alone, so every run is bit-identical to the lone one. O
 import functools
 import logging
 import os
-import queue
 import signal
 import threading
-from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,8 +33,8 @@ from vaex.terminal.displays import Display, LoneDisplay
 from vaex.terminal.screen import say
 from vaex.terminal.stop import Signals
 from vaex.training import loop, remarks
+from vaex.training.packs import Listed, Source, program_of
 from vaex.vae import objective, pack, step
-from vaex.vae.objective import Program
 
 log = logging.getLogger("vaex")
 
@@ -56,11 +54,6 @@ class Outcome(NamedTuple):
     statuses: dict[Path, str]
     signal: int | None
     ended_by_policy: bool
-
-
-def program_of(config: Config) -> Program:
-    """The program of a configuration, for the images of its dataset."""
-    return objective.program(config, load(config.dataset).shape)
 
 
 def check(config: Config) -> None:
@@ -91,7 +84,7 @@ def _check_data(dataset: object, likelihood: object) -> None:
 
 
 def run(
-    packs: Sequence[Sequence[Job]],
+    packs: Sequence[Sequence[Job]] | Source,
     display: Display | None = None,
     ended: Callable[[], None] = lambda: None,
     devices: Sequence[type_of_device] | None = None,
@@ -101,34 +94,44 @@ def run(
 
     A device that is named twice trains two at once. `ended` is called after each pack. `judge` says who stops early.
     """
-    stop, statuses = Signals(), {job.directory: "interrupted" for jobs in packs for job in jobs if not job.ghost}
-    waiting: queue.SimpleQueue[Sequence[Job]] = queue.SimpleQueue()
-    for jobs in sorted(packs, key=_cost, reverse=True):  # the longest first, so that none is left over at the end
-        waiting.put(jobs)
+    known = [] if not isinstance(packs, Sequence) else packs
+    stop, statuses = Signals(), _statuses(known, "interrupted")
+    source = Listed(packs) if isinstance(packs, Sequence) else packs
     shown = display or LoneDisplay()
-    steps = Counter[Hashable]()
-    for jobs in packs:
-        steps[_programs(jobs)] += _steps(jobs)
 
     def work(device: type_of_device) -> None:
         while not stop.asked:
             try:
-                jobs = waiting.get_nowait()
-            except queue.Empty:
+                jobs = source.take(stop)
+            except Exception as error:  # a source of somebody's settings: this lane has no more to do
+                log.exception("no further job: %s: %s", type(error).__name__, error)
                 return
+            if jobs is None:
+                return
+            statuses.update(_statuses([jobs], "interrupted"))
+            ends = ["failed"] * len(jobs)
             try:
-                ends = loop.train(jobs, shown, stop, device, steps[_programs(jobs)], judge)
+                ends = loop.train(jobs, shown, stop, device, source.steps(jobs), judge)
                 statuses.update((job.directory, end) for job, end in zip(jobs, ends, strict=True) if not job.ghost)
                 ended()
             except Exception as error:  # a lane goes on with the next pack, whatever happened to this one
                 log.exception("%s: %s: %s", jobs[0].directory, type(error).__name__, error)
                 silent = [job.directory for job in jobs if statuses.get(job.directory) == "interrupted"]
                 statuses.update(dict.fromkeys(silent, "failed"))
+            try:
+                source.told(jobs, ends)
+            except Exception as error:  # what was trained is on disk, and is told when the search goes on
+                log.exception("%s: %s: %s", jobs[0].directory, type(error).__name__, error)
 
     chosen = devices or jax.devices()[:1]
     workers = [threading.Thread(target=work, args=(device,), name=f"lane {n}") for n, device in enumerate(chosen)]
     wait(workers, stop)
     return Outcome(statuses, stop.signal, stop.by_policy)
+
+
+def _statuses(packs: Sequence[Sequence[Job]], status: str) -> dict[Path, str]:
+    """This status for each job of some packs, ghosts apart."""
+    return {job.directory: status for jobs in packs for job in jobs if not job.ghost}
 
 
 def wait(workers: Sequence[threading.Thread], stop: Signals) -> None:
@@ -146,27 +149,6 @@ def wait(workers: Sequence[threading.Thread], stop: Signals) -> None:
             signal.signal(number, handler)
 
 
-def _cost(jobs: Sequence[Job]) -> float:
-    """How long a pack takes, relative to others: multiplications of its training."""
-    config = jobs[0].config
-    numbers = step.shapes(program_of(config)).parameters
-    size = sum(leaf.size for leaf in jax.tree.leaves(numbers))
-    return float(_steps(jobs) * config.training.batch_size * size)
-
-
-def _steps(jobs: Sequence[Job]) -> int:
-    """Optimizer steps of all runs of a pack."""
-    training = jobs[0].config.training
-    rows = len(load(jobs[0].config.dataset).train.images)
-    return len(jobs) * training.epochs * -(-rows // training.batch_size)
-
-
-def _programs(jobs: Sequence[Job]) -> Hashable:
-    """What packs have in common whose programs are compiled but once, or about."""
-    config = jobs[0].config
-    return pack.shared(program_of(config), config)
-
-
 def lanes(config: Config) -> list[type_of_device]:
     """On which devices a sweep trains, each as often as runs train on it at once."""
     devices = jax.devices()
@@ -179,10 +161,14 @@ def lanes(config: Config) -> list[type_of_device]:
     return devices[:1] * min(wanted, threads)
 
 
+def vmapped(config: Config) -> bool:
+    """Whether the jobs of a sweep share programs."""
+    return (config.pack.strategy or ("lone" if jax.devices()[0].platform == "cpu" else "vmap")) == "vmap"
+
+
 def group(jobs: Sequence[Job]) -> list[list[Job]]:
     """The packs of a sweep's fresh jobs: one job each, or as many of one program as a device takes."""
-    strategy = jobs[0].config.pack.strategy or ("lone" if jax.devices()[0].platform == "cpu" else "vmap")
-    if strategy == "lone":
+    if not vmapped(jobs[0].config):
         return [[job] for job in jobs]
     alike: dict[object, list[Job]] = {}
     for job in jobs:

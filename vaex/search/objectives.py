@@ -1,0 +1,91 @@
+"""What a search is for: numbers of a run's summary.json or metrics.jsonl, and which way is better."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from vaex import files
+from vaex.config import Config
+from vaex.config.expect import EVALUATED, OF_RUN
+from vaex.config.validation import nearest
+from vaex.disk import metrics
+from vaex.errors import ConfigError, InputError
+
+Direction = Literal["maximize", "minimize"]
+
+ENDED = ("finished", "stopped")
+"""Statuses of runs that have the number that is searched for."""
+
+NO_NUMBERS = ("status", "culprit")
+
+OF_THE_MACHINE = ("wall_seconds", "seconds", "examples_per_second")
+
+LARGER = ("elbo", "elbo_per_pixel", "accuracy", "precision", "recall", "density", "coverage")
+SMALLER = ("loss", "nll", "bits_per_dimension", "loss_spikes", "skipped_steps", "wall_seconds", "seconds")
+"""Last parts of keys of which more, or less, is better whoever asks."""
+
+
+def known(configs: Iterable[Config]) -> list[str]:
+    """The numbers that a run of these configurations has, what `vaex evaluate` measures apart."""
+    return [*(key for key in OF_RUN if key not in NO_NUMBERS), *OF_THE_MACHINE]
+
+
+def check(
+    keys: Sequence[str], directions: Sequence[Direction] | None, configs: Sequence[Config]
+) -> tuple[Direction, ...]:
+    """The direction of each objective; `ConfigError` for one that no run of these will have, or of no known way."""
+    if len(set(keys)) < len(keys):
+        raise ConfigError(f"hydra.sweeper.objective: names one twice: {', '.join(keys)}")
+    for key in keys:
+        _refuse_unknown(key, configs)
+    if directions is None:
+        return tuple(_meant(key) for key in keys)
+    if len(directions) != len(keys):
+        got = f"{len(directions)} for {len(keys)} objectives"
+        raise ConfigError(f"hydra.sweeper.direction: expected one for each objective, got {got}")
+    return tuple(directions)
+
+
+def _refuse_unknown(key: str, configs: Sequence[Config]) -> None:
+    if key.startswith(EVALUATED):
+        for config in configs:
+            asked = config.evaluation.common.metrics
+            if not any(key == f"{EVALUATED}{name}" or key.startswith(f"{EVALUATED}{name}") for name in asked):
+                has = f"evaluation.metrics is [{','.join(asked)}]"
+                raise ConfigError(f"hydra.sweeper.objective: {key} is of a metric that no run measures: {has}")
+    elif key not in known(configs):
+        raise ConfigError(
+            f"hydra.sweeper.objective: no run has the number {key!r}{nearest(key, known(configs))} "
+            "(numbers of summary.json and metrics.jsonl; eval/... with evaluation.metrics)"
+        )
+
+
+def _meant(key: str) -> Direction:
+    last = key.rpartition("/")[2]
+    if last in LARGER:
+        return "maximize"
+    if last in SMALLER:
+        return "minimize"
+    raise ConfigError(
+        f"hydra.sweeper.direction: {key} may be wanted large or small; say maximize or minimize, for each objective"
+    )
+
+
+def of_run(directory: Path, key: str) -> float | None:
+    """The number of a run that has ended, of its summary or last row; None where it has none that is finite."""
+    try:
+        summary = files.read_json(directory / "summary.json")
+        value = summary.get(key)
+        if value is None and (directory / "metrics.jsonl").exists():
+            value = _last_row(directory).get(key)
+    except InputError:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _last_row(directory: Path) -> Mapping[str, Any]:
+    rows = metrics.read_rows(directory / "metrics.jsonl")
+    return rows[-1] if rows else {}

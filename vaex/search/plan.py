@@ -1,0 +1,123 @@
+"""A search as data: what sweep.json records of it, so that it goes on after any end, and its trials as configurations.
+
+A trial is the base of its options with the values of its other keys, set as `vaex reproduce RUN key=value` sets them:
+nothing that a sweep's directory holds is a command that is run.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vaex import config as configuration
+from vaex.config import Config, compose
+from vaex.config.overrides import key_of
+from vaex.disk import saved, sweep
+from vaex.errors import ConfigError, InputError
+from vaex.search import objectives, settings, space
+from vaex.search.objectives import Direction
+from vaex.search.samplers import most_trials
+from vaex.search.settings import Settings
+from vaex.search.space import SEED, Parameter, Value
+from vaex.tracking import tracker
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search was begun with. `bases` are complete plain configurations, by the options that a trial chooses."""
+
+    settings: Settings
+    directions: tuple[Direction, ...]
+    lines: tuple[str, ...]
+    fixed: tuple[str, ...]
+    bases: Mapping[str, Mapping[str, Any]]
+    groups: frozenset[str]
+    parameters: tuple[Parameter, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def trials(self) -> int:
+        """How many trials it has."""
+        return most_trials(self.settings, self.parameters)
+
+    def overrides(self, values: Mapping[str, Value], seed: int) -> list[str]:
+        """What a job of a trial overrides, as a command line has it."""
+        fixed = [line for line in self.fixed if key_of(line) != SEED]
+        return [*fixed, *(each.override(values[each.key]) for each in self.parameters), f"{SEED}={seed}"]
+
+    def config(self, values: Mapping[str, Value], seed: int, plugins: Sequence[str] = ()) -> Config:
+        """The configuration of a job of a trial; raises `ConfigError` for a combination that is none."""
+        own = [each.override(values[each.key]) for each in self.parameters if each.key not in self.groups]
+        base = dict(self.bases[self.chosen(values)])
+        changed, keys = compose.override(base, [*own, f"{SEED}={seed}"])
+        return tracker.resolved(
+            saved.parse_saved(Path(sweep.NAME), changed | {"plugins": list(plugins)}, [*keys, "plugins"])
+        )
+
+    def chosen(self, values: Mapping[str, Value]) -> str:
+        """The options of a trial, by which its base is known."""
+        return " ".join(each.override(values[each.key]) for each in self.parameters if each.key in self.groups)
+
+    def record(self) -> dict[str, Any]:
+        """What sweep.json has of it."""
+        texts = {line.partition("=")[0]: line.partition("=")[2] for line in self.lines}
+        own = dataclasses.asdict(self.settings) | {"direction": list(self.directions)}
+        return own | {
+            "objective": list(self.settings.objective), "space": texts, "fixed": list(self.fixed),
+            "seeds": list(self.seeds), "groups": sorted(self.groups), "bases": dict(self.bases),
+        }  # fmt: skip
+
+
+def read(directory: Path) -> Plan:
+    """The plan of a search that was begun; raises `InputError` where sweep.json has none that is sound."""
+    record = sweep.read_search(directory)
+    own = ("space", "fixed", "seeds", "groups", "bases")
+    try:
+        chosen = settings.parse({key: value for key, value in record.items() if key not in own})
+        lines = tuple(f"{key}={text}" for key, text in record["space"].items())
+        fixed, seeds = tuple(map(str, record["fixed"])), tuple(map(int, record["seeds"]))
+        parameters = tuple(space.parameters(lines))
+        groups, bases = frozenset(map(str, record["groups"])), dict(record["bases"])
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        raise InputError(f"{directory / sweep.NAME}: not the record of a search ({error})") from error
+    if not (seeds and bases and all(isinstance(base, dict) for base in bases.values())):
+        raise InputError(f"{directory / sweep.NAME}: not the record of a search")
+    return Plan(chosen, tuple(chosen.direction or ()), lines, fixed, bases, groups, parameters, seeds)
+
+
+def make(command: compose.Command, configs: Sequence[Config]) -> Plan:
+    """The plan of a command line, whose probes have these configurations; raises `ConfigError`, one line."""
+    asked = command.search
+    assert asked is not None
+    chosen = settings.parse(asked.settings)
+    settings.refuse_missing(chosen.sampler)
+    parameters = tuple(space.parameters(asked.lines))
+    directions = objectives.check(chosen.objective, chosen.direction, configs)
+    groups = frozenset(asked.groups)
+    own = {each.element for each in parameters if each.key in groups}
+    names = (" ".join(line for line in probe if line.partition("=")[0] in own) for probe in command.overrides)
+    bases = {name: configuration.dump(config) for name, config in zip(names, configs, strict=True)}
+    seeds = space.seeds(asked.lines, configs[0].seed, chosen.repeats)
+    plan = Plan(chosen, directions, asked.lines, asked.fixed, bases, groups, parameters, seeds)
+    most_trials(chosen, parameters)
+    return plan
+
+
+def check(plan: Plan, configs: Sequence[Config]) -> None:
+    """Raise `ConfigError` where an end of a key's range, or a choice, is refused beside the first values of others."""
+    for config in configs:
+        base = configuration.dump(config)
+        for each in plan.parameters:
+            for value in each.ends() if each.key not in plan.groups else ():
+                changed, _ = compose.override(base, [each.override(value)])
+                _parsed(each, changed)
+
+
+def _parsed(each: Parameter, changed: Mapping[str, Any]) -> Config:
+    try:
+        return configuration.parse(changed)
+    except ConfigError as error:
+        whole = isinstance(each.low, float) and "integer" in str(error)
+        hint = f"; whole numbers are {each.element}=int({each.text})" if whole else ""
+        raise ConfigError(f"{error} ({each.element}={each.text}){hint}") from error

@@ -1,0 +1,236 @@
+"""Where a search's packs come from: a free lane asks for a trial, and what it came to is told to the study.
+
+What is on disk is enough to go on from after any end. The study's journal has a trial before sweep.json has its jobs,
+sweep.json has them before any of them trains, and a trial is told when the summaries of all its jobs are there: so each
+trial is in the journal, either told, or with jobs to go on with, or with parameters to make its jobs of.
+
+Jobs are numbered by their trial: trial n has jobs n·K to n·K + K − 1, for K seeds.
+"""
+
+import logging
+import statistics
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaex.config import Config
+from vaex.disk import sweep
+from vaex.disk.directory import Job
+from vaex.disk.sweep import Noted
+from vaex.errors import ConfigError, InputError
+from vaex.search import objectives, table
+from vaex.search.plan import Plan
+from vaex.search.study import Study, Trial
+from vaex.terminal.stop import Stop
+from vaex.terminal.tables import show
+from vaex.training import run
+from vaex.training.packs import steps_of
+
+log = logging.getLogger("vaex")
+
+PAUSE = 0.1
+"""Seconds between two looks at whether somebody has asked for an end."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A search where it is: its directory, plan and study, what makes jobs of what is noted, and lanes to fill."""
+
+    directory: Path
+    plan: Plan
+    study: Study
+    open: Callable[[Sequence[tuple[Noted, Config]]], list[Job]]
+    lanes: int
+    at_once: int
+    plugins: tuple[str, ...]
+
+
+class Trials:
+    """A source of packs. `noted` are the jobs that sweep.json has already."""
+
+    def __init__(self, place: Place, noted: Sequence[Noted] = ()):
+        self._place, self._noted = place, [*noted]
+        self._seeds = len(place.plan.seeds)
+        self._free = threading.Condition()
+        self._waiting: deque[Sequence[Job]] = deque()
+        self._left: dict[int, set[int]] = {}
+        self._ended: set[int] = set()
+        self.ended: Callable[[Job, str], None] = lambda job, status: None
+        trials = place.study.trials()
+        self._asked = len(trials)
+        self._states = [trial.state for trial in trials]
+        together = -(-place.lanes // self._seeds) + (self._seeds > 1)
+        self._width = place.at_once * (together if place.at_once == 1 else place.lanes)
+
+    def go_on(self, packs: Iterable[Sequence[Job]]) -> None:
+        """Take up what an earlier command has left: packs of jobs that have not ended, trials whose end is not told."""
+        have = {job.number for job in self._noted}
+        if any(job.trial is None or job.trial >= self._asked for job in self._noted):
+            raise InputError(f"{self._place.directory / sweep.NAME}: has jobs of trials that the study's journal lacks")
+        self._waiting.extend(jobs for jobs in packs if any(self._states[self._of(job)] == "running" for job in jobs))
+        waiting = {int(job.directory.name) for jobs in self._waiting for job in jobs if not job.ghost}
+        for number in range(self._asked):
+            if self._states[number] == "running":
+                if self._numbers(number) <= have:
+                    self._await(number, self._numbers(number) & waiting)
+                else:
+                    self._add([self._place.study.completed(number)])
+        self._tell_due()
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs the whole search has."""
+        return self._place.plan.trials * self._seeds
+
+    @property
+    def before(self) -> int:
+        """How many of them will not be trained any more."""
+        waiting = sum(not job.ghost for jobs in self._waiting for job in jobs)
+        return self._asked * self._seeds - waiting
+
+    @property
+    def left(self) -> bool:
+        """Whether there is anything to train."""
+        return bool(self._waiting) or self._asked < self._place.plan.trials
+
+    def take(self, stop: Stop) -> Sequence[Job] | None:
+        """The next pack, of a new trial where none waits; in an ordered search it may have to wait."""
+        with self._free:
+            while not stop.asked:
+                self._tell_due()
+                if self._waiting:
+                    return self._waiting.popleft()
+                if self._asked >= self._place.plan.trials:
+                    return None
+                count = min(self._place.at_once, self._place.plan.trials - self._asked)
+                if self._may_ask(count):
+                    self._add([self._ask() for _ in range(count)])
+                else:
+                    self._free.wait(PAUSE)
+            return None
+
+    def told(self, jobs: Sequence[Job], statuses: Sequence[str]) -> None:
+        """How the jobs of a pack have ended; a trial has, when all of its jobs have."""
+        with self._free:
+            for job, status in zip(jobs, statuses, strict=True):
+                self.ended(job, status)
+                left = self._left.get(self._of(job), set())
+                if status != "interrupted" and not job.ghost and left:
+                    left.discard(int(job.directory.name))
+                    if not left:
+                        self._ended.add(self._of(job))
+            self._tell_due()
+            self._free.notify_all()
+
+    def steps(self, jobs: Sequence[Job]) -> int:
+        """Optimizer steps of the whole search, as if all its trials were as long."""
+        return steps_of(jobs) // len(jobs) * self.jobs
+
+    def headline(self) -> str:
+        """How far the search is, for the sweep's bar."""
+        ended = sum(state != "running" for state in self._states)
+        text = f"trials {ended}/{self._place.plan.trials}"
+        best = self._place.study.best() if ended else []
+        if len(self._place.plan.directions) > 1:
+            text += f", {len(best)} on the Pareto front" if best else ""
+        elif best:
+            text += f", best {show(best[0].values[0])} (trial {best[0].number})"
+        counts = {state: self._states.count(state) for state in ("stopped", "failed")}
+        return text + "".join(f", {count} {state}" for state, count in counts.items() if count)
+
+    def _of(self, job: Job) -> int:
+        """The number of a job's trial."""
+        return int(job.directory.name) // self._seeds
+
+    def _numbers(self, trial: int) -> set[int]:
+        """The numbers of a trial's jobs."""
+        return set(range(trial * self._seeds, (trial + 1) * self._seeds))
+
+    def _await(self, number: int, jobs: set[int]) -> None:
+        """Expect the ends of these jobs of a trial."""
+        self._left[number] = set(jobs)
+        if not jobs:
+            self._ended.add(number)
+
+    def _may_ask(self, count: int) -> bool:
+        """Whether the study has been told what it has to know: in an ordered search all but so many trials."""
+        due = self._asked + count - self._width
+        return not self._place.plan.settings.ordered or "running" not in self._states[: max(due, 0)]
+
+    def _ask(self) -> Trial:
+        trial = self._place.study.ask()
+        self._asked += 1
+        self._states.append("running")
+        return trial
+
+    def _add(self, trials: Sequence[Trial]) -> None:
+        """Make the jobs of some trials: noted first, then opened, then waiting for a lane."""
+        made: list[tuple[Noted, Config]] = []
+        for trial in trials:
+            try:
+                jobs = self._jobs(trial)
+            except ConfigError as error:
+                log.warning("trial %d: %s", trial.number, error)
+                self._tell(trial.number, "failed", (), (), str(error))
+                continue
+            self._left[trial.number] = {job.number for job, _ in jobs}
+            made += jobs
+        if made:
+            self._noted += [job for job, _ in made]
+            sweep.write(self._place.directory, self._noted, self._place.plan.record())
+            self._waiting.extend(run.group(self._place.open(made)))
+
+    def _jobs(self, trial: Trial) -> list[tuple[Noted, Config]]:
+        """The jobs of a trial, one a seed; raises `ConfigError` where its parameters make no configuration."""
+        plan, first = self._place.plan, trial.number * self._seeds
+        found = []
+        for number, seed in enumerate(plan.seeds, first):
+            config = plan.config(trial.parameters, seed, self._place.plugins)
+            overrides = plan.overrides(trial.parameters, seed)
+            found.append((sweep.noted(number, Path(str(number)), overrides, config, trial.number), config))
+        return found
+
+    def _tell_due(self) -> None:
+        """Tell the study which trials have ended: at once, or in an ordered search when their turn has come."""
+        ordered, all_asked = self._place.plan.settings.ordered, self._asked >= self._place.plan.trials
+        for number in sorted(self._ended):
+            if ordered and "running" in self._states[:number]:
+                break
+            if ordered and not all_asked and number > self._next_ask() - self._width:
+                break
+            self._ended.discard(number)
+            self._tell(number, *self._result(number))
+
+    def _next_ask(self) -> int:
+        """The number of the last trial that is asked for next."""
+        return min(self._asked + self._place.at_once, self._place.plan.trials) - 1
+
+    def _tell(self, number: int, state: str, values: Sequence[float], spread: Sequence[float], reason: str) -> None:
+        self._place.study.tell(number, state, values, spread, reason)
+        self._states[number] = self._place.study.trials()[number].state
+        table.write(self._place.directory, self._place.plan, self._place.study)
+
+    def _result(self, number: int) -> tuple[str, list[float], list[float], str]:
+        """State, values and their spread over seeds of a trial whose jobs have ended, and why it failed if it did."""
+        statuses, values = [], []
+        for job in sorted(self._numbers(number)):
+            folder = self._place.directory / str(job)
+            status = sweep.status_of(folder) or "failed"
+            if status not in objectives.ENDED:
+                return "failed", [], [], f"job {job} {status}"
+            found = [objectives.of_run(folder, key) for key in self._place.plan.settings.objective]
+            lacking = next((key for key, value in zip(self._keys, found, strict=True) if value is None), None)
+            if lacking:
+                return "failed", [], [], f"job {job} has no finite {lacking}"
+            statuses.append(status)
+            values.append([value for value in found if value is not None])
+        columns = list(zip(*values, strict=True))
+        spread = [statistics.stdev(column) for column in columns] if self._seeds > 1 else []
+        state = "stopped" if "stopped" in statuses else "complete"
+        return state, [statistics.fmean(column) for column in columns], spread, ""
+
+    @property
+    def _keys(self) -> Sequence[str]:
+        return self._place.plan.settings.objective

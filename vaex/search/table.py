@@ -1,0 +1,64 @@
+"""trials.csv, one row a trial, and what a person is told of a search when it ends."""
+
+import csv
+import io
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from vaex import files
+from vaex.disk.results import TRIALS
+from vaex.search.plan import Plan
+from vaex.search.study import Study, Trial
+from vaex.terminal.tables import show
+
+MOST_SHOWN = 5
+"""Trials of a Pareto front that are told."""
+
+
+def write(directory: Path, plan: Plan, study: Study) -> None:
+    """Write trials.csv of the study as it is."""
+    text = io.StringIO()
+    rows = [_row(plan, trial) for trial in study.trials()]
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["trial"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write(directory / TRIALS, text.getvalue().encode())
+
+
+def _row(plan: Plan, trial: Trial) -> Mapping[str, object]:
+    keys, seeds = plan.settings.objective, len(plan.seeds)
+    values = dict(zip(keys, trial.values, strict=False)) if trial.state in ("complete", "stopped") else {}
+    spread = dict(zip(keys, trial.spread, strict=False))
+    several = len(keys) > 1
+    return {
+        "trial": trial.number,
+        "state": trial.state,
+        **{each.key: trial.parameters.get(each.key, "") for each in plan.parameters},
+        **{key if several else "value": values.get(key, "") for key in keys},
+        **{f"spread/{key}" if several else "spread": spread.get(key, "") for key in keys},
+        "jobs": " ".join(str(trial.number * seeds + number) for number in range(seeds)),
+        "reason": trial.reason,
+    }
+
+
+def told(plan: Plan, study: Study) -> list[str]:
+    """The best trial, or those on the Pareto front, and the commands that train them again."""
+    best, lines = study.best(), []
+    kind = "on the Pareto front" if len(plan.directions) > 1 else "best"
+    for trial in best[:MOST_SHOWN]:
+        lines.append(f"{kind}: trial {trial.number}, {_values(plan, trial)}")
+        command = " ".join(map(shlex.quote, plan.overrides(trial.parameters, plan.seeds[0])))
+        lines.append(f"  again: vaex {command}")
+    if len(best) > MOST_SHOWN:
+        lines.append(f"and {len(best) - MOST_SHOWN} more on the Pareto front: {TRIALS}")
+    return lines or ["no trial has come to its end yet"]
+
+
+def _values(plan: Plan, trial: Trial) -> str:
+    spread = trial.spread or (None,) * len(trial.values)
+    parts = [
+        f"{key} {show(value, 4)}" + ("" if each is None else f" ± {show(each, 4)} over {len(plan.seeds)} seeds")
+        for key, value, each in zip(plan.settings.objective, trial.values, spread, strict=True)
+    ]
+    return ", ".join(parts)
