@@ -1,0 +1,1 @@
+"""Searches: which job comes next, decided by those that have ended."""
