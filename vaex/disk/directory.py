@@ -19,7 +19,8 @@ class Job:
 
     `group` is the sweep it belongs to, `name` what W&B calls it (None: what a lone run is called). A `ghost` only rides
     along in a vmapped pack whose other runs are made again: it writes nothing. `program` is how a run that is made
-    again was compiled (`device/compilation.py`); None: as seems best.
+    again was compiled (`device/compilation.py`); None: as seems best. `until` is an epoch after which it is put aside,
+    to go on later; None: at its end.
     """
 
     config: Config
@@ -31,6 +32,7 @@ class Job:
     figures: bool = True
     ghost: bool = False
     program: Mapping[str, Any] | None = None
+    until: int | None = None
 
 
 def reserve(wanted: Path) -> Path:

@@ -81,3 +81,8 @@ def register(task: Task) -> None:
     parent = sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
     parent.vaex = sys.modules["hydra_plugins.vaex"] = sys.modules[__name__]  # pyright: ignore[reportAttributeAccessIssue]
     Plugins.instance().register(PackedLauncher)
+    from vaex.sweeping.pbt import PopulationSweeper  # late: it knows this launcher
+
+    parent.vaex.PopulationSweeper = PopulationSweeper  # pyright: ignore[reportAttributeAccessIssue]
+    PopulationSweeper.__module__ = PackedLauncher.__module__
+    Plugins.instance().register(PopulationSweeper)

@@ -12,7 +12,9 @@ from vaex.device import backend
 from vaex.disk import sweep
 from vaex.disk.directory import refuse_existing, reserve
 from vaex.errors import InputError
-from vaex.sweeping import ending, going_on, launcher
+from vaex.search import lineage
+from vaex.search.lineage import Population
+from vaex.sweeping import ending, going_on, launcher, pbt
 from vaex.sweeping.task import EndOfCommand, Task
 from vaex.tracking import tracker
 from vaex.training import run
@@ -24,6 +26,8 @@ Hydra = Callable[[Task, list[str]], int]
 
 def train(command: Command, hydra: Hydra) -> int:
     """Check every job, reserve the directory, train, report; returns the exit code."""
+    population = pbt.asked(command)
+    command = pbt.with_members(command, population) if population else command
     configs = [tracker.resolved(config) for config in command.jobs]
     jobs = [
         sweep.noted(number, Path(command.subdirectories[number]), command.overrides[number], config)
@@ -31,6 +35,7 @@ def train(command: Command, hydra: Hydra) -> int:
     ]
     begun = command.multirun and not command.directory_is_default and (command.directory / sweep.NAME).exists()
     if begun and not command.sweeper_decides:
+        pbt.refuse_another(command.directory, population)
         return going_on.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)), command.checked)
     backend.start()
     if command.multirun:
@@ -44,13 +49,17 @@ def train(command: Command, hydra: Hydra) -> int:
         with contextlib.suppress(EndOfCommand):
             hydra(task, [pinned("hydra.run.dir", directory)])
         return ending.of_run(task.outcomes[0], command.checked)
-    return _train_sweep(command, directory, jobs, hydra)
+    return _train_sweep(command, directory, jobs, population, hydra)
 
 
-def _train_sweep(command: Command, directory: Path, jobs: list[sweep.Noted], hydra: Hydra) -> int:
+def _train_sweep(
+    command: Command, directory: Path, jobs: list[sweep.Noted], population: Population | None, hydra: Hydra
+) -> int:
     task = Task(directory, command)
     launcher.register(task)
     with files.locked(directory):
+        if population:
+            lineage.write(directory, population)  # first: without it the jobs would be those of a grid
         if not command.sweeper_decides:
             sweep.write(directory, jobs)
         try:

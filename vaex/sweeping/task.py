@@ -17,6 +17,7 @@ from vaex.device import backend
 from vaex.disk import sweep
 from vaex.disk.directory import Job
 from vaex.disk.sweep import group_of
+from vaex.search import lineage
 from vaex.terminal.displays import SweepDisplay
 from vaex.tracking import tracker
 from vaex.training import run
@@ -90,7 +91,12 @@ class Task:
     def run(self, jobs: Sequence[Job]) -> list[str]:
         """Train a batch of a sweep, several jobs at once; returns the status of each."""
         self._write_noted()
-        outcome = train_sweep(self.directory, run.group(jobs), ended_before=0)
+        if lineage.exists(self.directory):
+            from vaex.sweeping import rounds  # late: with it comes pandas
+
+            outcome = rounds.train(self.directory, jobs)
+        else:
+            outcome = train_sweep(self.directory, run.group(jobs), ended_before=0)
         self.outcomes.append(outcome)
         return [outcome.statuses[job.directory] for job in jobs]
 

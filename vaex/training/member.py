@@ -58,7 +58,8 @@ class Member:
     @property
     def going(self) -> bool:
         """Whether it has epochs before it."""
-        return self.summary is None and not self.frozen and len(self.progress.rows) < self.config.training.epochs
+        until = self.job.until or self.config.training.epochs
+        return self.summary is None and not self.frozen and len(self.progress.rows) < until
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
