@@ -114,7 +114,7 @@ def test_a_space_is_read_from_hydras_grammar():
     [
         ("a=tag(log,interval(0,1))", "the logarithm needs an interval above 0"),
         ("a=interval(2,1)", "expected interval(low,high) with low below high"),
-        ("a=x,y", "expected two numbers or more, each once"),
+        ("a=[1],[2]", "expected two numbers or more, each once"),
         ("a=choice(1)", "expected two numbers or more, each once"),
     ],
 )

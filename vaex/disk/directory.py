@@ -12,6 +12,9 @@ from vaex.errors import InputError
 type_of_device = Any
 """A `jax.Device`, whose own name is a variable to type checkers."""
 
+POPULATION = "population.json"
+"""In the directory of a sweep whose jobs go on from copies of each other (`search/lineage.py`)."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -51,6 +54,11 @@ def reserve(wanted: Path) -> Path:
 def holds_a_run(directory: Path) -> bool:
     """Whether training here would overwrite something; a start that was cut off before config.yaml is no run."""
     return any((directory / name).exists() for name in ("config.yaml", "metrics.jsonl", "model.safetensors"))
+
+
+def is_of_population(directory: Path) -> bool:
+    """Whether a run is a member of a population: not independent of the others there."""
+    return (directory.parent / POPULATION).exists()
 
 
 def refuse_existing(directory: Path) -> None:

@@ -83,7 +83,6 @@ def _of(item: Override) -> Interval | Choice:
         values = list(sweep.list)
     else:
         raise ConfigError(f"{line}: expected interval(low,high), range(...) or choice(...)")
-    unfit = next((value for value in values if type(value) not in (int, float, type(None))), None)
-    if unfit is not None or len(set(values)) < 2:
+    if any(isinstance(value, (list, dict)) for value in values) or len(set(values)) < 2:
         raise ConfigError(f"{line}: expected two numbers or more, each once")
     return Choice(tuple(dict.fromkeys(values)))

@@ -13,11 +13,12 @@ from vaex import config as configuration
 from vaex import files
 from vaex.config import Config, schedule
 from vaex.config.validation import validate
+from vaex.disk.directory import POPULATION
 from vaex.errors import InputError
 from vaex.search.explored import Choice, Interval, Space
 from vaex.search.population import Decision, Settings
 
-NAME = "population.json"
+NAME = POPULATION
 
 
 @dataclasses.dataclass(frozen=True)
