@@ -40,6 +40,9 @@ cache: .venv/.developer  ## compiled programs from the cache against fresh ones,
 sweeps: .venv/.developer  ## twelve jobs of Fashion-MNIST byte for byte, a thousand jobs with few open files, several devices, too little memory (minutes)
 	$(BIN)/pytest -m slow tests/sweeping/test_sweep.py tests/vae/test_pack.py tests/config
 
+population: .venv/.developer  ## populations killed at twenty moments and resumed, schedules, in vmapped packs too (minutes)
+	$(BIN)/pytest -m slow tests/sweeping/test_population.py tests/training/test_schedule.py
+
 CLAIMS = book sigma_vs_gamma_quick ppca latent_sweep low_precision
 
 claims: .venv/.developer  ## what the experiments of under ten minutes say of their outcome, each run and checked (ten minutes)
@@ -117,4 +120,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults claims judging use cache sweeps deaths fuzz coverage bench bench-parts bench-sweep gpu lock clean
+.PHONY: help train test lint grid faults claims judging use cache sweeps population deaths fuzz coverage bench bench-parts bench-sweep gpu lock clean

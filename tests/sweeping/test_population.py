@@ -95,6 +95,7 @@ def test_it_has_a_report_and_no_verdict(trained: Path):
     )
 
 
+@pytest.mark.slow
 def test_one_that_has_ended_is_left_alone(trained: Path):
     before = outcome(trained)
     code, text = server().run("resume", trained)
@@ -111,6 +112,7 @@ def killed_when(directory: Path, condition: Any) -> None:
     running.wait()
 
 
+@pytest.mark.slow
 def test_killed_after_a_decision_and_resumed_it_ends_as_if_nothing_had_happened(trained: Path, tmp_path: Path):
     directory = tmp_path / "killed"
     killed_when(directory, lambda: lineage.exists(directory) and lineage.read(directory).rounds)

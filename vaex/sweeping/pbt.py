@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
 
 from vaex import config as configuration
 from vaex.config import Config, compose, schedule
@@ -25,16 +28,23 @@ from vaex.sweeping.launcher import PackedLauncher
 EXAMPLE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-2))"
 
 
-class PopulationSweeper(BasicSweeper):
-    """Hydra's own sweeper, but the jobs are the members that `with_members` has made."""
+class PopulationSweeper(Sweeper):
+    """What Hydra calls: one batch of jobs, the members that `with_members` has made."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(max_batch_size=None, params={})
+        self._settings = settings  # which `asked` has read long before
 
-    @staticmethod
-    def split_arguments(overrides: Any, max_batch_size: int | None) -> list[list[list[str]]]:
-        """One batch of all members."""
-        return [[list(each) for each in PackedLauncher.task.command.overrides]]
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra gives a sweeper."""
+        self._config = config
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Launch the members, beside Hydra's own record of a sweep."""
+        OmegaConf.save(self._config, Path(self._config.hydra.sweep.dir) / "multirun.yaml")
+        return [self._launcher.launch([list(each) for each in PackedLauncher.task.command.overrides], 0)]
 
 
 def asked(command: Command) -> Population | None:
