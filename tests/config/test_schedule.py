@@ -43,6 +43,14 @@ def test_a_change_holds_until_the_next_one():
     assert dump(config)["schedule"][0] == {"epoch": 2, "optimizer.learning_rate": 1.0, "seed": 3}
 
 
+def test_it_is_written_as_it_is_typed():
+    changes = "[{epoch: 2, optimizer.learning_rate: 1e-3, seed: 3}, {epoch: 4, training.gradient_clip: null}]"
+    config = make(*DIGITS, f"schedule={changes}")
+    assert make(*DIGITS, schedule.written(config.schedule)) == config
+    left = schedule.without(config.schedule, {"seed", "training.gradient_clip"})
+    assert schedule.written(left) == "schedule=[{epoch:2,optimizer.learning_rate:0.001}]"
+
+
 def test_a_run_has_another_identity_with_a_schedule_and_its_old_one_without(tmp_path):
     plain, changed = make(*DIGITS), make(*DIGITS, "schedule=[{epoch: 3, seed: 1}]")
     assert len({identity(plain), identity(changed), identity(make(*DIGITS, "schedule=[{epoch: 4, seed: 1}]"))}) == 3

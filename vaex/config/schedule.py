@@ -8,7 +8,8 @@ of 3 epochs that is given at epoch 5 is over, and what a KL weight has learned i
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from vaex.config.validation import nearest
@@ -67,6 +68,18 @@ def parse(plain: Mapping[str, Any], config: Any, validate: Validate) -> tuple[Ch
 def dump(changes: tuple[Change, ...]) -> list[dict[str, Any]]:
     """The plain values of changes."""
     return [{EPOCH: change.epoch, **dict(change.values)} for change in changes]
+
+
+def without(changes: tuple[Change, ...], keys: Collection[str]) -> tuple[Change, ...]:
+    """The changes, less those of some keys."""
+    left = (Change(each.epoch, tuple(item for item in each.values if item[0] not in keys)) for each in changes)
+    return tuple(change for change in left if change.values)
+
+
+def written(changes: tuple[Change, ...]) -> str:
+    """Changes as an override in Hydra's grammar."""
+    entries = (",".join(f"{key}:{json.dumps(value)}" for key, value in entry.items()) for entry in dump(changes))
+    return f"{KEY}=[{','.join('{' + entry + '}' for entry in entries)}]"
 
 
 def at(config: Any, epoch: int) -> Any:
