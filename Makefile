@@ -43,6 +43,9 @@ sweeps: .venv/.developer  ## stopping sweeps killed twenty times, twelve jobs of
 search: .venv/.developer  ## searches killed at twenty moments, in order on two lanes, vmapped, without Optuna (minutes)
 	$(BIN)/pytest -m slow tests/search
 
+population: .venv/.developer  ## populations killed at twenty moments and resumed, schedules, in vmapped packs too (minutes)
+	$(BIN)/pytest -m slow tests/sweeping/test_population.py tests/training/test_schedule.py
+
 CLAIMS = book sigma_vs_gamma_quick ppca latent_sweep low_precision
 
 claims: .venv/.developer  ## what the experiments of under ten minutes say of their outcome, each run and checked (ten minutes)
@@ -120,4 +123,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults claims judging use cache sweeps search deaths fuzz coverage bench bench-parts bench-sweep gpu lock clean
+.PHONY: help train test lint grid faults claims judging use cache sweeps search population deaths fuzz coverage bench bench-parts bench-sweep gpu lock clean

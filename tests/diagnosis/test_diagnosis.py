@@ -89,6 +89,15 @@ def test_cures_change_something_and_come_in_a_stated_order():
     assert cures.of(calm, steps([9.0, np.nan]), 2, 12)[0].overrides == ("optimizer.warmup_epochs=1",)
 
 
+def test_cures_are_of_the_numbers_that_held_there_and_last():
+    changes = "[{epoch: 2, optimizer.learning_rate: 0.03, seed: 4}, {epoch: 4, optimizer.learning_rate: 0.5}]"
+    config = make("dataset=digits", "training.epochs=5", f"schedule={changes}")
+    found = cures.of(config, steps([1.0] * 30), 13, 12)
+    (slower,) = [each for each in found if "third" in each.title]
+    assert slower.overrides == ("optimizer.learning_rate=0.01", "schedule=[{epoch:2,seed:4}]")
+    assert found[0].overrides == ("training.on_nonfinite=skip",)
+
+
 def test_where_a_replay_parts_from_the_record_also_where_that_was_0():
     recorded = {name: np.array([0.0, 2.0], np.float32) for name in STEP_COLUMNS}
     again = {name: column.copy() for name, column in recorded.items()}

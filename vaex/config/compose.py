@@ -66,6 +66,10 @@ class Command:
     """The overrides that Hydra is given: those that were typed, settled where it would decide anew."""
     sweeper_decides: bool
     """Whether a sweeper of the user's makes up the jobs as it goes; `jobs` is then only what they have in common."""
+    sweeper: dict[str, Any]
+    """Hydra's section of the sweeper, as plain values."""
+    launcher: str
+    """The class that is Hydra's launcher."""
     checked: bool
     """Whether the exit code says that the outcome is what was expected."""
     search: grid.Asked | None
@@ -117,6 +121,8 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace, checked: bo
         directory_is_default=not any(item.lstrip("+").startswith(own) for item in arguments.overrides),
         asked=tuple(asked),
         sweeper_decides=mode is RunMode.MULTIRUN and not grid.is_grid(master),
+        sweeper=_resolved(master.hydra, "sweeper"),
+        launcher=str(master.hydra.launcher._target_),
         checked=checked,
         search=search,
     )

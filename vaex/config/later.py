@@ -21,6 +21,9 @@ LATER: dict[tuple[str, str | None], dict[str, Any]] = {
 That value is not in an identity.
 """
 
+LATER_KEYS: dict[str, Any] = {"schedule": []}
+"""The same of keys outside of sections."""
+
 
 def with_sections(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values in which what is lacking of `SECTIONS` is that of the defaults."""
@@ -33,7 +36,7 @@ def with_sections(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict
 
 def with_keys(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values with the `LATER` keys that they lack."""
-    values = copy.deepcopy(dict(plain))
+    values = copy.deepcopy(LATER_KEYS | dict(plain))
     for (group, name), keys in LATER.items():
         if _is_of(values.get(group), name):
             values[group] = keys | values[group]
@@ -42,6 +45,7 @@ def with_keys(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 def without_keys(plain: dict[str, Any]) -> dict[str, Any]:
     """Plain values without the `LATER` keys that say what their absence says."""
+    plain = {key: value for key, value in plain.items() if key not in LATER_KEYS or value != LATER_KEYS[key]}
     for (group, name), keys in LATER.items():
         section: Any = plain.get(group)
         if _is_of(section, name):

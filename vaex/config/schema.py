@@ -17,9 +17,10 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from vaex.config import evaluation, expect, later, plugins
+from vaex.config import evaluation, expect, later, plugins, schedule
 from vaex.config.evaluation import Evaluation
 from vaex.config.expect import Row
+from vaex.config.schedule import Change
 from vaex.config.validation import STRICT, nearest, refuse_unknown, validate
 from vaex.errors import ConfigError
 
@@ -173,6 +174,7 @@ class Config:
     kl_weight: Any
     optimizer: Any
     training: Training
+    schedule: tuple[Change, ...]
     precision: Precision
     tracking: Tracking
     figures: Figures
@@ -208,9 +210,14 @@ def parse(plain: Mapping[str, Any]) -> Config:
             expected = find(key, _option_name(key, plain), named).Config
         if key == evaluation.SECTION:
             values[key] = parse_evaluation(plain, named)
-        elif key != expect.KEY:
+        elif key not in (expect.KEY, schedule.KEY):
             values[key] = validate(key, expected, plain)
-    return Config(**values)
+    config = Config(**values, schedule=())
+
+    def again(key: str, changed: Mapping[str, Any]) -> Any:
+        return validate(key, type(getattr(config, key)) if key != "seed" else types[key], changed)
+
+    return dataclasses.replace(config, schedule=schedule.parse(plain, config, again))
 
 
 def parse_evaluation(plain: Mapping[str, Any], named: Iterable[str]) -> Evaluation:
@@ -252,7 +259,11 @@ def implementation(option: Any) -> ModuleType:
 
 def dump(config: Config) -> dict[str, Any]:
     """The plain values, complete and resolved, names of options first: `parse(dump(config)) == config`."""
-    own = {evaluation.SECTION: evaluation.dump(config.evaluation), expect.KEY: expect.dump(config.expect)}
+    own = {
+        evaluation.SECTION: evaluation.dump(config.evaluation),
+        expect.KEY: expect.dump(config.expect),
+        schedule.KEY: schedule.dump(config.schedule),
+    }
     plain = json.loads(json.dumps(dataclasses.asdict(config) | own))
     return plain | {group: {"name": plain[group]["name"]} | plain[group] for group in GROUPS}
 

@@ -5,13 +5,13 @@ other initial weights, then another loss.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from vaex import config as configuration
-from vaex.config import Config
+from vaex.config import Config, schedule
 from vaex.diagnosis.place import Steps
 
 QUANTILE = 0.99
@@ -31,7 +31,22 @@ class Cure:
 
 
 def of(config: Config, steps: Steps, place: int, an_epoch: int) -> list[Cure]:
-    """The cures that would change something, the cheapest first; `steps` are the run's, `place` is from 1."""
+    """The cures that would change something, the cheapest first; `steps` are the run's, `place` is from 1.
+
+    They are of the numbers by which the run trained there, and no later change takes them back.
+    """
+    now = schedule.at(config, (place - 1) // an_epoch + 1)
+    return [_lasting(config, cure) for cure in _of(now, steps, place, an_epoch)]
+
+
+def _lasting(config: Config, cure: Cure) -> Cure:
+    """A cure that takes out of the schedule what it gives a value itself."""
+    keys = {item.partition("=")[0] for item in cure.overrides}
+    left = schedule.without(config.schedule, keys)
+    return cure if left == config.schedule else replace(cure, overrides=(*cure.overrides, schedule.written(left)))
+
+
+def _of(config: Config, steps: Steps, place: int, an_epoch: int) -> list[Cure]:
     skips = [Cure("leave out steps that are not finite", ("training.on_nonfinite=skip",))]
     return [
         *(skips if config.training.on_nonfinite != "skip" else []),

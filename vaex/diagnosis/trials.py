@@ -17,6 +17,7 @@ from vaex.disk.directory import type_of_device
 from vaex.errors import VaexError
 from vaex.files import first_line
 from vaex.vae import objective, step
+from vaex.vae.numbers import Numbers
 from vaex.vae.step import TrainState
 
 FROM_START = "the start"
@@ -83,12 +84,12 @@ class _Training:
     def __init__(self, config: Config, beginning: TrainState | None, device: type_of_device):
         dataset = load(config.dataset)
         program = objective.program(config, dataset.shape)
-        hyper = objective.hyper(config)
-        self._hyper, self._device = jax.device_put(hyper, device), device
+        self._numbers = Numbers([config], [program], 1, program.model.latent_dim, device)
+        hyper = self._numbers.at(np.int32(1))
         self._images, self._held_out = on_device(dataset, device)
         self._valid = np.array([0, len(dataset.valid.images)], np.int32)
         options = compilation.choose(config, 1, {program.model.latent_dim}, 0, device, spare=False).options
-        self._functions = Compiled(program, self._hyper, self._images, self._held_out, device, options)
+        self._functions = Compiled(program, hyper, self._images, self._held_out, device, options)
         self._state: TrainState = jax.device_put(beginning or compiled.init(program, hyper.seed), device)
         self.an_epoch = -(-len(dataset.train.images) // program.batch_size)
 
@@ -107,13 +108,15 @@ class _Training:
 
     def epoch(self) -> None:
         number = np.int32(self.step // self.an_epoch)
-        order = self._functions.order(self._hyper.seed, number)
-        self._state, _ = self._functions.train(self._hyper, self._state, order, self._images)
+        hyper = self._numbers.at(number + 1)
+        order = self._functions.order(hyper.seed, number)
+        self._state, _ = self._functions.train(hyper, self._state, order, self._images)
 
     def values(self) -> Values:
         """Of the validation set, as metrics.jsonl has them."""
-        time = np.float32(max(self.step - 1, 0) / self.an_epoch)
-        numbers = step.weighed(self._hyper, self._state)
+        last = max(self.step - 1, 0)
+        time = np.float32(last / self.an_epoch)
+        numbers = step.weighed(self._numbers.at(np.int32(last // self.an_epoch + 1)), self._state)
         means = self._functions.evaluate(numbers, self._state.parameters, self._held_out, self._valid, time)
         pixels = int(np.prod(self._held_out.shape[1:]))
         row = metrics.evaluation_row("valid", jax.device_get(means), pixels)

@@ -12,6 +12,9 @@ from vaex.errors import InputError
 type_of_device = Any
 """A `jax.Device`, whose own name is a variable to type checkers."""
 
+POPULATION = "population.json"
+"""In the directory of a sweep whose jobs go on from copies of each other (`search/lineage.py`)."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -19,7 +22,8 @@ class Job:
 
     `group` is the sweep it belongs to, `name` what W&B calls it (None: what a lone run is called). A `ghost` only rides
     along in a vmapped pack whose other runs are made again: it writes nothing. `program` is how a run that is made
-    again was compiled (`device/compilation.py`); None: as seems best. `number` is the job's in its sweep.
+    again was compiled (`device/compilation.py`); None: as seems best. `number` is the job's in its sweep. `until` is an
+    epoch after which it is put aside, to go on later; None: at its end.
     """
 
     config: Config
@@ -32,6 +36,7 @@ class Job:
     ghost: bool = False
     program: Mapping[str, Any] | None = None
     number: int | None = None
+    until: int | None = None
 
 
 def reserve(wanted: Path) -> Path:
@@ -50,6 +55,11 @@ def reserve(wanted: Path) -> Path:
 def holds_a_run(directory: Path) -> bool:
     """Whether training here would overwrite something; a start that was cut off before config.yaml is no run."""
     return any((directory / name).exists() for name in ("config.yaml", "metrics.jsonl", "model.safetensors"))
+
+
+def is_of_population(directory: Path) -> bool:
+    """Whether a run is a member of a population: not independent of the others there."""
+    return (directory.parent / POPULATION).exists()
 
 
 def refuse_existing(directory: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int, Num, PyTree, UInt
 
-from vaex.config import Config
+from vaex.config import Config, schedule
 from vaex.device import compilation, compiled
 from vaex.device.datasets import load, on_device
 from vaex.disk import progress
@@ -27,6 +27,7 @@ from vaex.disk.metrics import STEP_COLUMNS
 from vaex.errors import InputError
 from vaex.training.run import with_its_pack
 from vaex.vae import objective, pack, step
+from vaex.vae.numbers import Numbers
 from vaex.vae.objective import Hyper, Program
 from vaex.vae.step import TrainState
 
@@ -119,14 +120,16 @@ class _Way:
         dataset = load(jobs[0].config.dataset)
         self.own = next(index for index, job in enumerate(jobs) if not job.ghost)
         self.programs = [objective.program(job.config, dataset.shape) for job in jobs]
-        self.hypers = [objective.hyper(job.config) for job in jobs]
         sizes = {program.model.latent_dim for program in self.programs}
         choice = compilation.recorded(jobs[self.own].program or {}, len(jobs), sizes, device)
-        self.program, hyper = pack.joined(self.programs, self.hypers, choice.lanes, choice.latents)
+        self.configs = [job.config for job in jobs]
+        self.numbers = Numbers(self.configs, self.programs, choice.lanes, choice.latents, device)
+        self.program = self.numbers.program
         self.stacked, self.device, self.options = len(jobs) > 1, device, choice.options
-        self.hyper, self.images = jax.device_put(hyper, device), on_device(dataset, device)[0]
+        self.images = on_device(dataset, device)[0]
         self.an_epoch = -(-len(dataset.train.images) // self.program.batch_size)
-        states = [compiled.init(program, hyper.seed) for program, hyper in zip(self.programs, self.hypers, strict=True)]
+        begun = zip(self.programs, map(objective.hyper, self.configs), strict=True)
+        states = [compiled.init(program, hyper.seed) for program, hyper in begun]
         for index, found in enumerate(founds):
             states[index] = progress.state_of(jobs[index].directory, found, states[index])
         self.state = jax.device_put(
@@ -150,12 +153,14 @@ class _Way:
                 self.state, found = self._stretch(order, first, last)
                 parts.append({name: column[first:last] for name, column in self._part(found, grown=True).items()})
         steps = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        program, hyper = self.programs[self.own], self.hypers[self.own]
+        epoch = (place - 1) // self.an_epoch + 1
+        program, hyper = self.programs[self.own], objective.hyper(schedule.at(self.configs[self.own], epoch))
         lanes = len(self.programs)
         return Replay(program, hyper, self.start, self.origin, lanes, beginning, states, rows, steps)
 
     def _order(self) -> Array:
         number = (np.asarray(self.state.step) // self.an_epoch).astype(np.int32)
+        self.hyper = self.numbers.at(number + 1)
         arguments = self.hyper.seed, jax.device_put(number, self.device)
         return compiled.ahead(_order, (len(self.images),), arguments, self.device)(*arguments)
 

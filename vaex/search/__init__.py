@@ -1,1 +1,1 @@
-"""A sweep that chooses its next configuration by the results so far: space, study on disk, source of runs."""
+"""Searches: which job comes next, decided by those that have ended."""

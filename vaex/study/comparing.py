@@ -30,18 +30,20 @@ compare.json:
                 thin [setting {key: value} left out: fewer than five seeds finished in both].
                 The ones to target also have targets [{setting, target or None}], reached_variant, reached_against.
                 lr_sensitivity, asked of three learning rates or more, has rates (how many); its pairs are curves.
-    apart       [line for each kind of number that is not the same quantity in all runs (quantities.py), and where
-                there are two learning rates only]
+    apart       [line for each kind of number that is not the same quantity in all runs (quantities.py), where there
+                are two learning rates only, and where there are members of a population, which are in no pair]
     verdicts    [the headline questions' sentences; one where all of them lack seeds; then the lines of `apart`]
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vaex import __version__
 from vaex.disk import metrics
+from vaex.disk.directory import is_of_population
 from vaex.errors import printable
 from vaex.study import effects, evidence, pairing, quantities, sentences, stability
 from vaex.study.pairing import FEWEST, Pair
@@ -52,9 +54,11 @@ from vaex.study.runs import Study, StudyRun, text
 
 def compare(study: Study, target: float | None = None) -> dict[str, Any]:
     """The comparison: what compare.json holds (above), plain values, None for what is not finite or not known."""
-    pairs, again = pairing.pairs(study)
+    copies = {run.directory for run in study.runs if is_of_population(run.directory)}
+    pairs, again = _independent(study, copies)
     sources = [effects.source(run) for run in study.runs]
-    apart = [*_stopped_early(pairs, study), *quantities.apart(sources), *_too_few_rates(study)]
+    spoilt = [*([sentences.COPIES] if copies else []), *_stopped_early(pairs, study)]
+    apart = [*spoilt, *quantities.apart(sources), *_too_few_rates(study)]
     instead = "" if quantities.one(sources, "bound") else WITHOUT_BOUND
     questions = [
         _divergence(pairs, study.against),
@@ -75,10 +79,20 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
             "by_variant": {name: _variant(study, name) for name in study.variants},
             "questions": questions,
             "apart": apart,
-            "verdicts": [*sentences.verdicts(questions), *apart],
+            "verdicts": [*(sentences.verdicts(questions) if len(copies) < len(study.runs) else []), *apart],
             "method": list(METHOD),
         }
     )
+
+
+def _independent(study: Study, copies: Set[Path]) -> tuple[dict[str, list[Pair]], list[str]]:
+    """The pairs, less those with a run that goes on from a copy of another one's state."""
+    pairs, again = pairing.pairs(study)
+    kept = {
+        name: [pair for pair in some if not {pair.variant.directory, pair.against.directory} & copies]
+        for name, some in pairs.items()
+    }
+    return kept, again
 
 
 def _asked(study: Study) -> tuple[Question, ...]:

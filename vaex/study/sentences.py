@@ -7,6 +7,8 @@ from vaex.study import evidence
 from vaex.study.pairing import FEWEST
 
 NOT_SHOWN = "no difference shown"
+COPIES = "no verdict on a population: its members go on from copies of each other, so they are not independent runs"
+
 TOO_FEW = "not enough runs to tell"
 NOT_COMPARABLE = "not comparable"
 

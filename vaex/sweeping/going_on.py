@@ -18,6 +18,7 @@ from vaex.disk.directory import Job, refuse_links
 from vaex.disk.saved import parse_saved, read_manifest
 from vaex.disk.sweep import Noted
 from vaex.errors import ConfigError, InputError
+from vaex.search import lineage
 from vaex.stopping import refusals
 from vaex.sweeping import searching
 from vaex.terminal.screen import say
@@ -64,6 +65,8 @@ def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int, c
 
     check_all([config for _, config in jobs], directory)
     with files.locked(directory):
+        if lineage.exists(directory):
+            return _go_on_with_population(directory, jobs, checked)
         packs = packs_of(directory, jobs)
         left = [job for members in packs for job in members if not job.ghost]
         if not left:
@@ -82,6 +85,16 @@ def check_all(configs: Sequence[Config], directory: Path) -> None:
         with saved.telling_where_data_were_sought(config, directory):
             run.check(config)
     refusals.check(configs)
+
+
+def _go_on_with_population(directory: Path, jobs: Sequence[tuple[Noted, Config]], checked: bool) -> int:
+    from vaex.sweeping import ending, rounds  # late, as above
+    from vaex.sweeping.task import shown
+
+    if all(sweep.has_ended(directory / job.directory) for job, _ in jobs):
+        say(f"{shown(directory)}: all {len(jobs)} members have ended; nothing to do")
+        return ending.of_sweep(directory, [], checked)
+    return ending.of_sweep(directory, [rounds.train(directory, rounds.jobs_of(directory, jobs))], checked)
 
 
 def packs_of(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> list[list[Job]]:
@@ -119,17 +132,17 @@ def _job(directory: Path, job: Noted, config: Config, name: str, figures: bool) 
     refuse_links(place)
     begun = (place / "config.yaml").exists()
     ended = sweep.has_ended(place)
-    if begun and not _is_of(place, job):
+    if begun and not is_of(place, job):
         log.warning("%s: holds another run than job %d of %s; left as it is", place, job.number, directory / sweep.NAME)
         ended = True
     elif begun:
-        _refuse_to_go_on(place, config, ended)
+        refuse_to_go_on(place, config, ended)
     group = sweep.group_of(directory)
     program = compilation.of(read_manifest(place)) if begun else None
     return Job(config, place, job.label, group, name, begun, figures, ended, program, job.number)
 
 
-def _is_of(place: Path, job: Noted) -> bool:
+def is_of(place: Path, job: Noted) -> bool:
     """Whether the configuration in a directory is the job's."""
     try:
         known = {key: job.config[key] for key in configuration.NOT_IDENTITY if key in job.config}
@@ -142,7 +155,7 @@ def _is_of(place: Path, job: Noted) -> bool:
         return False
 
 
-def _refuse_to_go_on(place: Path, config: Config, ended: bool) -> None:
+def refuse_to_go_on(place: Path, config: Config, ended: bool) -> None:
     """Raise `InputError` where the data are not those of a job that has begun, or what it goes on from was altered."""
     from vaex.training.run import load
 

@@ -12,10 +12,13 @@ from vaex.device import backend
 from vaex.disk import sweep
 from vaex.disk.directory import refuse_existing, reserve
 from vaex.errors import InputError
-from vaex.stopping import refusals
-from vaex.sweeping import ending, going_on, launcher
+from vaex.search import lineage
 from vaex.search import plan as plans
-from vaex.sweeping import ending, going_on, launcher, searching
+from vaex.search.lineage import Population
+from vaex.stopping import refusals
+from vaex.sweeping import ending, going_on, launcher, pbt, searching
+from vaex.sweeping.pbt import PopulationSweeper
+from vaex.sweeping.sweeper import OptunaSweeper
 from vaex.sweeping.task import EndOfCommand, Task
 from vaex.tracking import tracker
 from vaex.training import run
@@ -27,6 +30,8 @@ Hydra = Callable[[Task, list[str]], int]
 
 def train(command: Command, hydra: Hydra) -> int:
     """Check every job, reserve the directory, train, report; returns the exit code."""
+    population = pbt.asked(command)
+    command = pbt.with_members(command, population) if population else command
     configs = [tracker.resolved(config) for config in command.jobs]
     jobs = [
         sweep.noted(number, Path(command.subdirectories[number]), command.overrides[number], config)
@@ -37,6 +42,7 @@ def train(command: Command, hydra: Hydra) -> int:
     if plan and begun:
         return searching.go_on_as_typed(command.directory, plan, command.checked)
     if begun and not command.sweeper_decides:
+        pbt.refuse_another(command.directory, population)
         return going_on.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)), command.checked)
     backend.start()
     if command.multirun:
@@ -53,20 +59,25 @@ def train(command: Command, hydra: Hydra) -> int:
         with contextlib.suppress(EndOfCommand):
             hydra(task, [pinned("hydra.run.dir", directory)])
         return ending.of_run(task.outcomes[0], command.checked)
-    return _train_sweep(command, directory, jobs, hydra, plan)
+    return _train_sweep(command, directory, jobs, plan, population, hydra)
 
 
 def _train_sweep(
-    command: Command, directory: Path, jobs: list[sweep.Noted], hydra: Hydra, plan: plans.Plan | None
+    command: Command,
+    directory: Path,
+    jobs: list[sweep.Noted],
+    plan: plans.Plan | None,
+    population: Population | None,
+    hydra: Hydra,
 ) -> int:
     task = Task(directory, command)
+    task.plan = plan
     launcher.register(task)
-    if plan:
-        from vaex.sweeping.sweeper import OptunaSweeper
-
-        task.plan = plan
-        launcher.register_sweeper(OptunaSweeper)
+    launcher.register_sweeper(OptunaSweeper)
+    launcher.register_sweeper(PopulationSweeper)
     with files.locked(directory):
+        if population:
+            lineage.write(directory, population)  # first: without it the jobs would be those of a grid
         if plan:
             sweep.write(directory, [], plan.record())
         elif not command.sweeper_decides:

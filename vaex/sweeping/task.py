@@ -18,9 +18,9 @@ from vaex.device import backend
 from vaex.disk import sweep
 from vaex.disk.directory import Job
 from vaex.disk.sweep import group_of
-from vaex.stopping.judge import judging
-from vaex.search import objectives
+from vaex.search import lineage, objectives
 from vaex.search.plan import Plan
+from vaex.stopping.judge import judging
 from vaex.terminal.displays import SweepDisplay
 from vaex.tracking import tracker
 from vaex.training import run
@@ -113,7 +113,12 @@ class Task:
     def run(self, jobs: Sequence[Job]) -> list[Returned]:
         """Train a batch of a sweep, several jobs at once; returns the number that a sweeper learns of each."""
         self._write_noted()
-        outcome = train_sweep(self.directory, run.group(jobs), ended_before=0)
+        if lineage.exists(self.directory):
+            from vaex.sweeping import rounds  # late: with it comes pandas
+
+            outcome = rounds.train(self.directory, jobs)
+        else:
+            outcome = train_sweep(self.directory, run.group(jobs), ended_before=0)
         self.outcomes.append(outcome)
         return [self.returned(job, outcome.statuses[job.directory]) for job in jobs]
 

@@ -198,3 +198,19 @@ class SearchDisplay(SweepDisplay):
 
     def _headline(self) -> str:
         return f"{self._told()}, {len(self._running)} running"
+
+
+class PopulationDisplay(SweepDisplay):
+    """Progress of a population: its members are put aside and taken up again, one that has diverged is replaced."""
+
+    def end(self, job: Job, summary: Mapping[str, Any]) -> None:
+        """A member has ended, or is put aside, which is not worth a line."""
+        status = summary["status"]
+        if job.until is None or status not in ("interrupted", "diverged"):
+            super().end(job, summary)
+            return
+        with self._lock:
+            self._running.discard(job.directory)
+            if status == "diverged" or summary.get("epoch") != job.until:
+                self.console.print(Text(f"{job.label}  ") + Text.from_markup(how_it_ended(summary)))
+            self._update()

@@ -26,6 +26,7 @@ from vaex.terminal.displays import Display
 from vaex.terminal.stop import Stop
 from vaex.training.member import Member, host_copy
 from vaex.vae import pack, step
+from vaex.vae.numbers import Numbers
 from vaex.vae.step import TrainState
 
 log = logging.getLogger("vaex")
@@ -105,16 +106,18 @@ class _Pack:
     ):
         self.members, self.stop, self.device, self.judge = members, stop, device, judge
         self.stacked = len(members) > 1
-        programs, hypers = [each.program for each in members], [each.hyper for each in members]
+        programs, configs = [each.program for each in members], [each.config for each in members]
         self.steps_an_epoch = -(-len(dataset.train.images) // programs[0].batch_size)
         self.sizes = {program.model.latent_dim for program in programs}
         self.choice = self._choose(steps, spare=spare)
-        self.program, hyper = pack.joined(programs, hypers, self.choice.lanes, self.choice.latents)
-        self.hyper = jax.device_put(hyper, device)
+        self.numbers = Numbers(configs, programs, self.choice.lanes, self.choice.latents, device)
+        self.program = self.numbers.program
         self.images, self.held_out = on_device(dataset, device)
         self.first_test_row = len(dataset.valid.images)
         images = self.images, self.held_out
-        self.functions = Compiled(self.program, self.hyper, *images, device, self.choice.options)
+        self.functions = Compiled(
+            self.program, self.numbers.at(np.ones(len(members))), *images, device, self.choice.options
+        )
 
     def _choose(self, steps: int, *, spare: bool) -> compilation.Choice:
         """How the program is compiled: as it was, where runs are made again."""
@@ -181,8 +184,9 @@ class _Pack:
         """One epoch and its validation, taken in by every run that is going."""
         order, train = self.functions.order, self.functions.train  # waits for the compiler, which no time contains
         number = (np.asarray(state.step) // self.steps_an_epoch).astype(np.int32)
+        hyper = self.numbers.at(number + 1)
         started = time.perf_counter()
-        state, steps = train(self.hyper, state, order(self.hyper.seed, number), self.images)
+        state, steps = train(hyper, state, order(hyper.seed, number), self.images)
         jax.block_until_ready(steps)
         trained = time.perf_counter() - started
         evaluate = self.functions.evaluate  # waits likewise
@@ -260,7 +264,7 @@ class _Pack:
     def _evaluate(self, evaluate: Callable[..., Any], state: TrainState, first: int, end: int) -> dict[str, np.ndarray]:
         """The means over rows `first` to `end` of the images that are held out from training."""
         rows = np.array([first, end], np.int32)
-        numbers = step.weighed(self.hyper, state)
+        numbers = step.weighed(self.numbers.at((np.asarray(state.step) - 1) // self.steps_an_epoch + 1), state)
         return jax.device_get(evaluate(numbers, state.parameters, self.held_out, rows, self._time(state)))
 
     def _time(self, state: TrainState) -> PyTree:

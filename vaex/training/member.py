@@ -62,7 +62,7 @@ class Member:
         """Whether it has epochs before it."""
         if self.summary is not None or self.frozen or self.stopped:
             return False
-        return len(self.progress.rows) < self.config.training.epochs
+        return len(self.progress.rows) < (self.job.until or self.config.training.epochs)
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from vaex.config import Config, dump, identity, implementation, parse
+from vaex.config import Config, dump, identity, implementation, parse, schedule
 from vaex.device import compilation
 from vaex.device.datasets import load
 from vaex.disk import provenance, sweep
@@ -63,7 +63,8 @@ def check(config: Config) -> None:
     if not isinstance(getattr(config.model, "latent_dim", None), int):
         raise ConfigError(f"model={config.model.name}: its Config needs latent_dim, the number of latents, an integer")
     try:
-        objective.hyper(config)
+        for epoch in (1, *(change.epoch for change in config.schedule)):
+            objective.hyper(schedule.at(config, epoch))
     except Exception as error:  # numbers() may be a plugin's, and its Config too: anything can be missing
         raise ConfigError(
             f"kl_weight={config.kl_weight.name}: gives no numbers ({type(error).__name__}: {first_line(error)}); "

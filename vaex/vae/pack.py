@@ -147,6 +147,8 @@ def bytes_of_run(program: Program, rows: int) -> int:
 def describe(configs: Sequence[Config]) -> dict[str, Any]:
     """What manifests say of a vmapped pack: its size, and the values in which its runs differ, in order."""
     plain = [configuration.identifying(config) for config in configs]
+    if any(config.schedule for config in configs):  # no part of an identity where there is none
+        plain = [later.LATER_KEYS | each for each in plain]
     columns: dict[str, list[Any]] = {}
     for key in plain[0]:
         values = [each[key] for each in plain]
