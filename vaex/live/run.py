@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from vaex.study.stability import number
 ENDED = ("finished", "diverged", "stopped", "failed")
 """How a run ends that nobody goes on with unasked."""
 
-LAST_EPOCHS = 5
-"""Of whose seconds the mean is taken."""
+LAST_EPOCHS = 20
+"""Of whose seconds and speeds the mean is taken: single short epochs jump."""
 
 TAIL = 1 << 17
 """Bytes at the end of metrics.jsonl that have the last epochs: a row has about 1000, and 20 for each latent."""
@@ -32,9 +32,10 @@ MOST_SCANNED = 1 << 26
 """Bytes of a metrics.jsonl that are searched for the best epoch: 60 000 epochs in 0.2 s."""
 
 FRESH = 60.0
-"""Seconds since a file was written, or five epochs, for which a run counts as alive whose lock cannot be seen."""
+"""Seconds since a file was written, or twenty epochs, for which a run counts as alive whose lock cannot be seen."""
 
-ELBO = re.compile(rb'"valid/elbo": (null|[-+.\deE]+)')
+ELBO = re.compile(rb'"valid/elbo": (?:(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)|null)')
+"""Of one row; nothing where it was not finite."""
 
 
 @dataclass(frozen=True)
@@ -84,20 +85,25 @@ def _read(directory: Path, locks: Locks, epochs: int | None) -> Live:
     summary = _summary(directory / "summary.json")
     status = summary.get("status")
     if status in ENDED and status != "failed":
-        return _ended(directory, summary, str(status), epochs)
+        return _ended(directory, summary, status, epochs)
     if not _alive(directory, locks):
         if status in ("failed", "interrupted"):
-            return _ended(directory, summary, str(status), epochs or _epochs(directory))
-        status = "interrupted" if is_run(directory) else "waiting"
+            return _ended(directory, summary, status, epochs)
+        begun = any((directory / name).exists() for name in ("config.yaml", ".lock"))
+        status = "interrupted" if begun else "waiting"  # Hydra opens all jobs of a sweep before the first trains
     else:
         status = "running"
     rows = _last_rows(directory / "metrics.jsonl")
     last, (best, at) = rows[-1] if rows else {}, _best(directory / "metrics.jsonl")
-    seconds = [each for each in (number(row.get("seconds")) for row in rows[-LAST_EPOCHS:]) if each is not None]
     return Live(
-        directory, status, **_numbers(last), epochs=_epochs(directory) or epochs, best=best, best_epoch=at,
-        seconds=sum(seconds) / len(seconds) if seconds else None,
+        directory, status, **_numbers(last) | {"rate": _mean(rows, "examples_per_second")},
+        epochs=_epochs(directory) or epochs, seconds=_mean(rows, "seconds"), best=best, best_epoch=at,
     )  # fmt: skip
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    values = [value for value in (number(row.get(key)) for row in rows) if value is not None]
+    return sum(values) / len(values) if values else None
 
 
 def _summary(path: Path) -> dict[str, Any]:
@@ -113,7 +119,7 @@ def _summary(path: Path) -> dict[str, Any]:
 def _ended(directory: Path, summary: Mapping[str, Any], status: str, epochs: int | None) -> Live:
     best, at = number(summary.get("best/valid/elbo")), _count(summary.get("best/epoch"))
     found = _numbers(summary)
-    epochs = found["epoch"] if epochs is None or status == "finished" else epochs
+    epochs = found["epoch"] if status == "finished" else epochs or _epochs(directory)
     return Live(directory, status, **found, epochs=epochs, best=best, best_epoch=at, why=_why(summary, status))
 
 
@@ -133,7 +139,7 @@ def _why(summary: Mapping[str, Any], status: str) -> str:
         step = summary.get("step" if summary.get("culprit") == "skip_above" else "first_nonfinite_step")
         return printable(f"at step {step} ({summary.get('culprit')})")
     if status == "stopped" and isinstance(told := summary.get("stopped"), Mapping):
-        return printable(f"by {told.get('rule')} at epoch {told.get('epoch')}")
+        return printable(f"by {told.get('rule')}")
     return printable(summary.get("error", "")) if status == "failed" else ""
 
 
@@ -141,12 +147,9 @@ def _alive(directory: Path, locks: Locks) -> bool:
     held = locks.held(directory)
     if held or (held is not None and not _is_elsewhere(directory)):
         return bool(held)
-    try:
-        written = max(path.stat().st_mtime for path in (directory / "metrics.jsonl", directory / "vaex.log"))
-    except OSError:
-        return False
+    written = [path.stat().st_mtime for path in (directory / "metrics.jsonl", directory / "vaex.log") if path.exists()]
     seconds = [number(row.get("seconds")) or 0.0 for row in _last_rows(directory / "metrics.jsonl")[-1:]]
-    return time.time() - written < max(FRESH, *(LAST_EPOCHS * each for each in seconds), 0.0)
+    return time.time() - max(written, default=0.0) < max(FRESH, *(LAST_EPOCHS * each for each in seconds), 0.0)
 
 
 def _is_elsewhere(directory: Path) -> bool:
@@ -186,10 +189,9 @@ def _best(path: Path) -> tuple[float | None, int | None]:
     """The highest finite valid/elbo so far, and its epoch; neither of a file that is too long to search."""
     if not path.exists() or path.stat().st_size > MOST_SCANNED:
         return None, None
-    texts = ELBO.findall(_end_of(path, MOST_SCANNED))
-    values = [(number(_row(b'{"v": %s}' % text).get("v")), epoch) for epoch, text in enumerate(texts, start=1)]
-    finite = [(value, -epoch) for value, epoch in values if value is not None]
-    best, epoch = max(finite, default=(None, 0))
+    whole = _end_of(path, MOST_SCANNED).rpartition(b"\n")[0]  # a number that is just being written is another one
+    texts = enumerate(ELBO.findall(whole), start=1)
+    best, epoch = max(((float(text), -epoch) for epoch, text in texts if text), default=(None, 0))
     return best, -epoch or None
 
 

@@ -112,7 +112,7 @@ def _job(directory: Path, job: Noted, locks: Locks) -> Live:
     return run.read(directory / job.directory, locks, None if epochs is None else int(epochs))
 
 
-def mean_rate(jobs: Sequence[LiveJob]) -> float | None:
+def rate(jobs: Sequence[LiveJob]) -> float | None:
     """Examples a second of all jobs that train together."""
     rates = [job.live.rate for job in jobs if job.live.rate is not None]
     return sum(rates) if rates else None

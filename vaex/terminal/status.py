@@ -31,7 +31,9 @@ def line(found: Live | LiveSweep, folder: Path) -> Text:
     place = found.directory.relative_to(folder) if found.directory.is_relative_to(folder) else found.directory
     name = Text(f"{printable(place)}  ")
     if isinstance(found, LiveSweep):
-        return name + Text(f"sweep, {_counts(found)}  {_best_of(found)}  {_ready(found.left)}{_untended(found)}")
+        return name + Text(
+            "  ".join(filter(None, (f"sweep, {_counts(found)}", f"best {_best_of(found)}", _done(found))))
+        )
     return name + _status(found) + Text(f"  {_numbers(found)}")
 
 
@@ -47,9 +49,10 @@ def _of_run(live: Live) -> list[Text]:
 
 def _of_sweep(found: LiveSweep) -> list[Text]:
     told = [Text(_counts(found)), Text(f"best   {_best_of(found)}")]
-    rate = live_sweep.mean_rate(found.running)
-    told.append(Text(f"speed  {DASH if rate is None else f'{rate:,.0f} examples/s'}"))
-    told.append(Text(f"done   {_ready(found.left)}{_untended(found)}"))
+    if found.running:
+        rate = live_sweep.rate(found.running)
+        told.append(Text(f"speed  {DASH if rate is None else f'{rate:,.0f}'} examples/s"))
+    told += [Text(f"done   {_done(found)}")] if _done(found) else []
     told += [Text(part) for part in _of_search(found.search)] if found.search else []
     told += [
         Text(f"  {job.label}  ") + _status(job.live) + Text(f"  {_numbers(job.live)}")
@@ -122,12 +125,15 @@ def _counts(found: LiveSweep) -> str:
 def _best_of(found: LiveSweep) -> str:
     best = found.best
     if best is None:
-        return f"{DASH} (the jobs' ELBOs are not one quantity)" if not found.ranked else f"best {DASH}"
-    return f"best elbo {show(best.live.best)} ({best.label}, epoch {best.live.best_epoch})"
+        return DASH if found.ranked else f"{DASH} (the jobs' ELBOs are not one quantity)"
+    return f"elbo {show(best.live.best)} ({best.label}, epoch {best.live.best_epoch})"
 
 
-def _untended(found: LiveSweep) -> str:
-    return "" if found.alive or found.ended == len(found.jobs) else "  (nobody trains here)"
+def _done(found: LiveSweep) -> str:
+    """When all is done; nothing where it is."""
+    if found.ended == len(found.jobs) and not found.alive:
+        return ""
+    return _ready(found.left) if found.alive else "nobody trains here"
 
 
 def _to_go_on(directory: Path) -> Text:
