@@ -16,7 +16,7 @@ from vaex.terminal.tables import COLOR, clock, show
 MOST_JOBS = 32
 """Running jobs that have a line each."""
 
-RUNNING = "cyan"
+STYLE = COLOR | {"running": "cyan", "damaged": "red"}
 
 DASH = "–"
 
@@ -84,7 +84,7 @@ def _status(live: Live) -> Text:
     far = "" if live.status in ("damaged", "waiting") else f" at epoch {live.epoch} of {live.epochs or DASH}"
     step = f", step {live.step}" if far and live.step is not None else ""
     why = f": {live.why}" if live.why else ""
-    return Text(live.status + far + step + why, style=COLOR.get(live.status, RUNNING if far else ""))
+    return Text(live.status + far + step + why, style=STYLE.get(live.status, ""))
 
 
 def _numbers(live: Live) -> str:

@@ -17,10 +17,7 @@ SPLITS = ("train", "valid", "test")
 MOST_SIDE_BY_SIDE = 3
 """Runs that were measured, with a column each; of more runs each is a row."""
 
-COLOR = {
-    "finished": "green", "diverged": "magenta", "stopped": "blue", "interrupted": "yellow", "failed": "red",
-    "refused": "red", "damaged": "red",
-}  # fmt: skip
+COLOR = {"finished": "green", "diverged": "magenta", "interrupted": "yellow", "failed": "red", "refused": "red"}
 
 
 def how_it_ended(summary: Mapping[str, Any]) -> str:
