@@ -55,7 +55,9 @@ def of(search: Search, objective: int) -> Importance:
         why = f"no importance of keys: a random forest of {len(complete)} trials does not predict unseen ones"
         return Importance(len(complete), r2, {}, f"{why} (R² {r2:.2f})")
     return Importance(
-        len(complete), r2, {key.name: (float(some.mean()), float(some.std())) for key, some in zip(keys, lost.T, strict=True)}
+        len(complete),
+        r2,
+        {key.name: (float(some.mean()), float(some.std())) for key, some in zip(keys, lost.T, strict=True)},
     )
 
 
