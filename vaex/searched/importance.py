@@ -87,23 +87,23 @@ def _lost(
         forest = RandomForestRegressor(TREES, random_state=0, min_samples_leaf=2).fit(table[seen], values[seen])
         predicted[unseen] = forest.predict(table[unseen])
         whole = _error(predicted[unseen], values[unseen])
-        for _ in range(SHUFFLES):
-            shuffled = [_with_shuffled(table[unseen], table[:, key], key, rng) for key in range(table.shape[1])]
-            errors = [_error(np.asarray(forest.predict(each)), values[unseen]) for each in shuffled]
-            lost.append((np.array(errors) - whole) / values.var())
-    return 1 - _error(predicted, values) / float(values.var()), np.array(lost)
+        shuffled = _shuffled(table[unseen], table, rng)
+        errors = (forest.predict(shuffled).reshape(SHUFFLES, -1, len(unseen)) - values[unseen]) ** 2
+        lost.append((errors.mean(axis=2) - whole) / values.var())
+    return 1 - _error(predicted, values) / float(values.var()), np.concatenate(lost)
 
 
-def _with_shuffled(
-    table: Float[np.ndarray, "unseen keys"],
-    all_entries: Float[np.ndarray, " trials"],
-    key: int,
-    rng: np.random.Generator,
-) -> Float[np.ndarray, "unseen keys"]:
-    """The trials with values of a key that any trials had: of the two of a small fold a shuffle would be none."""
-    changed = table.copy()
-    changed[:, key] = rng.choice(all_entries, len(table))
-    return changed
+def _shuffled(
+    unseen: Float[np.ndarray, "unseen keys"], table: Float[np.ndarray, "trials keys"], rng: np.random.Generator
+) -> Float[np.ndarray, "copies keys"]:
+    """Copies of some trials, SHUFFLES times a key, with values of that key that any trials had.
+
+    Of all trials: of the two of a small fold a shuffle would often be none.
+    """
+    copies = np.tile(unseen, (SHUFFLES, table.shape[1], 1, 1))
+    for key in range(table.shape[1]):
+        copies[:, key, :, key] = rng.choice(table[:, key], (SHUFFLES, len(unseen)))
+    return copies.reshape(-1, table.shape[1])
 
 
 def _error(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -> float:

@@ -19,7 +19,7 @@ def chart(drawn: Shown, objective: int) -> Chart:
     data += _without_value(drawn, objective)
     values = [trial.values[objective] or 0.0 for trial in search.trials if trial.values[objective] is not None]
     y, outside = of_values(f"{label(name)}, {'higher' if maximised else 'lower'} is better", values, maximised)
-    frame = layout(axis("trial", rangemode="tozero"), y)
+    frame = layout(axis("trial", range=[-0.6, max(trial.number for trial in search.trials) + 0.6]), y)
     frame["yaxis2"] = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
     return Chart(f"{name} by trial", counted(search, outside), data, frame)
 

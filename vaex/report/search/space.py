@@ -47,7 +47,8 @@ def parallel(drawn: Shown, objective: int) -> Chart | None:
         data += _lines(drawn, trials, axes, mine, color, 1.8 if shade == len(SHADES) - 1 else 1.0)
     names = [label(key.name.rpartition(".")[2] if "." in key.name else key.name, 22) for key in axes]
     x: dict[str, Any] = {"tickvals": list(range(len(axes))), "ticktext": names, "range": [-0.35, len(axes) - 0.7]}
-    x |= {"side": "top", "fixedrange": True, "showgrid": False, "zeroline": False, "automargin": True}
+    x |= {"side": "top", "fixedrange": True, "showgrid": False, "showline": False, "zeroline": False}
+    x |= {"automargin": True}
     y = {"visible": False, "range": [-0.02, 1.02], "fixedrange": True}
     frame = layout(x, y) | {"shapes": _rulers(len(axes)), "annotations": _ticks(axes)}
     left = f" The best {MOST_LINES} are drawn." if len(complete) > len(trials) else ""
