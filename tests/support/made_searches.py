@@ -72,7 +72,7 @@ def two_objectives(folder: Path, count: int = 40) -> Path:
     rows = [
         {
             "trial": number, "state": "complete", **point,
-            "valid/elbo": value(point) + int(point["model.latent_dim"]) / 2, 
+            "valid/elbo": value(point) + int(point["model.latent_dim"]) / 2,
             "active_latents": int(point["model.latent_dim"]) // 2, "jobs": str(number),
         }
         for number, point in enumerate(points(count))

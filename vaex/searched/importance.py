@@ -17,7 +17,7 @@ from vaex.searched.trials import Search
 FEWEST = 10
 """Trials below which nothing is said."""
 
-FOLDS, TREES, SHUFFLES = 5, 100, 5
+FOLDS, TREES, SHUFFLES = 5, 100, 20
 
 LEAST = 0.05
 """R² on unseen trials at which the forest knows nothing that importance could be of."""
