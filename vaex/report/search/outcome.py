@@ -29,7 +29,7 @@ def importance(name: str, found: Importance) -> Chart | None:
         "text": [f"<b>{label(key)}</b>: {shown(mean, 3)} ± {shown(sd, 3)}" for key, (mean, sd) in kept],
         "textposition": "none", "width": 0.6,
     }  # fmt: skip
-    frame = layout(axis("R² lost when the key is shuffled"), axis("", type="category"))
+    frame = layout(axis("R² lost by shuffling"), axis("", type="category"))
     note = f"{found.trials} complete trials; R² on unseen ones {shown(found.r2, 2)}."
     return Chart(f"Importance of each key for {name}", note, [bars], frame, 110 + 30 * len(kept))
 

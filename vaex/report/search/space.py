@@ -22,7 +22,10 @@ MOST_AXES = 9
 MOST_LEVELS = 12
 """Names along one axis."""
 
-SHADES = ("#d9d9d9", "#bdd0e0", "#8fb8d8", "#5c9fce", "#2f82bd", "#0b5f9e", "#009E73")
+SHADES = (
+    *("rgba(136,136,136,0.35)", "rgba(136,136,136,0.5)", "rgba(0,114,178,0.3)", "rgba(0,114,178,0.45)"),
+    *("rgba(0,114,178,0.6)", "rgba(0,114,178,0.85)", "#009E73"),
+)
 """From the worst seventh of the trials to the best."""
 
 INSIDE = (0.04, 0.96)
@@ -46,11 +49,13 @@ def parallel(drawn: Shown, objective: int) -> Chart | None:
         mine = [n for n in range(len(trials)) if n * len(SHADES) // len(trials) == shade]
         data += _lines(drawn, trials, axes, mine, color, 1.8 if shade == len(SHADES) - 1 else 1.0)
     names = [label(key.name.rpartition(".")[2] if "." in key.name else key.name, 22) for key in axes]
-    x: dict[str, Any] = {"tickvals": list(range(len(axes))), "ticktext": names, "range": [-0.35, len(axes) - 0.7]}
+    x: dict[str, Any] = {"tickvals": list(range(len(axes))), "ticktext": names, "range": [-0.1, len(axes) - 0.7]}
     x |= {"side": "top", "fixedrange": True, "showgrid": False, "showline": False, "zeroline": False}
     x |= {"automargin": True}
     y = {"visible": False, "range": [-0.02, 1.02], "fixedrange": True}
-    frame = layout(x, y) | {"shapes": _rulers(len(axes)), "annotations": _ticks(axes)}
+    frame = layout(x, y)
+    frame["margin"] = frame["margin"] | {"l": 56}  # what is written left of the first axis
+    frame |= {"shapes": _rulers(len(axes)), "annotations": _ticks(axes)}
     left = f" The best {MOST_LINES} are drawn." if len(complete) > len(trials) else ""
     log = [key.name for key in axes if key.log]
     scale = f" Log scale: {', '.join(log)}." if log else ""
