@@ -189,6 +189,8 @@ def test_a_search(tmp_path, capsys):
 def test_a_folder_of_several_and_what_is_damaged(tmp_path, capsys):
     """A line each; a damaged file is its own run's line, and others are shown all the same."""
     plant(tmp_path / "a", [-9.0] * 4, finished(-4.5))
+    for number in (10, 9):  # jobs of a sweep that has no record: by number
+        plant(tmp_path / str(number), [-9.0])
     plant(tmp_path / "b", [-9.0])
     (tmp_path / "b" / "summary.json").write_text("{not JSON")
     plant_sweep(tmp_path / "deep" / "c", 2)
@@ -202,7 +204,7 @@ def test_a_folder_of_several_and_what_is_damaged(tmp_path, capsys):
     (tmp_path / "f" / "metrics.jsonl").unlink()
     os.mkfifo(tmp_path / "f" / "metrics.jsonl")
     lines = dict(line.removeprefix(f"{tmp_path}/").split("  ", 1) for line in told(capsys, tmp_path).splitlines())
-    assert list(lines) == ["a", "b", "d", "deep/c", "e", "f"]
+    assert list(lines) == ["a", "b", "d", "deep/c", "e", "f", "9", "10"]
     assert lines["a"].startswith("finished at epoch 4 of 4")
     assert lines["b"].startswith("damaged: ")
     assert "cannot be read as JSON" in lines["b"]

@@ -1,5 +1,6 @@
 """Searches and early stopping in the report: known answers, what is absent or damaged, hostile text, a real browser."""
 
+import dataclasses
 import html
 import json
 import logging
@@ -14,14 +15,22 @@ from tests.support.made_runs import write_run
 from tests.support.made_searches import SPACE, a_search, points, two_objectives, value, write_stops, write_trials
 from tests.support.processes import until
 from vaex.errors import InputError
-from vaex.report import document
+from vaex.report import document, training_charts
+from vaex.report.charts import Panel, Plotter
 from vaex.report.search import history, outcome, rungs, space
 from vaex.report.search.look import Shown
 from vaex.searched import importance, stops, trials
 from vaex.searched import points as places
 from vaex.study import comparing, runs
+from vaex.study.run import StudyRun
 
 HOSTILE = "<img src=x onerror=hacked=1></script><script>hacked=1</script>%{x}${a}<b>b</b>\u202e"
+
+
+class Stopped(StudyRun):
+    """One whose status is that of early stopping."""
+
+    status = "stopped"
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +249,19 @@ def test_the_report_has_both_sections_and_nothing_of_them_without_the_files(fold
     assert "Importance of each key for valid/elbo" in section(text, "search")
     assert "31 complete trials; R² on unseen ones" in section(text, "search")
     assert "<h3>asha on valid/elbo</h3>" in section(text, "stops")
+
+
+def test_curves_of_stopped_runs_end_where_they_were_stopped(folder):
+    """They are counted beside the others, and it is said that a line goes on over the better ones."""
+    found = runs.read([folder])
+    cut = dataclasses.replace(found.runs[0], rows=found.runs[0].rows[:1], summary={"status": "stopped", "epoch": 1})
+    panel = Panel("", [Stopped(**vars(cut)), found.runs[1]])
+    chart = training_charts.curves(
+        Plotter(dataclasses.replace(found, runs=panel.runs)), panel, "valid/elbo", "", "high"
+    )
+    assert chart.note == "2 runs, 1 stopped early."
+    (median,) = [trace for trace in chart.data if "median" in trace["meta"]["hover"]]
+    assert (median["x"], median["meta"]["n"]) == ([1, 2], [2, 1])
 
 
 def test_damaged_files_are_a_warning_and_the_report_goes_on(folder, caplog):

@@ -29,13 +29,18 @@ def look(directory: Path) -> list[Live | LiveSweep]:
 def _places(directory: Path) -> Iterator[Path]:
     """The runs and sweeps in a directory, itself first; what lies in one of them is its own."""
     for seen, (folder, below, _) in enumerate(os.walk(directory), start=1):
-        below[:] = sorted(name for name in below if not name.startswith("."))
+        below[:] = sorted((name for name in below if not name.startswith(".")), key=_natural)
         place = Path(folder)
         if (place / record.NAME).exists() or run.is_run(place):
             below.clear()
             yield place
         if seen == MOST:
             return
+
+
+def _natural(name: str) -> tuple[int, str]:
+    """Sorts jobs of a sweep by their numbers."""
+    return (int(name), name) if name.isdecimal() and len(name) < 10 else (-1, name)
 
 
 def _read(place: Path, locks: Locks) -> Live | LiveSweep:

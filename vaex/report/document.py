@@ -135,6 +135,8 @@ class Report:
             )
         if any(run.status == "diverged" for run in self.study.runs):
             about += "× at the lower edge: the epoch in which runs diverged. "
+        if any(run.status == "stopped" for run in self.study.runs):
+            about += "Runs that were stopped early end there: from then on a line is over the others, the better ones. "
         if len(panels) == 1:
             kinds = (
                 ("elbo", "ELBO, higher is better", "high"),
