@@ -182,6 +182,11 @@ def test_a_search(tmp_path, capsys):
         text = told(capsys, sweep)
     assert "trials 4 of 6: 2 complete, 1 failed, 1 running\nbest trial 1: valid/kl 3.25 ± 0.12  loss=sigma\n" in text
     assert found.left == 2.0 * (2 + 3 * 4 + (12 - 4) * 4)
+    for number in range(4):
+        (sweep / str(number)).mkdir(exist_ok=True)
+        (sweep / str(number) / "summary.json").write_text(json.dumps(finished(-5.0)))
+    assert not place.is_over(place.look(sweep)[0])
+    assert told(capsys, sweep).splitlines()[-1] == f"to go on: vaex resume {sweep}"
     (sweep / "trials.csv").write_text('trial,"sta')
     assert "not as it should be: " in told(capsys, sweep)
 

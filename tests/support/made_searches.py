@@ -64,6 +64,7 @@ def a_search(folder: Path, count: int = 40) -> Path:
         told = value(point) if state == "complete" else value(point) - 15 if state == "stopped" else ""
         spread = 0.5 if state == "complete" else ""
         rows.append({"trial": number, "state": state, **point, "value": told, "spread": spread, "jobs": str(number)})
+        rows[-1]["reason"] = "diverged" if state == "failed" else ""
     return write_trials(folder, rows)
 
 

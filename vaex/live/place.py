@@ -55,7 +55,7 @@ def _read(place: Path, locks: Locks) -> Live | LiveSweep:
 def is_over(found: Live | LiveSweep) -> bool:
     """Whether nothing more will come of it by itself, now or later."""
     if isinstance(found, LiveSweep):
-        return not found.alive and found.ended + found.counts["damaged"] == len(found.jobs)
+        return not found.alive and found.over
     return found.status in (*run.ENDED, "damaged")
 
 

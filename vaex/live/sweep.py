@@ -57,6 +57,11 @@ class LiveSweep:
         return sum(self.counts[status] for status in run.ENDED)
 
     @property
+    def over(self) -> bool:
+        """Whether no job is left to be trained, by whomever."""
+        return self.ended + self.counts["damaged"] == len(self.jobs) and not self._unasked()
+
+    @property
     def best(self) -> LiveJob | None:
         """The job of the highest valid/elbo of any epoch, where they compare."""
         found = [job for job in self.jobs if job.live.best is not None]

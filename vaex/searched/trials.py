@@ -20,7 +20,7 @@ LARGEST = 1 << 25
 
 STATES = ("complete", "stopped", "failed", "running", "waiting")
 
-OTHERS = re.compile(r"trial|state|jobs|spread.*")
+OTHERS = re.compile(r"trial|state|jobs|reason|spread(?:[/_].*)?")
 """Columns that are neither a key of the space nor a value."""
 
 DEFAULT = "valid/elbo"
@@ -61,9 +61,9 @@ class Search:
 
     @property
     def wanted(self) -> int | None:
-        """How many trials it is to have."""
+        """How many trials it is to have; None where that is not said, or a grid may have fewer points."""
         found = number(self.settings.get("trials"))
-        return None if found is None else int(found)
+        return None if found is None or self.settings.get("sampler") == "grid" else int(found)
 
     @property
     def best(self) -> Trial | None:

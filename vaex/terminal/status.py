@@ -61,7 +61,7 @@ def _of_sweep(found: LiveSweep) -> list[Text]:
     if len(found.running) > MOST_JOBS:
         told.append(Text(f"  and {len(found.running) - MOST_JOBS} more"))
     told += [Text(f"not as it should be: {problem}", style="red") for problem in found.problems]
-    if not found.alive and found.ended < len(found.jobs):
+    if not (found.alive or found.over):
         told.append(_to_go_on(found.directory))
     return told
 
@@ -119,7 +119,7 @@ def _ready(left: float | None) -> str:
 
 def _counts(found: LiveSweep) -> str:
     counts = [f"{found.counts[status]} {status}" for status in STATUSES if found.counts[status]]
-    return f"{found.ended}/{len(found.jobs)} jobs ended: {', '.join(counts)}"
+    return f"{found.ended}/{len(found.jobs)} jobs ended: {', '.join(counts) or DASH}"
 
 
 def _best_of(found: LiveSweep) -> str:
@@ -131,9 +131,9 @@ def _best_of(found: LiveSweep) -> str:
 
 def _done(found: LiveSweep) -> str:
     """When all is done; nothing where it is."""
-    if found.ended == len(found.jobs) and not found.alive:
-        return ""
-    return _ready(found.left) if found.alive else "nobody trains here"
+    if found.alive:
+        return _ready(found.left)
+    return "" if found.over else "nobody trains here"
 
 
 def _to_go_on(directory: Path) -> Text:
