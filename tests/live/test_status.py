@@ -189,6 +189,8 @@ def test_a_search(tmp_path, capsys):
     assert told(capsys, sweep).splitlines()[-1] == f"to go on: vaex resume {sweep}"
     (sweep / "trials.csv").write_text('trial,"sta')
     assert "not as it should be: " in told(capsys, sweep)
+    (sweep / "trials.csv").unlink()  # as before the first trials have been asked for
+    assert "trials 0 of 6: –\n" in told(capsys, sweep)
 
 
 def test_a_folder_of_several_and_what_is_damaged(tmp_path, capsys):

@@ -95,8 +95,9 @@ def _read(directory: Path, locks: Locks, epochs: int | None) -> Live:
         status = "running"
     rows = _last_rows(directory / "metrics.jsonl")
     last, (best, at) = rows[-1] if rows else {}, _best(directory / "metrics.jsonl")
+    numbers: dict[str, Any] = _numbers(last) | {"rate": _mean(rows, "examples_per_second")}
     return Live(
-        directory, status, **_numbers(last) | {"rate": _mean(rows, "examples_per_second")},
+        directory, status, **numbers,
         epochs=_epochs(directory) or epochs, seconds=_mean(rows, "seconds"), best=best, best_epoch=at,
     )  # fmt: skip
 

@@ -80,8 +80,8 @@ class Search:
 
 
 def there(directory: Path) -> bool:
-    """Whether a sweep's directory is a search's."""
-    return (directory / NAME).exists()
+    """Whether a sweep's directory is a search's, which has no table before its first trials have been asked for."""
+    return (directory / NAME).exists() or bool(_section(directory))
 
 
 def read(directory: Path) -> Search:
@@ -89,7 +89,8 @@ def read(directory: Path) -> Search:
 
     Without its section in sweep.json, or with a damaged one, the columns say what they can.
     """
-    head, rows = _table(directory / NAME)
+    path = directory / NAME
+    head, rows = _table(path) if path.exists() else ([], [])
     section = _section(directory)
     settings = section["settings"] if isinstance(section.get("settings"), Mapping) else section
     typed = section.get("space")
