@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 VERBS = (
     "train", "resume", "reproduce", "compare", "evaluate", "diagnose", "figures",
-    "sample", "encode", "decode", "interpolate", "traverse", "export", "explore", "data", "check", "diff",
+    "sample", "encode", "decode", "interpolate", "traverse", "export", "explore", "data", "check", "diff", "status",
 )  # fmt: skip
 """Each is a file in `vaex/commands/`."""
 
@@ -40,6 +40,7 @@ vaex: an experiment framework for variational autoencoders
   vaex explore RUN...              one HTML file in which the model runs, to mail and to teach: --images --open
   vaex check experiment=NAME|DIR   does what was expected of a run or sweep come out? exit 0 yes, 1 no
   vaex diff A [B]                  what differs between runs, sweeps, experiment=NAME, the defaults: exit 0 nothing
+  vaex status DIR...               how far runs and sweeps (a folder of them) are, by their files: --watch --json
   vaex data list|fetch|verify      the datasets and their files
 
 `vaex VERB --help` shows a verb's own flags. Groups and their options (vaex loss=sigma dataset=digits ...):

@@ -18,8 +18,6 @@ PART = 1000
 """Images that are looked at together."""
 MOST_CODES = 10_000_000
 """Codes that are decoded in one go."""
-MOST_DRAWS = 10_000_000
-"""Of z for each image: a bound has stopped to move long before."""
 MOST_TEMPERATURE = float(np.finfo(np.float32).max)
 """Beyond, z is infinite in float32."""
 

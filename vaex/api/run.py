@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 from vaex import files
 from vaex.api import inputs, shown, states
+from vaex.api.limits import MOST_DRAWS
 from vaex.api.states import State
 from vaex.data.dataset import Split
 from vaex.device import backend
@@ -111,7 +112,7 @@ class Run:
     def elbo(self, images: Any, samples: int = 100, seed: int = 0) -> Float[np.ndarray, " N"] | float:
         """The ELBO of each image (β = 1), by so many draws of z."""
         rows, single = inputs.images(images, self._model)
-        found = self._model.bounds(rows, inputs.count(samples, "samples", inputs.MOST_DRAWS), inputs.seed(seed))
+        found = self._model.bounds(rows, inputs.count(samples, "samples", MOST_DRAWS), inputs.seed(seed))
         elbo = -(found.reconstruction + found.kl)
         return float(elbo[0]) if single else elbo
 
@@ -121,9 +122,7 @@ class Run:
         Of bernoulli on grey pixels it is no likelihood: a cross-entropy takes the place of log p(x|z).
         """
         rows, single = inputs.images(images, self._model)
-        bound = self._model.bounds(rows, inputs.count(samples, "samples", inputs.MOST_DRAWS), inputs.seed(seed)).curve[
-            -1
-        ]
+        bound = self._model.bounds(rows, inputs.count(samples, "samples", MOST_DRAWS), inputs.seed(seed)).curve[-1]
         return float(bound[0]) if single else bound
 
     def interpolate(self, first: Any, second: Any, steps: int = 8) -> Float32[np.ndarray, "steps H W C"]:

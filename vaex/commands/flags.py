@@ -9,13 +9,13 @@ from typing import Any, NoReturn
 from typing_extensions import override
 
 from vaex import files
-from vaex.api.inputs import MOST_DRAWS
+from vaex.api.limits import MOST_DRAWS
+from vaex.config import PLACE
 from vaex.config.validation import nearest
-from vaex.disk import saved
 from vaex.disk.directory import named_path
 from vaex.errors import InputError, printable
 
-LOADING = ("plugins=", f"{saved.PLACE}=")
+LOADING = ("plugins=", f"{PLACE}=")
 """Overrides that say which code a run's files need, and where its data are by now."""
 
 

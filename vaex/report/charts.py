@@ -156,11 +156,12 @@ def reference(x: Sequence[float], y: Sequence[float]) -> Trace:
 
 
 def count(runs: Sequence[StudyRun]) -> str:
-    """How many runs a chart is of, and how many of them diverged."""
-    diverged = sum(run.status == "diverged" for run in runs)
+    """How many runs a chart is of, and how many of them diverged or were stopped early."""
+    named = {"diverged": sum(run.status == "diverged" for run in runs)}
+    named["stopped early"] = sum(run.status == "stopped" for run in runs)
     if len(runs) == 1:
-        return "It diverged." if diverged else ""
-    return f"{len(runs)} runs, {diverged} diverged." if diverged else f"{len(runs)} runs."
+        return "It diverged." if named["diverged"] else "It was stopped early." if named["stopped early"] else ""
+    return ", ".join([f"{len(runs)} runs", *(f"{some} {name}" for name, some in named.items() if some)]) + "."
 
 
 def short(values: Iterable[float]) -> list[float]:

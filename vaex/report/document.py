@@ -11,6 +11,7 @@ from vaex.report import tables as report_tables
 from vaex.report.charts import MOST_VARIANTS, Chart, Panel, Plotter, capital
 from vaex.report.outcome_charts import LATENTS
 from vaex.report.pictures import swatch
+from vaex.report.search import parts as searches
 from vaex.report.tables import listed
 from vaex.study.quantities import Kind
 from vaex.study.questions import LEARNING_RATE
@@ -43,6 +44,8 @@ class Report:
     def html(self) -> str:
         """The whole page."""
         sections = [
+            ("search", "Search", searches.of_searches(self.study, self._charts)),
+            ("stops", "Early stopping", searches.of_stops(self.study, self._charts)),
             ("latents", "Latent size", self._latents()),
             ("numbers", "Variants compared", self._numbers()),
             ("rates", "Loss against learning rate", self._rates()),
@@ -132,6 +135,8 @@ class Report:
             )
         if any(run.status == "diverged" for run in self.study.runs):
             about += "× at the lower edge: the epoch in which runs diverged. "
+        if any(run.status == "stopped" for run in self.study.runs):
+            about += "Runs that were stopped early end there: from then on a line is over the others, the better ones. "
         if len(panels) == 1:
             kinds = (
                 ("elbo", "ELBO, higher is better", "high"),

@@ -21,6 +21,7 @@
       changes[`${axis}.gridcolor`] = changes[`${axis}.linecolor`] = changes[`${axis}.zerolinecolor`] = color("--line");
       changes[`${axis}.tickfont.color`] = color("--muted");
     }
+    (layout.annotations ?? []).forEach((_, index) => { changes[`annotations[${index}].bgcolor`] = color("--page"); });
     return changes;
   }
 

@@ -1,0 +1,123 @@
+"""How far a sweep is: its jobs by status, the best, the time left; of a search also its trials."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vaex.disk import sweep
+from vaex.disk.sweep import Noted
+from vaex.errors import InputError
+from vaex.live import run
+from vaex.live.locks import Locks
+from vaex.live.run import Live
+from vaex.searched import trials
+from vaex.searched.trials import Search
+from vaex.study import quantities
+from vaex.study.stability import number
+
+STATUSES = ("running", "waiting", *run.ENDED, "interrupted", "damaged")
+
+
+@dataclass(frozen=True)
+class LiveJob:
+    """One job of a sweep: what it is called among the others, and how it stands."""
+
+    number: int
+    label: str
+    live: Live
+
+
+@dataclass(frozen=True)
+class LiveSweep:
+    """A sweep as it stands. `ranked`: the jobs' ELBOs are one quantity, so one of them is the best."""
+
+    directory: Path
+    jobs: list[LiveJob]
+    alive: bool
+    ranked: bool
+    search: Search | None
+    problems: tuple[str, ...]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Jobs by status."""
+        return Counter(job.live.status for job in self.jobs)
+
+    @property
+    def running(self) -> list[LiveJob]:
+        """The jobs that train."""
+        return [job for job in self.jobs if job.live.status == "running"]
+
+    @property
+    def ended(self) -> int:
+        """How many jobs nobody need go on with."""
+        return sum(self.counts[status] for status in run.ENDED)
+
+    @property
+    def over(self) -> bool:
+        """Whether no job is left to be trained, by whomever."""
+        return self.ended + self.counts["damaged"] == len(self.jobs) and not self._unasked()
+
+    @property
+    def best(self) -> LiveJob | None:
+        """The job of the highest valid/elbo of any epoch, where they compare."""
+        found = [job for job in self.jobs if job.live.best is not None]
+        return max(found, key=lambda job: job.live.best or -math.inf) if self.ranked and found else None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until all is done: the epochs to come, by how many are made a second; at most, where jobs may stop.
+
+        None where nothing trains, no epoch is done yet, or a search has yet to say what its other trials are.
+        """
+        running = [job.live for job in self.running]
+        speeds = [1 / live.seconds for live in running if live.seconds]
+        if not speeds or self._unasked() is None:
+            return None
+        todo = [_epochs_left(job.live) for job in self.jobs if job.live.status not in run.ENDED]
+        mean = sum(live.epochs or 0 for live in running) / len(running)
+        epochs = sum(todo) + (self._unasked() or 0) * mean
+        return max(epochs / sum(speeds), *(live.left or 0.0 for live in running), 0.0)
+
+    def _unasked(self) -> int | None:
+        """The jobs that a search has not made yet."""
+        if self.search is None:
+            return 0
+        wanted, repeats = self.search.wanted, number(self.search.settings.get("repeats")) or 1
+        return None if wanted is None else max(0, round(wanted * repeats) - len(self.jobs))
+
+
+def _epochs_left(live: Live) -> int:
+    return max(0, (live.epochs or 0) - live.epoch)
+
+
+def read(directory: Path, locks: Locks) -> LiveSweep:
+    """A sweep's state; raises `InputError` where its sweep.json cannot be read."""
+    noted = sweep.read(directory)[1]
+    common = set.intersection(*(set(job.overrides) for job in noted)) if len(noted) > 1 else set()
+    jobs = [LiveJob(job.number, job.label_without(common), _job(directory, job, locks)) for job in noted]
+    alive = bool(locks.held(directory)) or any(job.live.status == "running" for job in jobs)
+    ranked = quantities.one((quantities.of_configuration(job.config) for job in noted), "bound")
+    problems = [f"{job.label}: {job.live.why}" for job in jobs if job.live.status == "damaged"]
+    found = None
+    if trials.there(directory):
+        try:
+            found = trials.read(directory)
+        except InputError as error:
+            problems.append(str(error))
+    return LiveSweep(directory, jobs, alive, ranked, found, tuple(problems))
+
+
+def _job(directory: Path, job: Noted, locks: Locks) -> Live:
+    training: Any = job.config.get("training")
+    epochs = number(training.get("epochs")) if isinstance(training, dict) else None
+    return run.read(directory / job.directory, locks, None if epochs is None else int(epochs))
+
+
+def rate(jobs: Sequence[LiveJob]) -> float | None:
+    """Examples a second of all jobs that train together."""
+    rates = [job.live.rate for job in jobs if job.live.rate is not None]
+    return sum(rates) if rates else None

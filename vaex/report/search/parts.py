@@ -1,0 +1,103 @@
+"""The report's parts on searches and early stopping: which charts there are of the sweeps that are compared."""
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from vaex.errors import InputError
+from vaex.report import page
+from vaex.report.charts import Chart
+from vaex.report.search import history, outcome, rungs, space
+from vaex.report.search.look import Shown
+from vaex.searched import importance, stops, trials
+from vaex.searched.trials import Search
+from vaex.study.runs import Study
+
+log = logging.getLogger("vaex")
+
+Charts = Callable[[Iterable[Chart | None], str], str]
+"""Puts charts side by side below a line about them."""
+
+ABOUT = "Line: the best so far. Diamonds: stopped early; × at the lower edge: failed. Hover names the trial."
+
+
+def of_searches(study: Study, charts: Charts) -> str:
+    """The searches among a study's directories."""
+    return "".join(_each(study, trials.there, lambda directory, runs: _search(trials.read(directory), runs, charts)))
+
+
+def of_stops(study: Study, charts: Charts) -> str:
+    """Early stopping in a study's directories."""
+    return "".join(_each(study, stops.there, lambda directory, runs: _stops(directory, runs, charts)))
+
+
+def _each(study: Study, there: Callable[[Path], bool], draw: Callable[[Path, dict[str, int]], str]) -> Iterable[str]:
+    """What `draw` makes of each directory in which something is `there`; a damaged file is a warning and a line."""
+    for directory in study.directories:
+        if not there(directory):
+            continue
+        head = f"<h3>{page.text(directory)}</h3>" if len(study.directories) > 1 else ""
+        try:
+            yield head + draw(directory, _runs(study, directory))
+        except InputError as error:
+            log.warning("%s; it is left out of the report", error)
+            yield f'{head}<p class="note warn">{page.text(error)}</p>'
+
+
+def _runs(study: Study, directory: Path) -> dict[str, int]:
+    """The numbers of a sweep's runs in the report, by the names of their directories there."""
+    folder = directory.resolve()
+    return {
+        str(run.directory.relative_to(folder)): place
+        for place, run in enumerate(study.runs)
+        if run.directory.is_relative_to(folder)
+    }
+
+
+def _search(search: Search, runs: dict[str, int], charts: Charts) -> str:
+    drawn, objectives = Shown(search, runs), range(len(search.objectives))
+    if not search.trials or not search.objectives:
+        return '<p class="about">No trial has been asked for yet.</p>'
+    several = len(objectives) > 1
+    parts = [_best(search), charts([history.chart(drawn, each) for each in objectives], ABOUT)]
+    if several:
+        parts.append(charts(outcome.fronts(drawn), "The Pareto front: what one objective costs in the other."))
+    found = [importance.of(search, each) for each in objectives]
+    bars = [outcome.importance(search.objectives[n], each) for n, each in enumerate(found)]
+    parts.append(charts(bars, importance.METHOD))
+    parts += [
+        f'<p class="about">{page.text(line, 500)}</p>' for line in dict.fromkeys(each.why for each in found) if line
+    ]
+    for each in objectives:
+        name = search.objectives[each]
+        parts.append(charts([space.parallel(drawn, each)], "A line a trial, from key to key to its value."))
+        parts.append(charts(space.slices(drawn, each), f"{name} against each key."))
+    return "".join(parts)
+
+
+def _best(search: Search) -> str:
+    """The best trial in a line."""
+    best = search.best
+    if best is None:
+        return ""
+    point = " ".join(f"{key}={text}" for key, text in best.point.items())
+    spread = f" ± {page.shown(best.spread, 3)} over its runs" if best.spread is not None else ""
+    value = f"{search.objectives[0]} {page.shown(best.values[0], 6)}{spread}"
+    return f"<p>Best: trial {best.number}, {page.text(value)}: <code>{page.text(point, 1000)}</code></p>"
+
+
+def _stops(directory: Path, runs: dict[str, int], charts: Charts) -> str:
+    decisions, damaged = stops.read(directory)
+    if damaged:
+        log.warning("%s: %d lines are no decisions; they are left out", directory / stops.NAME, damaged)
+    warned = f'<p class="note warn">{damaged} lines of {stops.NAME} are no decisions.</p>' if damaged else ""
+    if not decisions:
+        return warned
+    found = rungs.groups(decisions)
+    jobs = {each.job for each in decisions}
+    stopped = {each.job for each in decisions if each.stopped}
+    about = f"{len(stopped)} of {len(jobs)} jobs that were judged were stopped early; they are in no mean."
+    tables = "".join(
+        (f"<h4>{page.text(title)}</h4>" if len(found) > 1 else "") + rungs.table(some) for title, some in found
+    )
+    return warned + charts([rungs.chart(title, some, runs) for title, some in found], about) + tables

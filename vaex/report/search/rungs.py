@@ -1,0 +1,116 @@
+"""Early stopping: which jobs came to which rung, what they were held against, and who went on."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vaex.report import page
+from vaex.report.charts import COLORS, GREY, Chart, Trace, axis, layout, short
+from vaex.report.page import label, shown
+from vaex.report.search.look import of_values
+from vaex.searched.stops import Decision
+
+MOST_JOBS = 400
+"""Jobs whose way through the rungs has a line."""
+
+Runs = Mapping[str, int]
+
+
+def groups(decisions: Sequence[Decision]) -> list[tuple[str, list[Decision]]]:
+    """The decisions of one rule, metric and bracket each, by what they are called."""
+    found: dict[tuple[str, str, int | None], list[Decision]] = defaultdict(list)
+    for each in decisions:
+        found[each.rule, each.metric, each.bracket].append(each)
+    several = len({key[2] for key in found}) > 1
+    return [
+        (f"{rule} on {metric}" + (f", bracket {bracket}" if several and bracket is not None else ""), some)
+        for (rule, metric, bracket), some in sorted(found.items(), key=lambda item: str(item[0]))
+    ]
+
+
+def chart(title: str, decisions: Sequence[Decision], runs: Runs) -> Chart:
+    """Each job's value at each epoch at which it was judged; a dash is the last threshold there."""
+    known = [each for each in decisions if each.value is not None]
+    data = [_ways(known)] if len({each.job for each in known}) <= MOST_JOBS else []
+    for stopped, look in (
+        (False, {"color": COLORS[0], "symbol": "circle", "size": 6}),
+        (True, {"color": COLORS[1], "symbol": "x", "size": 8}),
+    ):
+        mine = [each for each in known if each.stopped == stopped]
+        if mine:
+            data.append({
+                "x": [_place(each) for each in mine], "y": short(each.value or 0.0 for each in mine),
+                "mode": "markers", "marker": look, "text": list(map(_hover, mine)), "hoverinfo": "text",
+                "customdata": [runs.get(str(each.job), -1) for each in mine],
+            })  # fmt: skip
+    data.append(_thresholds(decisions))
+    higher = _higher(decisions)
+    y, outside = of_values(label(decisions[0].metric), [each.value or 0.0 for each in known], higher)
+    far = f" {outside} far worse values lie outside." if outside else ""
+    note = f"{len({each.job for each in decisions})} jobs; × stopped, dot went on, dash: the last threshold there.{far}"
+    return Chart(title, note, data, layout(_epochs(decisions), y))
+
+
+def table(decisions: Sequence[Decision]) -> str:
+    """Of each rung (or epoch): how many came, went on and were stopped, and the thresholds."""
+    found: dict[tuple[int, int | None], list[Decision]] = defaultdict(list)
+    for each in decisions:
+        found[each.epoch, each.rung].append(each)
+    rows: list[list[Any]] = []
+    for (epoch, rung), some in sorted(found.items(), key=lambda item: item[0][0]):
+        held = [each.threshold for each in some if each.threshold is not None]
+        stopped = sum(each.stopped for each in some)
+        ends = [held[0], held[-1]] if held else [None, None]
+        rows.append([rung, epoch, len(some), len(some) - stopped, stopped, *ends])
+    head = ["rung", "epoch", "jobs that came", "went on", "stopped", "first threshold", "last threshold"]
+    if all(row[0] is None for row in rows):  # a rule without rungs is asked at every epoch
+        rows, head = [row[1:] for row in rows], head[1:]
+    return page.table(head, [[page.cell(value) for value in row] for row in rows], sortable=True)
+
+
+def _place(each: Decision) -> int | str:
+    return each.epoch if each.rung is None else f"epoch {each.epoch}"
+
+
+def _epochs(decisions: Sequence[Decision]) -> dict[str, Any]:
+    """Rungs side by side; of a rule without them the epochs as they are."""
+    if decisions[0].rung is None:
+        return axis("epoch", rangemode="tozero")
+    order = [f"epoch {epoch}" for epoch in sorted({each.epoch for each in decisions})]
+    return axis("rung", type="category", categoryorder="array", categoryarray=order)
+
+
+def _higher(decisions: Sequence[Decision]) -> bool:
+    """Whether higher values are better: they are where those that were stopped lie below their threshold."""
+    told = [(each.value, each.threshold) for each in decisions if each.stopped]
+    pairs = [(value, held) for value, held in told if value is not None and held is not None]
+    return sum(value > held for value, held in pairs) * 2 <= len(pairs)
+
+
+def _ways(decisions: Sequence[Decision]) -> Trace:
+    """Each job's way from rung to rung, as one trace with gaps."""
+    of_job: dict[int, list[Decision]] = defaultdict(list)
+    for each in decisions:
+        of_job[each.job].append(each)
+    x: list[int | str | None] = []
+    y: list[float | None] = []
+    for some in of_job.values():
+        x += [*map(_place, some), None]
+        y += [*short(each.value or 0.0 for each in some), None]
+    return {"x": x, "y": y, "mode": "lines", "line": {"color": GREY, "width": 0.6}, "opacity": 0.6, "hoverinfo": "skip"}
+
+
+def _thresholds(decisions: Sequence[Decision]) -> Trace:
+    last = {_place(each): each for each in decisions if each.threshold is not None}
+    look = {"symbol": "line-ew", "size": 26, "line": {"width": 2.5, "color": COLORS[2]}}
+    hover = [f"threshold {shown(each.threshold, 5)} of {shown(each.of)} runs" for each in last.values()]
+    y = short(each.threshold or 0.0 for each in last.values())
+    return {"x": list(last), "y": y, "mode": "markers", "marker": look, "text": hover, "hoverinfo": "text"}
+
+
+def _hover(each: Decision) -> str:
+    held = "too few to compare with" if each.threshold is None else f"threshold {shown(each.threshold, 5)}"
+    end = "stopped" if each.stopped else "went on"
+    where = f"epoch {each.epoch}" + (f", rung {each.rung}" if each.rung is not None else "")
+    of = f" of {each.of} runs" if each.of is not None else ""
+    return f"<b>job {each.job}</b> {end}<br>{where}: {shown(each.value, 5)}<br>{held}{of}"

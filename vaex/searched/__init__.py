@@ -1,0 +1,1 @@
+"""What a search or early stopping left in a sweep's directory becomes numbers. Read as data; no Optuna, no JAX."""
