@@ -48,11 +48,17 @@ def told(plan: Plan, study: Study) -> list[str]:
     kind = "on the Pareto front" if len(plan.directions) > 1 else "best"
     for trial in best[:MOST_SHOWN]:
         lines.append(f"{kind}: trial {trial.number}, {_values(plan, trial)}")
-        command = " ".join(map(shlex.quote, plan.overrides(trial.parameters, plan.seeds[0])))
+        items = [each for each in plan.overrides(trial.parameters, plan.seeds[0]) if not of_sweeps(each)]
+        command = " ".join(map(shlex.quote, items))
         lines.append(f"  again: vaex {command}")
     if len(best) > MOST_SHOWN:
         lines.append(f"and {len(best) - MOST_SHOWN} more on the Pareto front: {TRIALS}")
     return lines or ["no trial has come to its end yet"]
+
+
+def of_sweeps(override: str) -> bool:
+    """Whether an override says how a sweep is run, which a run alone does not want to hear."""
+    return override.lstrip("+").startswith(("sweep.", "pack."))
 
 
 def _values(plan: Plan, trial: Trial) -> str:
