@@ -5,7 +5,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vaex import files
 from vaex.config import dump
@@ -16,7 +16,7 @@ from vaex.stopping import asha, hyperband, median, patience, records
 from vaex.stopping.history import Asked, Held, History
 from vaex.stopping.records import Decision
 from vaex.study import quantities
-from vaex.study.quantities import Quantity
+from vaex.study.quantities import Kind, Quantity
 
 
 def judging(directory: Path, jobs: Sequence[Job]) -> "Judge | None":
@@ -35,7 +35,8 @@ class Judge:
         self._directory, self._settings, self._lock = directory, settings, threading.Lock()
         meaning = quantities.better(settings.metric)
         assert meaning is not None  # refusals.py has seen to it
-        self._kind, self._better = meaning
+        self._kind: Kind = meaning[0]
+        self._better: Literal["high", "low"] = meaning[1]
         self._groups: dict[int, Quantity] = {}
         self._histories: dict[Quantity, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
         records.cut_back(directory)
