@@ -10,7 +10,7 @@ from tests.support.processes import lines_of_error, server
 from vaex import config as configuration
 from vaex.api.training import compose as compose_one
 from vaex.commands import train
-from vaex.config import compose
+from vaex.config import compose, expect
 from vaex.disk import saved
 from vaex.errors import ConfigError
 from vaex.stopping import refusals
@@ -93,3 +93,8 @@ def test_what_was_expected_of_all_runs_is_not_expected_of_stopped_ones():
     )
     assert job.expect
     assert not other.expect
+
+
+def test_stopped_jobs_can_be_expected():
+    (row,) = expect.parse({"expect": {"stopped": [1, 3], "finished": 2, "status": "stopped"}})
+    assert dict(row.wanted) == {"stopped": (1, 3), "finished": 2, "status": "stopped"}

@@ -5,7 +5,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vaex import files
 from vaex.config import Config, dump
@@ -35,7 +35,7 @@ class Judge:
         meaning = quantities.better(settings.metric)
         assert meaning is not None  # refusals.py has seen to it
         self._kind: Kind = meaning[0]
-        self._better = meaning[1]
+        self._better: Literal["high", "low"] = meaning[1]
         self._groups: dict[int, Quantity] = {}
         self._histories: dict[Quantity, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
         records.cut_back(directory)
