@@ -67,7 +67,7 @@ class Command:
     sweeper_decides: bool
     """Whether a sweeper of the user's makes up the jobs as it goes; `jobs` is then only what they have in common."""
     sweeper: dict[str, Any]
-    """Hydra's section of the sweeper, as plain values."""
+    """Hydra's section of the sweeper, as it is written."""
     launcher: str
     """The class that is Hydra's launcher."""
     checked: bool
@@ -121,7 +121,7 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace, checked: bo
         directory_is_default=not any(item.lstrip("+").startswith(own) for item in arguments.overrides),
         asked=tuple(asked),
         sweeper_decides=mode is RunMode.MULTIRUN and not grid.is_grid(master),
-        sweeper=_resolved(master.hydra, "sweeper"),
+        sweeper=_as_written(master.hydra.sweeper),
         launcher=str(master.hydra.launcher._target_),
         checked=checked,
         search=search,
@@ -152,6 +152,13 @@ def _master(hydra: Hydra, name: str, typed: list[str], mode: RunMode) -> tuple[D
 def plain(job: DictConfig) -> dict[str, Any]:
     """A job's values, interpolations resolved, without Hydra's own section."""
     return {str(key): _resolved(job, str(key)) for key in job if key != "hydra"}
+
+
+def _as_written(section: DictConfig) -> dict[str, Any]:
+    """The plain values of a section, interpolations as they are."""
+    values = OmegaConf.to_container(section, resolve=False)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 def _resolved(job: DictConfig, key: str) -> Any:
