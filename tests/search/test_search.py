@@ -131,6 +131,7 @@ def test_a_diverged_trial_failed_and_the_best_is_told(tmp_path: Path, capfd: pyt
         ([RATE, "hydra.sweeper.sampler=grid"], "can be listed"),
         ([RATE, "hydra.sweeper.sampler=gp"], "pip install torch"),
         ([RATE, "hydra/launcher=basic"], "hydra/launcher=packed"),
+        ([RATE, "kl_weight.beta=${optimizer.learning_rate}"], "follows from optimizer.learning_rate"),
         ([RATE, "hydra.job.chdir=true"], "hydra.job.chdir"),
         ([RATE, "hydra.sweep.subdir=a${hydra.job.num}"], "hydra.sweep.subdir"),
     ],
