@@ -104,6 +104,7 @@ def test_another_search_is_refused_where_one_was_begun(found: Path, capfd: pytes
     assert {path: path.read_bytes() for path in found.iterdir() if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_diverged_trial_failed_and_the_best_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     grid = ("optimizer.learning_rate=1e-3,1e30", "hydra.sweeper.sampler=grid", "sweep.lanes=2")
     searched(tmp_path / "sweep", *grid)
@@ -119,20 +120,25 @@ def test_a_diverged_trial_failed_and_the_best_is_told(tmp_path: Path, capfd: pyt
     ("typed", "says"),
     [
         (["loss=interval(0,1)"], "loss=choice("),
-        (["optimizer.learning_rate=tag(log,interval(0,1))"], "begins above 0"),
-        (["optimizer.learning_rate=interval(-1,1)"], "optimizer.learning_rate: expected greater"),
-        (["model.latent_dim=interval(2,8)"], "expected an integer"),
-        (["loss=gamma,sigmma"], "did you mean 'sigma'"),
+        pytest.param(["optimizer.learning_rate=tag(log,interval(0,1))"], "begins above 0", marks=pytest.mark.slow),
+        pytest.param(
+            ["optimizer.learning_rate=interval(-1,1)"],
+            "optimizer.learning_rate: expected greater",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(["model.latent_dim=interval(2,8)"], "expected an integer", marks=pytest.mark.slow),
+        pytest.param(["loss=gamma,sigmma"], "did you mean 'sigma'", marks=pytest.mark.slow),
         (["loss=gamma"], "nothing to search"),
         ([RATE, "hydra.sweeper.objective=valid/elbow"], "did you mean 'valid/elbo'"),
-        ([RATE, "hydra.sweeper.objective=eval/nll"], "no run measures"),
+        pytest.param([RATE, "hydra.sweeper.objective=eval/nll"], "no run measures", marks=pytest.mark.slow),
         ([RATE, "hydra.sweeper.trials=0"], "hydra.sweeper.trials: expected"),
-        ([RATE, "hydra.sweeper.sampler=bayes"], "hydra.sweeper.sampler: expected"),
-        ([RATE, "hydra.sweeper.sampler=grid"], "can be listed"),
-        ([RATE, "hydra.sweeper.sampler=gp"], "pip install torch"),
+        pytest.param([RATE, "hydra.sweeper.sampler=bayes"], "hydra.sweeper.sampler: expected", marks=pytest.mark.slow),
+        pytest.param([RATE, "hydra.sweeper.sampler=grid"], "can be listed", marks=pytest.mark.slow),
+        pytest.param([RATE, "hydra.sweeper.sampler=gp"], "pip install torch", marks=pytest.mark.slow),
         ([RATE, "hydra/launcher=basic"], "hydra/launcher=packed"),
-        ([RATE, "hydra.job.chdir=true"], "hydra.job.chdir"),
-        ([RATE, "hydra.sweep.subdir=a${hydra.job.num}"], "hydra.sweep.subdir"),
+        ([RATE, "kl_weight.beta=${optimizer.learning_rate}"], "follows from optimizer.learning_rate"),
+        pytest.param([RATE, "hydra.job.chdir=true"], "hydra.job.chdir", marks=pytest.mark.slow),
+        pytest.param([RATE, "hydra.sweep.subdir=a${hydra.job.num}"], "hydra.sweep.subdir", marks=pytest.mark.slow),
     ],
 )
 def test_what_cannot_be_searched_is_one_line_and_leaves_nothing(

@@ -51,10 +51,21 @@ def asked(hydra: Hydra, master: DictConfig) -> Asked:
     if not str(master.hydra.launcher._target_).endswith(".PackedLauncher"):
         raise ConfigError("hydra/sweeper=optuna trains in this process: it needs hydra/launcher=packed, the default")
     swept, fixed = _searched(hydra, master)
+    _refuse_following(master, [item.key_or_group for item in swept])
     settings = OmegaConf.to_container(master.hydra.sweeper, resolve=True)
     assert isinstance(settings, dict)
     groups = tuple(item.key_or_group for item in swept if hydra.config_loader.list_groups("").count(item.key_or_group))
     return Asked({str(key): value for key, value in settings.items()}, tuple(map(_listed, swept)), fixed, groups)
+
+
+def _refuse_following(master: DictConfig, keys: Sequence[str]) -> None:
+    """Refuse values that follow from searched ones: trials are made from what has been resolved once."""
+    own = OmegaConf.masked_copy(master, [str(key) for key in master if key != "hydra"])
+    text = OmegaConf.to_yaml(own, resolve=False)
+    for line in (line.strip() for line in text.splitlines() if "${" in line):
+        key = next((key for key in keys if key in line.partition("${")[2]), None)
+        if key:
+            raise ConfigError(f"{line}: follows from {key}, which is searched; give it a value of its own")
 
 
 def _searched(hydra: Hydra, master: DictConfig) -> tuple[list[Override], tuple[str, ...]]:

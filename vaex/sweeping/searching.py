@@ -57,7 +57,9 @@ def train(directory: Path, source: Any, base: Config, before: int, ended: Callab
     grown = results.GrowingTable(directory)
     source.ended = ended
     try:
-        return run.run(source, display, grown.update, run.lanes(base), judging(directory, base))
+        outcome = run.run(source, display, grown.update, run.lanes(base), judging(directory, base))
+        cut_off = source.left and not outcome.signal  # no further trial could be made: why has been said
+        return outcome._replace(statuses=outcome.statuses | {directory: "failed"}) if cut_off else outcome
     finally:
         display.close()
 
