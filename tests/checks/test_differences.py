@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.configurations import make
 from tests.support.made_runs import MANIFEST, write_run
-from vaex.checks import differences
+from vaex.checks import differences, sides
 from vaex.checks.differences import Difference
 from vaex.disk import metrics
 
@@ -17,7 +17,7 @@ ELBO = (-300.0, -250.0)
 
 
 def between(first: Path, second: Path) -> list[Difference]:
-    return differences.between(differences.of_directory(first), differences.of_directory(second))
+    return differences.between(sides.of_directory(first), sides.of_directory(second))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_data_versions_and_code(run: Path, other: Path):
     environment = {"versions": {"jax": "0.12.0", "numpy": "2.4.6"}, "threads": 2, "devices": ["cpu"]}
     altered(other / "manifest.json", dataset_sha256="cd" * 32, environment=environment, code={"commit": "beef"})
     assert between(run, other) == [
-        Difference("data (SHA-256)", f"{'ab' * 21}a…", f"{'cd' * 21}c…"),
+        Difference("data (SHA-256)", f"{'ab' * 6}…", f"{'cd' * 6}…"),
         Difference("environment.versions.jax", "0.10.2", "0.12.0"),
         Difference("code.commit", "c0ffee", "beef"),
         Difference("code.diff_sha256", "null", "–"),
@@ -95,25 +95,49 @@ def test_jobs_of_sweeps_are_paired_by_what_varies_in_them(tmp_path: Path):
     assert between(tmp_path / "first", tmp_path / "second") == [
         Difference("training.batch_size", "128", "64"),
         Difference("jobs", "3, 0 of them in both", "3"),
-        Difference("train/loss (2 of 3 pairs)", "250", "252"),
-        Difference("valid/loss (2 of 3 pairs)", "250", "252"),
-        Difference("valid/elbo (2 of 3 pairs)", "-250", "-252"),
-        Difference("valid/reconstruction (2 of 3 pairs)", "245", "247"),
-        Difference("test/elbo (2 of 3 pairs)", "-250", "-252"),
+        Difference("train/loss (2 of 3 pairs, here seed=2)", "250", "252"),
+        Difference("valid/loss (2 of 3 pairs, here seed=2)", "250", "252"),
+        Difference("valid/elbo (2 of 3 pairs, here seed=2)", "-250", "-252"),
+        Difference("valid/reconstruction (2 of 3 pairs, here seed=2)", "245", "247"),
+        Difference("test/elbo (2 of 3 pairs, here seed=2)", "-250", "-252"),
     ]
     shutil.rmtree(tmp_path / "second" / "0")
     fewer = between(tmp_path / "first", tmp_path / "second")
     assert Difference("seed", "0, 1, 2", "0, 1") in fewer
-    assert Difference("valid/elbo (1 of 2 pairs)", "-250", "-251") in fewer
+    assert Difference("valid/elbo (1 of 2 pairs, here seed=1)", "-250", "-251") in fewer
 
 
 def test_a_run_and_what_would_be_run_here_and_now(run: Path):
     surroundings = {"environment": MANIFEST["environment"] | {"threads": 4}, "code": MANIFEST["code"]}
     configs = [make("dataset=digits", f"model.latent_dim={size}") for size in (10, 20)]
-    here = differences.of_configurations("two", configs, surroundings)
-    found = differences.between(differences.of_directory(run), here)
+    here = sides.of_configurations("two", configs, surroundings)
+    found = differences.between(sides.of_directory(run), here)
     assert [each for each in found if each.decides] == [
         Difference("model.latent_dim", "10", "10, 20"),
         Difference("jobs", "1, 1 of them in both", "2"),
         Difference("environment.threads", "2", "4"),
     ]
+
+
+def test_a_run_and_a_job_of_a_sweep_are_a_pair_where_they_are_the_same_and_it_is_named(tmp_path: Path, run: Path):
+    for seed, elbo in enumerate((-251.0, -249.0)):
+        write_run(tmp_path / "sweep" / str(seed), (-300.0, elbo), f"seed={seed}")
+    assert Difference("valid/elbo (job 0)", "-250", "-251") in between(run, tmp_path / "sweep")
+    other = write_run(tmp_path / "other", ELBO, "seed=1", values={"training.batch_size": 64})
+    assert {each.key for each in between(other, tmp_path / "sweep")} == {"seed", "training.batch_size", "jobs"}
+
+
+@pytest.mark.parametrize("name", sides.NEEDED)
+def test_what_is_missing_or_damaged_could_not_be_compared(run: Path, other: Path, name: str):
+    (other / name).unlink()
+    (line,) = sides.not_compared(sides.of_directory(run), sides.of_directory(other))
+    assert line.split("second: ")[1].startswith(f"{sides.NEEDED[name]} ({name}: ")
+    (other / name).write_bytes(b"{")
+    assert sides.not_compared(sides.of_directory(other), sides.of_directory(run))
+    to_be_run = sides.of_configurations("here", [make("dataset=digits")], {})
+    needed = sides.not_compared(sides.of_directory(other), to_be_run)
+    assert len(needed) == (name == "manifest.json")  # what was never run has no results to miss
+
+
+def test_of_two_whole_runs_all_is_compared(run: Path, other: Path):
+    assert sides.not_compared(sides.of_directory(run), sides.of_directory(other)) == ()

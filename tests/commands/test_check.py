@@ -142,7 +142,7 @@ def test_of_a_run_without_expectations_there_is_nothing_to_check(inside, digits_
 def test_diff_of_runs_sweeps_and_what_would_be_run(inside, digits_run: Finished, digits_sweep: Finished):  # noqa: F811
     run, job = digits_run.directory, digits_sweep.directory / "2"  # the same run, lone and in a sweep
     same = inside("diff", str(run), str(job))
-    assert (same.code, same.out.splitlines()[-1]) == (0, "differences that decide numbers, or are some: none")
+    assert (same.code, same.out.splitlines()[-1]) == (0, "no difference in what decides results, nor in results")
     other = inside("diff", str(run), str(digits_sweep.directory / "0"))
     assert other.code == 1
     assert "model.latent_dim" in other.out
@@ -152,9 +152,22 @@ def test_diff_of_runs_sweeps_and_what_would_be_run(inside, digits_run: Finished,
     assert inside("diff", "experiment=book").code == 0
 
 
+@pytest.mark.parametrize("name", ["metrics.jsonl", "model.safetensors", "config.yaml"])
+def test_diff_holds_files_against_the_recorded_digests(inside, tmp_path, digits_run: Finished, name):  # noqa: F811
+    copied = Path(shutil.copytree(digits_run.directory, tmp_path / "copied"))
+    content = (copied / name).read_bytes()
+    (copied / name).write_bytes(content.replace(b"0.00", b"0.01", 1) if name == "config.yaml" else content[:-1] + b"x")
+    found = inside("diff", str(digits_run.directory), "copied")
+    assert found.code == 1
+    assert f"not as the run left it: copied: {name} was altered" in found.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("defaults", ""), "vaex diff: argument 2 is empty"),
+        (("DEFAULTS",), "did you mean 'defaults'?"),
+        (("defaults", "nowhere"), "neither overrides nor defaults\n"),
         ((), "expected two runs, sweeps or experiments, got 0"),
         (("defaults", "latent_sweep"), "no such run or sweep directory, .*; did you mean 'experiment=latent_sweep'?"),
         (("seed=x",), "seed: expected an integer"),

@@ -4,19 +4,16 @@ Runs of the two sides are a pair where they have the same values of what varies 
 """
 
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from vaex import config as configuration
-from vaex.config import NOT_IDENTITY, Config, expect
-from vaex.disk import provenance, saved
+from vaex.checks.sides import Ran, Side
+from vaex.config import expect
+from vaex.disk import provenance
 from vaex.errors import printable
-from vaex.study import contents, runs, verdict
+from vaex.study import contents, verdict
 from vaex.study.runs import text
 from vaex.study.stability import number
 
@@ -35,26 +32,8 @@ MOST_VALUES = 4
 LONGEST = 44
 """Characters of a cell."""
 
-
-@dataclass(frozen=True)
-class Ran:
-    """A run, or a configuration: by full key what decides its numbers and what does not, and what is known of it."""
-
-    flat: Mapping[str, Any]
-    others: Mapping[str, Any]
-    data: str | None
-    surroundings: Mapping[str, Any]
-    summary: Mapping[str, Any]
-    steps: dict[str, np.ndarray] | None
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of the two: what it is called, its runs, and what of it cannot be read."""
-
-    name: str
-    runs: tuple[Ran, ...]
-    problems: tuple[str, ...] = ()
+DIGEST, SHOWN = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}"), 12
+"""What is a digest, and how much of it is shown: nobody reads it to its end."""
 
 
 class Difference(NamedTuple):
@@ -66,30 +45,12 @@ class Difference(NamedTuple):
     decides: bool = True
 
 
-def of_directory(directory: Path) -> Side:
-    """A run or a sweep as it is on disk; raises `InputError` where there is none."""
-    study = runs.read([directory])
-    flats = contents.named_by_digest([(run.flat, run.manifest) for run in study.runs])
-    found = []
-    for run, flat in zip(study.runs, flats, strict=True):
-        others = {key: value for key, value in saved.completed(run.config).items() if key in NOT_IDENTITY}
-        known = {key: value for key, value in run.manifest.items() if isinstance(value, dict)}
-        digest = run.manifest.get("dataset_sha256")
-        data = digest if isinstance(digest, str) else None
-        found.append(Ran(flat, dict(provenance.flatten(others)), data, known, run.summary, run.steps))
-    return Side(printable(directory), tuple(found), study.problems)
+class Pair(NamedTuple):
+    """Two runs that are set beside each other; `named` says which, where there are others."""
 
-
-def of_configurations(name: str, configs: Iterable[Config], surroundings: Mapping[str, Any]) -> Side:
-    """What would be run here and now, in these surroundings if they are known."""
-    found = []
-    for config in configs:
-        plain = configuration.dump(config)
-        own = {key: value for key, value in plain.items() if key not in NOT_IDENTITY}
-        others = {key: value for key, value in plain.items() if key in NOT_IDENTITY}
-        flats = dict(provenance.flatten(own)), dict(provenance.flatten(others))
-        found.append(Ran(*flats, None, surroundings, {}, None))
-    return Side(printable(name), tuple(found))
+    first: Ran
+    second: Ran
+    named: str
 
 
 def between(first: Side, second: Side) -> list[Difference]:
@@ -104,26 +65,41 @@ def between(first: Side, second: Side) -> list[Difference]:
     ]
 
 
-def _pairs(first: Side, second: Side) -> list[tuple[Ran, Ran]]:
-    varied = [key for side in (first, second) for key in _varied(side)]
+def _pairs(first: Side, second: Side) -> list[Pair]:
+    """Runs of the same values of what varies within a side; a lone run and a job only where they are the same."""
+    lone = 1 in (len(first.runs), len(second.runs)) and len(first.runs) != len(second.runs)
+    flats = _flats(first, second)
+    varied = list(dict.fromkeys(key for side in flats for key in (_keys(side) if lone else _varied(side))))
 
-    def setting(run: Ran) -> tuple[str, ...]:
-        return tuple(text(run.flat.get(key)) for key in varied)
+    def setting(flat: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(_written(flat.get(key, ABSENT)) for key in varied)
 
-    partners = {setting(run): run for run in reversed(second.runs)}
-    return [(run, partners[setting(run)]) for run in first.runs if setting(run) in partners]
+    partners = {setting(flat): run for run, flat in reversed(list(zip(second.runs, flats[1], strict=True)))}
+    found = [(run, setting(flat)) for run, flat in zip(first.runs, flats[0], strict=True) if setting(flat) in partners]
+    pairs = [(run, partners[place], ", ".join(map("=".join, zip(varied, place, strict=True)))) for run, place in found]
+    if lone:
+        return [Pair(a, b, a.name if len(first.runs) > 1 else b.name) for a, b, _ in pairs]
+    return [Pair(a, b, named) for a, b, named in pairs]
 
 
-def _varied(side: Side) -> list[str]:
-    keys = dict.fromkeys(key for run in side.runs for key in run.flat)
-    return [key for key in keys if len({text(run.flat.get(key)) for run in side.runs}) > 1]
-
-
-def _configuration(first: Side, second: Side) -> Iterator[Difference]:
+def _flats(first: Side, second: Side) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The configurations of both sides, in which the same data have the same name."""
     flats = contents.named_by_digest(
         [(dict(run.flat), {"dataset_sha256": run.data}) for side in (first, second) for run in side.runs]
     )
-    sides = flats[: len(first.runs)], flats[len(first.runs) :]
+    return flats[: len(first.runs)], flats[len(first.runs) :]
+
+
+def _keys(flats: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for flat in flats for key in flat))
+
+
+def _varied(flats: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [key for key in _keys(flats) if len({text(flat.get(key)) for flat in flats}) > 1]
+
+
+def _configuration(first: Side, second: Side) -> Iterator[Difference]:
+    sides = _flats(first, second)
     yield from _recorded(sides[0], sides[1])
     jobs = [Counter(repr(sorted(flat.items(), key=str)) for flat in side) for side in sides]
     if jobs[0] != jobs[1] and max(map(len, sides)) > 1:
@@ -157,17 +133,17 @@ def _recorded(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, 
             yield Difference(printable(key), _cell(one), _cell(other))
 
 
-def _results(pairs: Sequence[tuple[Ran, Ran]]) -> Iterator[Difference]:
-    ended = [pair for pair in pairs if all(run.summary for run in pair)]
-    measured = [key for pair in ended for key in pair[0].summary if _is_measured(key)]
+def _results(pairs: Sequence[Pair]) -> Iterator[Difference]:
+    ended = [pair for pair in pairs if pair.first.summary and pair.second.summary]
+    measured = [key for pair in ended for key in pair.first.summary if _is_measured(key)]
     for key in dict.fromkeys((*RESULTS, *measured)):
-        values = [(a.summary.get(key), b.summary.get(key)) for a, b in ended]
-        apart = [pair for pair in values if pair[0] != pair[1] and not isinstance(pair[0], list)]
+        values = [(pair.first.summary.get(key), pair.second.summary.get(key), pair.named) for pair in ended]
+        apart = [each for each in values if each[0] != each[1] and not isinstance(each[0], list)]
         if apart:
-            most = max(apart, key=_distance)
+            one, other, named = max(apart, key=_distance)
             of_run = key in RESULTS  # else it says how the run was measured, and its parameters say the rest
-            one, other = map(_shown, most)
-            yield Difference(_of_pairs(key, apart, values), one, other, decides=of_run)
+            title = _of_pairs(key, apart, ended, named)
+            yield Difference(title, _shown(one), _shown(other), decides=of_run)
 
 
 def _is_measured(key: str) -> bool:
@@ -175,38 +151,45 @@ def _is_measured(key: str) -> bool:
     return key.startswith(expect.EVALUATED) and not key.endswith("_se")
 
 
-def _steps(pairs: Sequence[tuple[Ran, Ran]]) -> Iterator[Difference]:
-    both = [(a.steps, b.steps) for a, b in pairs if a.steps is not None and b.steps is not None]
-    firsts = [(*found, *steps) for steps in both if (found := verdict.parting(*steps))]
+def _steps(pairs: Sequence[Pair]) -> Iterator[Difference]:
+    both = [(a.steps, b.steps, named) for a, b, named in pairs if a.steps is not None and b.steps is not None]
+    firsts = [(*found, *each) for each in both if (found := verdict.parting(*each[:2]))]
     if firsts:
-        index, name, *steps = min(firsts, key=lambda each: each[0])
+        index, name, *steps, named = min(firsts, key=lambda each: each[0])
         one, other = (f"{index + 1}: {name} {_shown(float(side[name][index]))}" for side in steps)
-        yield Difference(_of_pairs("first step apart", firsts, both), one, other)
+        yield Difference(_of_pairs("first step apart", firsts, both, named), one, other)
 
 
-def _of_pairs(key: str, apart: Sequence[Any], every: Sequence[Any]) -> str:
-    """A key, and in how many of several pairs it differs: the values beside it are those furthest apart, or first."""
-    return key if len(every) == 1 else f"{key} ({len(apart)} of {len(every)} pairs)"
+def _of_pairs(key: str, apart: Sequence[Any], every: Sequence[Any], named: str) -> str:
+    """A key, in how many of several pairs it differs, and in which as told: the furthest apart, or the first."""
+    of_several = f"{len(apart)} of {len(every)} pairs" if len(every) > 1 else ""
+    more = ", here ".join(filter(None, (of_several, named)))
+    return printable(f"{key} ({more})") if more else key
 
 
-def _distance(pair: tuple[Any, Any]) -> float:
-    first, second = map(number, pair)
+def _distance(pair: tuple[Any, Any, str]) -> float:
+    first, second = map(number, pair[:2])
     return math.inf if first is None or second is None else abs(first - second)
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.9g}" if isinstance(value, float) else "–" if value is None else str(value)
+    return f"{value:.9g}" if isinstance(value, float) else "–" if value is None else _short(printable(value))
 
 
 def _written(value: Any) -> str:
     return "–" if value is ABSENT else text(value)
 
 
+def _short(value: str) -> str:
+    """A digest by its beginning."""
+    return f"{value[:SHOWN]}…" if DIGEST.fullmatch(value) else value
+
+
 def _cell(values: Sequence[str]) -> str:
     """Some values in a line that stays short."""
     more = f", … ({len(values)} values)" if len(values) > MOST_VALUES else ""
     values = sorted(values, key=_place)
-    shown = printable(", ".join(values[:MOST_VALUES]))
+    shown = printable(", ".join(map(_short, values[:MOST_VALUES])))
     return (shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…") + more
 
 

@@ -19,6 +19,9 @@ LOADING = ("plugins=", f"{PLACE}=")
 """Overrides that say which code a run's files need, and where its data are by now."""
 
 
+CONFIG_DIR = "--config-dir"
+
+
 class Parser(argparse.ArgumentParser):
     """The flags of a verb. Its file's docstring is the head of its help."""
 
@@ -46,12 +49,30 @@ class Parser(argparse.ArgumentParser):
 
 
 def refuse(verb: str, arguments: Sequence[str], known: Sequence[str] = ()) -> None:
-    """Raise `InputError` for a flag that the verb does not have."""
+    """Raise `InputError` for a flag that the verb does not have, and for an empty word."""
+    refuse_empty(verb, arguments)
     for word in arguments:
         flag = word.partition("=")[0]
         if flag.startswith("--") and flag not in known:
             there = f"there are: {', '.join(known)}" if known else "it has none"
             raise InputError(f"vaex {verb}: unknown flag {printable(flag)}{nearest(flag, known)} ({there})")
+
+
+def refuse_empty(verb: str, arguments: Sequence[str]) -> None:
+    """Raise `InputError` for an empty word, such as an unset variable of a shell: as a path it would be `.`."""
+    for place, word in enumerate(arguments, 1):
+        if not word.strip():
+            raise InputError(f"vaex {verb}: argument {place} is empty; `vaex {verb} --help` shows how it is used")
+
+
+def with_config_dir(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words without `--config-dir DIR`, Hydra's flag for experiments and options of one's own; and the flag."""
+    words, flag = list(arguments), []
+    for place, word in enumerate(words):
+        if word.partition("=")[0] == CONFIG_DIR:
+            flag = words[place : place + (1 if "=" in word else 2)]
+            return [*words[:place], *words[place + len(flag) :]], flag
+    return words, flag
 
 
 def of_run(verb: str, about: str | None, out: str) -> Parser:

@@ -18,8 +18,11 @@ from vaex.errors import InputError
 CONFIG_ALTERED = "config.yaml was altered after the run"
 
 
-def find_altered(directory: Path, manifest: dict[str, Any], config: Config) -> tuple[str, ...]:
-    """What does not have the digest that summary.json recorded for it, told without running or parsing anything."""
+def find_altered(directory: Path, manifest: dict[str, Any], config: Config | None) -> tuple[str, ...]:
+    """What does not have the digest that summary.json recorded for it, told without running or parsing anything.
+
+    `config` is the run's own as it was written, its data where they were then; None: nothing is asked of it.
+    """
     path = directory / "summary.json"
     summary = files.read_json(path) if path.exists() else {}
     if "identity" not in summary:
@@ -47,8 +50,8 @@ def refuse_altered(directory: Path, manifest: dict[str, Any], summary: dict[str,
         )
 
 
-def _altered(directory: Path, manifest: dict[str, Any], summary: dict[str, Any], config: Config) -> Iterator[str]:
-    if configuration.identity(config) != summary["identity"]:
+def _altered(directory: Path, manifest: dict[str, Any], summary: dict[str, Any], config: Config | None) -> Iterator[str]:
+    if config is not None and configuration.identity(config) != summary["identity"]:
         yield CONFIG_ALTERED
     if manifest and manifest.get("dataset_sha256") != summary.get("dataset_sha256"):
         yield "the dataset's digest in manifest.json is not the one in summary.json"
