@@ -465,9 +465,8 @@ def test_a_sweeper_of_somebody_elses_sends_two_batches(tmp_path: Path, launcher:
     found = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
     assert (found["job"].tolist(), found["seed"].tolist()) == ([0, 1, 2], [5, 6, 7])
     told = json.loads((tmp_path / "hydra_plugins" / "values.json").read_text())
-    assert told == [
-        [elbo, spikes] for elbo, spikes in zip(found["test/elbo"][:2], found["loss_spikes"][:2], strict=True)
-    ]
+    assert [elbo for elbo, _ in told] == pytest.approx(found["test/elbo"][:2].tolist())
+    assert [spikes for _, spikes in told] == found["loss_spikes"][:2].tolist()
     (tmp_path / "sweep" / "2" / "summary.json").unlink()
     code, text = server().run("resume", tmp_path / "sweep")
     assert code == 0, text
