@@ -66,13 +66,12 @@ def _space(command: Command) -> Space:
 
 def _refuse_unfit(command: Command, settings: Settings, space: Space) -> None:
     config, epochs = command.jobs[0], command.jobs[0].training.epochs
-    stop = getattr(getattr(config.sweep, "stop", None), "rule", "none")
     if not space:
         raise ConfigError(f"hydra/sweeper=pbt: nothing to explore; give a key a space, as in {EXAMPLE}")
     if not command.launcher.endswith(".PackedLauncher"):
         raise ConfigError("hydra/sweeper=pbt: needs hydra/launcher=packed, whose jobs know of each other")
-    if stop != "none":
-        raise ConfigError(f"sweep.stop.rule={stop}: a population replaces its worst members itself; choose one of both")
+    if config.sweep.stop.stops:
+        raise ConfigError("sweep.stop: a population replaces its worst members itself; choose one of both")
     if command.subdirectories != ("0",):
         raise ConfigError("hydra.sweep.subdir: the members of a population are in 0, 1, 2, …")
     if settings.every >= epochs:
