@@ -30,7 +30,8 @@ def test_the_place_is_where_a_run_was_lost_not_where_it_skipped():
     assert place.of_divergence(steps([np.nan])) == 1
     assert place.of_divergence(steps([1.0, np.nan, 1.0])) is None
     assert place.of_divergence(steps([])) is None
-    assert place.of_largest_spike(steps([5.0, 4.0, 9.0, 4.0, 6.0])) == 3
+    assert place.of_largest_spike(steps([5.0, 4.0, 9.0, 4.0, 6.0])) == (3, 4.5)
+    assert place.of_largest_spike(steps([5.0, 4.0, 4.0, 3.0])) is None
 
 
 def test_a_value_is_out_of_proportion_to_the_steps_before_or_to_other_examples():

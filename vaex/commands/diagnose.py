@@ -17,6 +17,7 @@ from vaex import files
 from vaex.commands import flags
 from vaex.device import backend
 from vaex.diagnosis import place
+from vaex.diagnosis.limits import number
 from vaex.disk import metrics, saved
 from vaex.disk.alterations import find_altered
 from vaex.disk.directory import refuse_links
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         return _diagnose(directory, chosen, step, steps, folder)
 
 
-def _finite(directory: Path, spike: int | None, count: int) -> int:
+def _finite(directory: Path, spike: place.Spike | None, count: int) -> int:
     """What is said of a run whose last step was finite."""
     path = directory / "summary.json"
     summary = files.read_json(path) if path.exists() else {"status": "has not ended"}
@@ -61,9 +62,12 @@ def _finite(directory: Path, spike: int | None, count: int) -> int:
         say(printable(f"{directory} was given up at step {count}: too many steps in a row above training.skip_above"))
     else:
         say(printable(f"{directory} did not diverge: {summary.get('status')}, {count} steps, the last one finite"))
-    if spike:
-        hint = f"vaex diagnose {shlex.quote(str(directory))} --step {spike}"
-        say(printable(f"its highest loss above the 50 steps before was at step {spike}: `{hint}` looks at it"))
+    if spike is None:
+        say(f"its loss never rose above the median of the {metrics.SPIKE_WINDOW} steps before")
+        return 0
+    hint = f"vaex diagnose {shlex.quote(str(directory))} --step {spike.step}"
+    above = f"{number(spike.nats)} nats above the median of the {metrics.SPIKE_WINDOW} steps before"
+    say(printable(f"its loss rose highest at step {spike.step}, {above}: `{hint}` looks at it"))
     return 0
 
 
@@ -95,7 +99,8 @@ def _diagnose(
         dataset = run.load(config.dataset)
     if manifest.get("dataset_sha256"):
         saved.refuse_other_data(directory, config.dataset, dataset.digest, manifest["dataset_sha256"])
-    for line in find_altered(directory, manifest, config):
+    plugins = [word for word in chosen.overrides if word.startswith("plugins=")]
+    for line in find_altered(directory, manifest, saved.read_as_written(directory, plugins)):
         say(printable(f"not as the run left it: {line}"))
     diagnosis = Diagnosis(directory, chosen.overrides, manifest, step, steps)
     say(*map(printable, diagnosis.content["lines"]))
