@@ -10,6 +10,7 @@ import contextlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from vaex import files
 from vaex.commands import flags
 from vaex.device import backend
 from vaex.diagnosis import place
-from vaex.diagnosis.limits import number
 from vaex.disk import metrics, saved
 from vaex.disk.alterations import find_altered
 from vaex.disk.directory import refuse_links
@@ -66,7 +66,7 @@ def _finite(directory: Path, spike: place.Spike | None, count: int) -> int:
         say(f"its loss never rose above the median of the {metrics.SPIKE_WINDOW} steps before")
         return 0
     hint = f"vaex diagnose {shlex.quote(str(directory))} --step {spike.step}"
-    above = f"{number(spike.nats)} nats above the median of the {metrics.SPIKE_WINDOW} steps before"
+    above = f"{spike.nats:.3g} nats above the median of the {metrics.SPIKE_WINDOW} steps before"
     say(printable(f"its loss rose highest at step {spike.step}, {above}: `{hint}` looks at it"))
     return 0
 
@@ -76,6 +76,7 @@ def _folder(chosen: argparse.Namespace, directory: Path) -> Path:
     from vaex.diagnosis.diagnosis import NAMES
 
     if chosen.out is None:
+        _refuse_losing_cures(directory, chosen)
         return directory
     there = [name for name in NAMES if (chosen.out / name).exists()]
     if there and not chosen.force:
@@ -108,13 +109,33 @@ def _diagnose(
     if not diagnosis.content["diverged"]:
         say("the step was finite: nothing to cure")
     elif not chosen.no_cures:
-        say("cures:")
-        try:
-            for line in diagnosis.try_cures(chosen.steps):
-                say(printable(line))
-        finally:
-            _write(folder, diagnosis.files())
+        return _cure(diagnosis, chosen.steps, folder)
     return 0
+
+
+def _cure(diagnosis: Any, beyond: int, folder: Path) -> int:
+    """Try the cures; what is known of them is written, also where the rest is cut off."""
+    say("cures:")
+    try:
+        for line in diagnosis.try_cures(beyond):
+            say(printable(line))
+    except KeyboardInterrupt:
+        say(printable(diagnosis.interrupted()))
+        raise
+    finally:
+        _write(folder, diagnosis.files())
+    return 0
+
+
+def _refuse_losing_cures(folder: Path, chosen: argparse.Namespace) -> None:
+    """Raise `InputError` where a second look would write over the cures of the first: they took minutes."""
+    before = {}
+    with contextlib.suppress(InputError):  # none, or a damaged one
+        before = files.read_json(folder / "diagnose.json")
+    if before.get("cures") and not chosen.force:
+        raise InputError(
+            f"{folder / 'diagnose.json'}: has cures already; name another --out, or write over it by --force"
+        )
 
 
 def _write(folder: Path, contents: dict[str, bytes]) -> None:

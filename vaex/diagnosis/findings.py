@@ -71,6 +71,18 @@ class Findings:
         steep = (sizes["gradient norm"].of_steps or 0.0) >= proportion.TIMES
         return "gradient" if steep and risen[largest] < abs(_term(self.look, largest)) / 2 else largest
 
+    def rise(self) -> str:
+        """Of a finite step: which term rose most, from the median of the steps before."""
+        if self.term not in ("kl", "reconstruction"):
+            return f"{TERMS[self.term]} was out of proportion"
+        now = _term(self.look, self.term)
+        if not self.before:
+            return f"{TERMS[self.term]} is the largest term, {number(now)} nats"
+        usual = float(np.median([_term(each, self.term) for each in self.before]))
+        if now <= usual:
+            return f"no term rose ({TERMS[self.term]} went from {number(usual)} to {number(now)} nats)"
+        return f"{TERMS[self.term]} rose most, from {number(usual)} to {number(now)} nats"
+
     def _located(self) -> tuple[str, int | None, int | None] | None:
         """Name, example in the batch and unit where the first number was not finite, if it is of an example."""
         if self.origin is None or self.looks.example_axes[self.origin.number] != 0 or not self.origin.at:
@@ -182,7 +194,7 @@ class Findings:
         if self.unit:
             parts.append(f"{self.unit['kind']} {self.unit['number']}")
         if self.example:
-            parts.append(f"training image {self.example['index']}")
+            parts.append(f"{_image(self.example['index'])}")
         if not parts or self._located():
             return "".join(f", {part}" for part in parts)
         return f"; {'out of proportion' if self._source() else 'largest'} before it: {', '.join(parts)}"
@@ -193,7 +205,9 @@ class Findings:
         row = limits.of_loss(self.config)
         if latent:
             there = ", ".join(f"{name} {number(value)}" for name, value in latent.items())
-            lines.append(f"there: {there}" + (f"; loss={self.config.loss.name} breaks at {row}" if row else ""))
+            lines.append(
+                f"there: {there}" + (f"; loss={self.config.loss.name} breaks at {row}" if row and self.origin else "")
+            )
         return lines
 
     def _excess_line(self) -> str:
@@ -207,7 +221,7 @@ class Findings:
             times.append(f"{number(self.excess.of_examples or 0.0)} times the median example's")
         where = f", {_kind(self.excess.name)} {self.excess.unit}" if self.excess.unit is not None else ""
         rows = self.looks.rows(self.place)
-        where += f", training image {rows[self.excess.example]}" if self.excess.example is not None else ""
+        where += f", {_image(rows[self.excess.example])}" if self.excess.example is not None else ""
         size = f"{self.excess.name} up to {number(self.excess.largest)}"
         return f"out of proportion first: {size}, {' and '.join(times)}{where}"
 
@@ -216,11 +230,15 @@ class Findings:
             return []
         worst = self._worst()[0]
         terms = f"KL {number(worst['kl'])}, reconstruction {number(worst['reconstruction'])} nats"
-        return [f"largest share of the loss: training image {worst['index']} ({terms})"]
+        return [f"largest share of the loss: {_image(worst['index'])} ({terms})"]
 
 
 def _term(look: Look, term: str) -> float:
     return float(np.sum(look.terms["kl_per_latent"]) if term == "kl" else look.terms[term])
+
+
+def _image(index: int) -> str:
+    return f"training image {index}"
 
 
 def _kind(name: str) -> str:

@@ -50,7 +50,9 @@ def refuse_altered(directory: Path, manifest: dict[str, Any], summary: dict[str,
         )
 
 
-def _altered(directory: Path, manifest: dict[str, Any], summary: dict[str, Any], config: Config | None) -> Iterator[str]:
+def _altered(
+    directory: Path, manifest: dict[str, Any], summary: dict[str, Any], config: Config | None
+) -> Iterator[str]:
     if config is not None and configuration.identity(config) != summary["identity"]:
         yield CONFIG_ALTERED
     if manifest and manifest.get("dataset_sha256") != summary.get("dataset_sha256"):
