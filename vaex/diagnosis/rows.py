@@ -25,7 +25,7 @@ def where(section: Any, dataset: Dataset, index: int) -> str:
 
 
 def _row(section: Any, dataset: Dataset, index: int) -> int | None:
-    """Before `split_by_fractions`; None where another rule made the splits, or `limit` hides how many rows there are."""
+    """Before `split_by_fractions`; None where another rule made the splits, or `limit` hides the number of rows."""
     if not isinstance(section, Fractions) or section.limit is not None:
         return None
     splits = (dataset.train, dataset.valid, dataset.test) if section.fractions else (dataset.train,)
