@@ -165,9 +165,12 @@ class Findings:
         return {name: float(self.look.whole[name][at]) for name in ("mu", "raw", "sigma", "kl")}
 
     def _worst(self) -> list[dict[str, Any]]:
-        """Examples by their part of the loss, the largest first."""
-        loss = self.look.whole["kl"].sum(axis=1) - self.look.whole["log_p"]
-        order = np.argsort(np.where(np.isnan(loss), -np.inf, -loss), kind="stable")[:MOST_NAMED]
+        """Examples by their part of the loss, the largest first; first of those alike not finite the one to blame."""
+        with np.errstate(invalid="ignore"):
+            loss = self.look.whole["kl"].sum(axis=1) - self.look.whole["log_p"]
+        size = np.where(np.isfinite(loss), loss, np.inf)
+        blamed = np.arange(len(loss)) != (self.example["in_batch"] if self.example else -1)
+        order = np.lexsort((blamed, -size))[:MOST_NAMED]
         rows = self.looks.rows(self.place)
         return [
             {
