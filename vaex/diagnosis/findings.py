@@ -75,13 +75,12 @@ class Findings:
         """Of a finite step: which term rose most, from the median of the steps before."""
         if self.term not in ("kl", "reconstruction"):
             return f"{TERMS[self.term]} was out of proportion"
-        now = _term(self.look, self.term)
-        if not self.before:
+        now, before = _term(self.look, self.term), [_term(each, self.term) for each in self.before]
+        if not before:
             return f"{TERMS[self.term]} is the largest term, {number(now)} nats"
-        usual = float(np.median([_term(each, self.term) for each in self.before]))
-        if now <= usual:
-            return f"no term rose ({TERMS[self.term]} went from {number(usual)} to {number(now)} nats)"
-        return f"{TERMS[self.term]} rose most, from {number(usual)} to {number(now)} nats"
+        usual = float(np.median(before))
+        rose = "rose most," if now > usual else "fell least,"
+        return f"{TERMS[self.term]} {rose} from {number(usual)} to {number(now)} nats"
 
     def _located(self) -> tuple[str, int | None, int | None] | None:
         """Name, example in the batch and unit where the first number was not finite, if it is of an example."""
@@ -144,11 +143,11 @@ class Findings:
 
     def _layer(self) -> str | None:
         """The last layer before it."""
+        if self.origin is None:
+            return None
         names = list(self.look.sizes)
-        layers = (
-            [name for name in names[: names.index(self.origin.name) + 1] if "layer " in name] if self.origin else []
-        )
-        return layers[-1].partition("layer ")[2] if layers else None
+        before = names[: names.index(self.origin.name) + 1]
+        return next((name.partition("layer ")[2] for name in reversed(before) if "layer " in name), None)
 
     def _leaf(self) -> str | None:
         """Of a norm the parameter that has the largest entry."""
@@ -197,7 +196,7 @@ class Findings:
         if self.unit:
             parts.append(f"{self.unit['kind']} {self.unit['number']}")
         if self.example:
-            parts.append(f"{_image(self.example['index'])}")
+            parts.append(f"training image {self.example['index']}")
         if not parts or self._located():
             return "".join(f", {part}" for part in parts)
         return f"; {'out of proportion' if self._source() else 'largest'} before it: {', '.join(parts)}"
@@ -224,7 +223,7 @@ class Findings:
             times.append(f"{number(self.excess.of_examples or 0.0)} times the median example's")
         where = f", {_kind(self.excess.name)} {self.excess.unit}" if self.excess.unit is not None else ""
         rows = self.looks.rows(self.place)
-        where += f", {_image(rows[self.excess.example])}" if self.excess.example is not None else ""
+        where += f", training image {rows[self.excess.example]}" if self.excess.example is not None else ""
         size = f"{self.excess.name} up to {number(self.excess.largest)}"
         return f"out of proportion first: {size}, {' and '.join(times)}{where}"
 
@@ -233,15 +232,11 @@ class Findings:
             return []
         worst = self._worst()[0]
         terms = f"KL {number(worst['kl'])}, reconstruction {number(worst['reconstruction'])} nats"
-        return [f"largest share of the loss: {_image(worst['index'])} ({terms})"]
+        return [f"largest share of the loss: training image {worst['index']} ({terms})"]
 
 
 def _term(look: Look, term: str) -> float:
     return float(np.sum(look.terms["kl_per_latent"]) if term == "kl" else look.terms[term])
-
-
-def _image(index: int) -> str:
-    return f"training image {index}"
 
 
 def _kind(name: str) -> str:
