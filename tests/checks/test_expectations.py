@@ -38,6 +38,10 @@ def held(value: object, directory: Path) -> list[str]:
         ({"valid/elbo": [3, 1]}, r"expect.valid/elbo: expected \[low, high\], got \[3, 1\]"),
         ({"valid/elbo": "x"}, 'expect.valid/elbo: expected a number, got "x"'),
         ({"valid/elbo": float("inf")}, "expect.valid/elbo: expected a finite number"),
+        ({"valid/elbo": [3, 1]}, "low is above high"),
+        ({"valid/elbo": [3, 1, 2]}, r"expected \[low, high\], got \[3, 1, 2\]$"),
+        ({"valid/elbo": ".nan"}, "expect.valid/elbo: expected a finite number, got the text '.nan'"),
+        ({}, "expect: is empty; expected keys"),
         ({"diverged": 1.5}, "expect.diverged: expected an integer, got 1.5"),
         ([{"epoch": 1}, {"diverged": [-1, 2]}], r"expect\[1\].diverged\[0\]: expected greater than or equal to 0"),
         ([{"where": {"loss": "sigma"}}], r"expect\[0\]: says of what, and not what is expected of it"),
@@ -189,7 +193,7 @@ def test_of_a_sweep_jobs_are_chosen_and_counted(sweep_of_two: Path):
         "ok      loss=gamma, seed=2: valid/elbo: -250.4, expected -250.5 to -250",
         "not ok  loss=gamma: valid/elbo, expected -251 to -249: 2 of 6 runs are not: job 4 -251.6, 0.6 below; "
         "job 5 -252.5, 1.5 below",
-        "not ok  loss=softplus: finished: no such job is there",
+        "not ok  loss=softplus: finished: no such job is there (there: gamma, sigma)",
     ]
 
 

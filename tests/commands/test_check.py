@@ -80,6 +80,21 @@ def test_a_directory_is_checked_against_what_was_expected_or_is_now(inside, expe
     ok = inside("check", str(expecting), "expect={status: finished}")
     assert (ok.code, ok.out) == (0, "ok      status: finished, expected finished\n")
     assert one_line(inside("check", str(expecting), "experiment=boook"), "did you mean 'book'") == 2
+    assert one_line(inside("check", str(expecting), str(expecting)), "expected one run or sweep at a time") == 2
+    assert one_line(inside("check", str(expecting), "seed=1"), "seed=1: a directory is only read") == 2
+
+
+def test_a_directory_that_is_not_the_experiment_is_checked_and_said_to_differ(inside, tmp_path, expecting: Path):  # noqa: F811
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    own = "# @package _global_\ndefaults: [{override /dataset: digits}]\ntraining: {epochs: %d}\nexpect: {epoch: 2}\n"
+    (tmp_path / "conf/experiment/two.yaml").write_text(own % 2)
+    (tmp_path / "conf/experiment/three.yaml").write_text(own % 3)
+    same = inside("check", str(expecting), "experiment=two", "--config-dir=conf")
+    assert (same.code, same.out, same.err) == (0, "ok      epoch: 2, expected 2\n", "")
+    other = inside("check", "--config-dir", "conf", str(expecting), "experiment=three")
+    assert (other.code, other.out) == (0, same.out)
+    assert other.err == f"vaex: {expecting} differs from experiment=three in: training.epochs\n"
+    assert inside("diff", "--config-dir=conf", "experiment=two", "experiment=three").code == 1
 
 
 @pytest.mark.slow
@@ -127,6 +142,7 @@ def test_a_check_runs_an_experiment_lone_or_sweep(inside, tmp_path):  # noqa: F8
         (("dataset=digits",), "dataset=digits: nothing to check"),
         (("nowhere",), "nowhere: no such run or sweep directory"),
         ((".",), "holds no jobs of a sweep"),
+        (("",), "argument 1 is empty"),
     ],
 )
 def test_nothing_to_check_is_2_and_leaves_nothing(inside, tmp_path, arguments, message):  # noqa: F811

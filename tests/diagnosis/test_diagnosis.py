@@ -30,7 +30,8 @@ def test_the_place_is_where_a_run_was_lost_not_where_it_skipped():
     assert place.of_divergence(steps([np.nan])) == 1
     assert place.of_divergence(steps([1.0, np.nan, 1.0])) is None
     assert place.of_divergence(steps([])) is None
-    assert place.of_largest_spike(steps([5.0, 4.0, 9.0, 4.0, 6.0])) == 3
+    assert place.of_largest_spike(steps([5.0, 4.0, 9.0, 4.0, 6.0])) == (3, 4.5)
+    assert place.of_largest_spike(steps([5.0, 4.0, 4.0, 3.0])) is None
 
 
 def test_a_value_is_out_of_proportion_to_the_steps_before_or_to_other_examples():
@@ -82,7 +83,8 @@ def test_cures_change_something_and_come_in_a_stated_order():
         ("optimizer.warmup_epochs=9",),
         ("optimizer.learning_rate=0.000333",),
     ]
-    assert {each[0] for each in overrides[6:]} == {f"loss={name}" for name in configuration.ours("loss")} - {
+    assert [(cure.overrides[0][-8:], cure.further) for cure in found[5:7]] == [("0.000111", True), ("=3.7e-05", True)]
+    assert {each[0] for each in overrides[8:]} == {f"loss={name}" for name in configuration.ours("loss")} - {
         "loss=sigma"
     }
     calm = make("dataset=digits", "training.on_nonfinite=skip", "training.gradient_clip=1")
@@ -96,6 +98,14 @@ def test_cures_are_of_the_numbers_that_held_there_and_last():
     (slower,) = [each for each in found if "third" in each.title]
     assert slower.overrides == ("optimizer.learning_rate=0.01", "schedule=[{epoch:2,seed:4}]")
     assert found[0].overrides == ("training.on_nonfinite=skip",)
+
+
+def test_gradients_are_clipped_at_what_was_usual_before_the_explosion():
+    config = make("dataset=digits")
+    titles = {cure.title: cure.overrides for cure in cures.of(config, steps([*[3.0] * 20, 5e9, 8e20, np.nan]), 23, 12)}
+    assert titles["clip gradients at their norm's 99 %"] == ("training.gradient_clip=3",)
+    few = {cure.title: cure.overrides for cure in cures.of(config, steps([2.0, 4.0, 9e9, np.nan]), 4, 12)}
+    assert few["clip gradients at the largest norm of 2 steps before"] == ("training.gradient_clip=4",)
 
 
 def test_where_a_replay_parts_from_the_record_also_where_that_was_0():

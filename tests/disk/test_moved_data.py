@@ -102,6 +102,14 @@ def test_a_relative_path_is_looked_for_from_where_the_run_was_started(trained: P
     assert files.read_yaml(run / "config.yaml")["dataset"]["path"] == str(trained / "a.npy")
 
 
+def test_data_found_from_where_a_run_was_started_alter_no_configuration(trained: Path, tmp_path: Path):
+    line = ("diagnose", str(trained / "run"), "--step", "2", "--out", "found")
+    code, text = server().run(*line, cwd=tmp_path)
+    assert (code, "not as the run left it" in text) == (0, False), text
+    code, text = server().run("diff", str(trained / "run"), str(trained / "run"), cwd=tmp_path)
+    assert (code, "not as the run left it" in text) == (0, False), text
+
+
 def test_a_sweep_goes_on_with_moved_data_and_not_with_others(tmp_path: Path):
     np.save(tmp_path / "a.npy", ARRAY)
     grid = ("-m", *OVERRIDES, "training.epochs=1", "seed=0,1,2", "hydra.sweep.dir=sweep", "sweep.figures_up_to=0")

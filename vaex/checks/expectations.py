@@ -112,14 +112,26 @@ def _of_runs(row: Row, outcomes: Sequence[Outcome]) -> Iterator[Line]:
     before = f"{where}: " if where else ""
     for key, wanted in row.wanted:
         if not chosen:
-            yield Line(False, f"{before}{key}: no such job is there")
+            yield Line(False, f"{before}{key}: no such job is there{_nearest(row, outcomes)}")
         elif key in expect.COUNTED:
             count = sum(each.summary.get("status") == key for each in chosen)
-            yield _of_one(f"{before}{key} of {len(chosen)} jobs", {key: count}, key, wanted)
+            yield _of_one(f"{before}{key} of {len(chosen)} job{'s' * (len(chosen) != 1)}", {key: count}, key, wanted)
         elif len(chosen) == 1:
             yield _of_one(f"{before}{key}", chosen[0].summary, key, wanted)
         else:
             yield _of_all(f"{before}{key}", chosen, key, wanted)
+
+
+def _nearest(row: Row, outcomes: Sequence[Outcome]) -> str:
+    """What of a `where` no job has, and which value of it there is that is like it."""
+    for key, value in row.where:
+        there = list(dict.fromkeys(runs.text(each.flat[key]) for each in outcomes if key in each.flat))
+        if runs.text(value) not in there:
+            known = (
+                f" (there: {', '.join(there[:MOST_NAMED])}{', …' if len(there) > MOST_NAMED else ''})" if there else ""
+            )
+            return f"{nearest(runs.text(value), there)}{known}"
+    return ""
 
 
 def _of_one(title: str, found: Mapping[str, Any], key: str, wanted: Wanted) -> Line:

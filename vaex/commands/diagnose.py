@@ -10,6 +10,7 @@ import contextlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         return _diagnose(directory, chosen, step, steps, folder)
 
 
-def _finite(directory: Path, spike: int | None, count: int) -> int:
+def _finite(directory: Path, spike: place.Spike | None, count: int) -> int:
     """What is said of a run whose last step was finite."""
     path = directory / "summary.json"
     summary = files.read_json(path) if path.exists() else {"status": "has not ended"}
@@ -61,9 +62,12 @@ def _finite(directory: Path, spike: int | None, count: int) -> int:
         say(printable(f"{directory} was given up at step {count}: too many steps in a row above training.skip_above"))
     else:
         say(printable(f"{directory} did not diverge: {summary.get('status')}, {count} steps, the last one finite"))
-    if spike:
-        hint = f"vaex diagnose {shlex.quote(str(directory))} --step {spike}"
-        say(printable(f"its highest loss above the 50 steps before was at step {spike}: `{hint}` looks at it"))
+    if spike is None:
+        say(f"its loss never rose above the median of the {metrics.SPIKE_WINDOW} steps before")
+        return 0
+    hint = f"vaex diagnose {shlex.quote(str(directory))} --step {spike.step}"
+    above = f"{spike.nats:.3g} nats above the median of the {metrics.SPIKE_WINDOW} steps before"
+    say(printable(f"its loss rose highest at step {spike.step}, {above}: `{hint}` looks at it"))
     return 0
 
 
@@ -72,6 +76,7 @@ def _folder(chosen: argparse.Namespace, directory: Path) -> Path:
     from vaex.diagnosis.diagnosis import NAMES
 
     if chosen.out is None:
+        _refuse_losing_cures(directory, chosen)
         return directory
     there = [name for name in NAMES if (chosen.out / name).exists()]
     if there and not chosen.force:
@@ -95,7 +100,8 @@ def _diagnose(
         dataset = run.load(config.dataset)
     if manifest.get("dataset_sha256"):
         saved.refuse_other_data(directory, config.dataset, dataset.digest, manifest["dataset_sha256"])
-    for line in find_altered(directory, manifest, config):
+    plugins = [word for word in chosen.overrides if word.startswith("plugins=")]
+    for line in find_altered(directory, manifest, saved.read_as_written(directory, plugins)):
         say(printable(f"not as the run left it: {line}"))
     diagnosis = Diagnosis(directory, chosen.overrides, manifest, step, steps)
     say(*map(printable, diagnosis.content["lines"]))
@@ -103,13 +109,33 @@ def _diagnose(
     if not diagnosis.content["diverged"]:
         say("the step was finite: nothing to cure")
     elif not chosen.no_cures:
-        say("cures:")
-        try:
-            for line in diagnosis.try_cures(chosen.steps):
-                say(printable(line))
-        finally:
-            _write(folder, diagnosis.files())
+        return _cure(diagnosis, chosen.steps, folder)
     return 0
+
+
+def _cure(diagnosis: Any, beyond: int, folder: Path) -> int:
+    """Try the cures; what is known of them is written, also where the rest is cut off."""
+    say("cures:")
+    try:
+        for line in diagnosis.try_cures(beyond):
+            say(printable(line))
+    except KeyboardInterrupt:
+        say(printable(diagnosis.interrupted()))
+        raise
+    finally:
+        _write(folder, diagnosis.files())
+    return 0
+
+
+def _refuse_losing_cures(folder: Path, chosen: argparse.Namespace) -> None:
+    """Raise `InputError` where a second look would write over the cures of the first: they took minutes."""
+    before = {}
+    with contextlib.suppress(InputError):  # none, or a damaged one
+        before = files.read_json(folder / "diagnose.json")
+    if before.get("cures") and not chosen.force:
+        raise InputError(
+            f"{folder / 'diagnose.json'}: has cures already; name another --out, or write over it by --force"
+        )
 
 
 def _write(folder: Path, contents: dict[str, bytes]) -> None:

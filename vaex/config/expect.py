@@ -50,6 +50,9 @@ OF_VERDICT = (
 )  # fmt: skip
 """What compare.json says of two variants in one question."""
 
+NOT_FINITE = (".nan", "nan", ".inf", "inf")
+"""What one types for a number that is none; a command line has it as text."""
+
 NO_OVERRIDE = ("tracking", "figures", "checkpoint", "sweep", "pack", "compile", "plugins", "experiment", "hydra", KEY)
 """Keys and sections that may be overridden without making another experiment of it."""
 
@@ -124,6 +127,8 @@ def _row(path: str, row: Any) -> Row:
     verdict = _verdict(path, row) if "verdict" in row else None
     own = {key: value for key, value in row.items() if not (key in OF_VERDICTS if verdict else key == "where")}
     _refuse_unknown(path, own, verdict)
+    if not row:
+        raise ConfigError(f"{path}: is empty; expected keys with what they should be, as {{status: finished}}, or null")
     if not own:
         raise ConfigError(f"{path}: says of what, and not what is expected of it")
     where = () if verdict else _where(f"{path}.where", row.get("where", {}))
@@ -162,11 +167,17 @@ def _wanted(path: str, key: str, value: Any) -> Wanted:
     if key in texts:
         return validate(path, texts[key], {path: value})
     one = type_of_count if key in COUNTED else type_of_number
+    if isinstance(value, str) and value.lstrip("+-").lower() in NOT_FINITE:
+        raise ConfigError(
+            f"{path}: expected a finite number, got the text {value!r}; what diverged has status: diverged"
+        )
     if not isinstance(value, Sequence) or isinstance(value, str):
         return validate(path, one, {path: value})
     low, high = validate(path, tuple[one, one], {path: value}) if len(value) == 2 else (1.0, 0.0)
-    if low > high:
+    if len(value) != 2:
         raise ConfigError(f"{path}: expected [low, high], got {list(value)}")
+    if low > high:
+        raise ConfigError(f"{path}: expected [low, high], got {list(value)}: low is above high")
     return low, high
 
 

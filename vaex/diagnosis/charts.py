@@ -1,5 +1,6 @@
 """The way to a step as small charts, and the example to blame as a picture."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ SCALE = 24
 FEW = 6
 """Ticks at most of an axis that would have one a decade."""
 
+DECADES = 4
+"""Under the largest value, of an axis that has 0 too."""
+
 LARGEST = 1e300
 """What a logarithmic axis can hold."""
 
@@ -43,7 +47,7 @@ LOOKED = (
 def way(
     title: str, place: int, recorded: Mapping[str, np.ndarray], looks: Mapping[int, Look], latent: int | None
 ) -> Figure:
-    """Charts over the steps up to `place`, and |log p| by pixel at it; × marks what is not finite.
+    """Charts over the steps up to `place`, and |log p| by pixel at it; × marks what is not finite, ▾ what is 0.
 
     `recorded` has the columns of steps.npz over the steps `recorded["step"]`.
     """
@@ -60,7 +64,7 @@ def way(
         axis.set_xlim(steps[0] - 0.5, place + 0.7)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     _pixels(axes[7], looks[place])
-    figure.subplots_adjust(left=0.07, right=0.9, top=0.92, bottom=0.04, hspace=0.42, wspace=0.38)
+    figure.subplots_adjust(left=0.07, right=0.9, top=0.92, bottom=0.04, hspace=0.42, wspace=0.6)
     return figure
 
 
@@ -75,7 +79,8 @@ def _sizes(looks: Mapping[int, Look], wanted: str | Sequence[str]) -> dict[str, 
 def _latents(axis: Axes, looks: Mapping[int, Look], latent: int | None) -> None:
     """The KL of each latent, the one to blame in color."""
     kl = np.array([look.terms["kl_per_latent"] for look in looks.values()], np.float64)
-    _lines(axis, "KL of each latent, nats", {})
+    style.decorate(axis, "KL of each latent, nats")
+    _symmetric(axis, [kl])
     for number in range(kl.shape[1]):
         if number != latent:
             axis.plot(list(looks), _placed(kl[:, number]), color=style.FAINT, linewidth=1)
@@ -88,6 +93,10 @@ def _pixels(axis: Axes, look: Look) -> None:
     """The largest |log p| of each pixel in the batch."""
     axis.set_title("largest |log p| of a pixel, nats", loc="left", fontsize=style.TITLE, y=1.0)
     pixels = _placed(look.sizes["pixels"].units.reshape(look.shape).max(axis=2).astype(np.float64))
+    if not np.isfinite(pixels).any():
+        axis.set_axis_off()
+        axis.text(0.0, 0.5, "of no pixel is it finite", transform=axis.transAxes, color=style.GREY)
+        return
     if look.shape[0] == 1:
         axis.plot(pixels[0], color=style.BLUE)
         return
@@ -99,16 +108,25 @@ def _pixels(axis: Axes, look: Look) -> None:
 def _lines(axis: Axes, name: str, curves: Mapping[str, tuple[Any, Any]]) -> None:
     style.decorate(axis, name)
     may_be_negative = name.startswith(("loss", "KL"))
-    axis.set_yscale("symlog" if may_be_negative else "log")
     if may_be_negative:
-        locator = SymmetricalLogLocator(base=10, linthresh=2)
-        locator.set_params(numticks=FEW)
-        axis.yaxis.set_major_locator(locator)
+        _symmetric(axis, [np.asarray(y, np.float64) for _, y in curves.values()])
+    else:
+        axis.set_yscale("log")
     for number, (label, (x, y)) in enumerate(curves.items()):
         line = "-" if number < len(COLORS) else "--"
         _curve(axis, x, np.asarray(y, np.float64), label, COLORS[number % len(COLORS)], line)
     if curves:
         _legend(axis)
+
+
+def _symmetric(axis: Axes, values: Sequence[np.ndarray]) -> None:
+    """Logarithmic on both sides of 0, linear near it: up to four decades under the largest, so that no ticks meet."""
+    sizes = [float(np.nanmax(np.abs(placed))) for each in values if np.isfinite(placed := _placed(each)).any()]
+    linear = 10.0 ** max(0, math.floor(math.log10(max([1.0, *sizes]))) - DECADES)
+    axis.set_yscale("symlog", linthresh=linear)
+    locator = SymmetricalLogLocator(base=10, linthresh=1.001 * linear)  # log 1000 / log 10 is below 3
+    locator.set_params(numticks=FEW)
+    axis.yaxis.set_major_locator(locator)
 
 
 def _legend(axis: Axes) -> None:
@@ -120,6 +138,9 @@ def _curve(
 ) -> None:
     values = _placed(y)
     axis.plot(x, values, line, color=color, label=style.in_the_font(label), linewidth=1.4, marker=".", markersize=4)
+    if axis.get_yscale() == "log":  # which has no place for 0: marked at its foot
+        zeros = [place for place, value in zip(x, values, strict=True) if value == 0.0]
+        axis.plot(zeros, [0.03] * len(zeros), "v", color=color, transform=axis.get_xaxis_transform(), clip_on=False)
     bad = [place for place, value in zip(x, values, strict=True) if not np.isfinite(value)]
     axis.plot(bad, [0.96] * len(bad), "x", color=color, transform=axis.get_xaxis_transform(), clip_on=False)
 

@@ -17,17 +17,27 @@ from vaex.diagnosis.place import Steps
 QUANTILE = 0.99
 """Of the gradient norms before the place: where they are clipped."""
 
-SLOWER = 3.0
+FEWEST = 10
+"""Steps that have such a quantile; of fewer it is the largest."""
+
+EXPLODED = 10.0
+"""Times the median of the norms before: at the end of them, what already belongs to the explosion."""
+
+SLOWER = ((3, "a third"), (9, "a ninth"), (27, "a 27th"))
 """By how much the learning rate is divided."""
 
 
 @dataclass(frozen=True)
 class Cure:
-    """Overrides of a run's configuration, and what they are in words; `from_start`: they change how a run begins."""
+    """Overrides of a run's configuration, and what they are in words; `from_start`: they change how a run begins.
+
+    `further`: the one before, taken further; of use only where that got past the place without training.
+    """
 
     title: str
     overrides: tuple[str, ...]
     from_start: bool = False
+    further: bool = False
 
 
 def of(config: Config, steps: Steps, place: int, an_epoch: int) -> list[Cure]:
@@ -53,24 +63,34 @@ def _of(config: Config, steps: Steps, place: int, an_epoch: int) -> list[Cure]:
         *_clip(config, steps, place),
         *_formats(config),
         *_warm_up(config, place, an_epoch),
-        Cure(
-            "a third of the learning rate", (f"optimizer.learning_rate={config.optimizer.learning_rate / SLOWER:.3g}",)
-        ),
+        *_slower(config),
         *_heads(config),
         *_losses(config),
     ]
 
 
 def _clip(config: Config, steps: Steps, place: int) -> list[Cure]:
-    """At the run's own quantile; of no use without a step before the place."""
+    """At the run's own quantile before it exploded; of no use without a step before."""
     norms = steps["grad_norm"][: place - 1].astype(np.float64)
     norms = norms[np.isfinite(norms) & (norms > 0)]
+    while len(norms) > 1 and norms[-1] > EXPLODED * np.median(norms[:-1]):
+        norms = norms[:-1]
     if not len(norms):
         return []
-    clip = float(f"{np.quantile(norms, QUANTILE):.3g}")
+    few = len(norms) < FEWEST
+    clip = float(f"{norms.max() if few else np.quantile(norms, QUANTILE):.3g}")
     now = config.training.gradient_clip or math.inf
-    title = f"clip gradients at their norm's {100 * QUANTILE:.0f} %"
-    return [Cure(title, (f"training.gradient_clip={clip:g}",))] if clip < now else []
+    usual = f"their norm's {100 * QUANTILE:.0f} %" if not few else f"the largest norm of {len(norms)} steps before"
+    return [Cure(f"clip gradients at {usual}", (f"training.gradient_clip={clip:g}",))] if clip < now else []
+
+
+def _slower(config: Config) -> list[Cure]:
+    """Each tried only where the one before got past the place and was no better than untrained."""
+    rate = config.optimizer.learning_rate
+    return [
+        Cure(f"{part} of the learning rate", (f"optimizer.learning_rate={rate / by:.3g}",), further=by > SLOWER[0][0])
+        for by, part in SLOWER
+    ]
 
 
 def _formats(config: Config) -> list[Cure]:

@@ -11,7 +11,7 @@ import numpy as np
 from vaex import files
 from vaex.config import Config
 from vaex.device.datasets import load
-from vaex.diagnosis import charts, cures, page, place
+from vaex.diagnosis import charts, cures, page, place, rows
 from vaex.diagnosis.cures import Cure
 from vaex.diagnosis.findings import TERMS, Findings
 from vaex.diagnosis.limits import number
@@ -61,8 +61,8 @@ class Diagnosis:
         different, by = replay.differences(self.replay, self.steps)
         epoch, within = divmod(self.step - 1, self.an_epoch)
         found = self.findings.plain()
-        ended = "" if self._culprit() is None else " is not finite"
-        head = f"step {self.step} (epoch {epoch + 1}, its step {within + 1}): {TERMS[found['term']]}{ended}"
+        happened = self.findings.rise() if self._culprit() is None else f"{TERMS[found['term']]} is not finite"
+        head = f"step {self.step} (epoch {epoch + 1}, its step {within + 1}): {happened}"
         recorded = [
             f"replayed from {self.replay.origin}: {self._same(different, by)}",
             *_surroundings(changes, different),
@@ -70,7 +70,7 @@ class Diagnosis:
         return {
             "format": 1,
             "title": f"{self.directory.name}: {head}",
-            "lines": [head, *recorded, *self.findings.lines()],
+            "lines": [head, *recorded, *self.findings.lines(), *self._in_the_data()],
             "step": self.step,
             "epoch": epoch + 1,
             "diverged": self._culprit() is not None,
@@ -87,7 +87,15 @@ class Diagnosis:
             "history": self._history(),
             "cures": None,
             "cheapest": None,
+            "interrupted": False,
         }
+
+    def _in_the_data(self) -> list[str]:
+        """Where the example is in what the user gave."""
+        if not self.findings.example:
+            return []
+        index = self.findings.example["index"]
+        return [f"training image {index}: {rows.where(self.config.dataset, load(self.config.dataset), index)}"]
 
     def _same(self, different: int | None, by: float) -> str:
         if different is None:
@@ -106,12 +114,31 @@ class Diagnosis:
         beginning = self.replay.beginning if self.replay.start else None
         self.content |= {"untrained": trials.untrained._asdict(), "cures": []}
         passed: list[tuple[Cure, Trial]] = []
-        for cure in cures.of(self.config, self.steps, self.step, self.an_epoch):
+        wanted = cures.of(self.config, self.steps, self.step, self.an_epoch)
+        self.content["cures_to_try"] = sum(not cure.further for cure in wanted)
+        trial = None
+        for cure in wanted:
+            if cure.further and (trial is None or trial.passed or trial.diverged or trial.problem):
+                trial = None
+                continue
             trial = trials.of(cure, None if cure.from_start else beginning, self.replay.origin)
             self.content["cures"].append(_plain(cure, trial))
             passed += [(cure, trial)] if trial.passed else []
             yield self._line(cure, trial)
         yield from self._prove(trials, passed)
+
+    def interrupted(self) -> str:
+        """Note that the trials were cut off; returns the line that says so."""
+        tried, wanted = len(self.content["cures"] or []), self.content.get("cures_to_try")
+        of = f"{min(tried, wanted)} of {wanted} cures" if wanted else "any cure was tried"
+        line = (
+            f"interrupted after {of}; what is known of them is kept, none is proved"
+            if wanted
+            else f"interrupted before {of}"
+        )
+        self.content["interrupted"] = True
+        self.content["lines"] = [*self.content["lines"], line]
+        return line
 
     def _prove(self, trials: Trials, passed: Sequence[tuple[Cure, Trial]]) -> Iterator[str]:
         """What is given on a command line holds from the start on: tried from there, whatever it did from later."""

@@ -71,6 +71,17 @@ class Findings:
         steep = (sizes["gradient norm"].of_steps or 0.0) >= proportion.TIMES
         return "gradient" if steep and risen[largest] < abs(_term(self.look, largest)) / 2 else largest
 
+    def rise(self) -> str:
+        """Of a finite step: which term rose most, from the median of the steps before."""
+        if self.term not in ("kl", "reconstruction"):
+            return f"{TERMS[self.term]} was out of proportion"
+        now, before = _term(self.look, self.term), [_term(each, self.term) for each in self.before]
+        if not before:
+            return f"{TERMS[self.term]} is the largest term, {number(now)} nats"
+        usual = float(np.median(before))
+        rose = "rose most," if now > usual else "fell least,"
+        return f"{TERMS[self.term]} {rose} from {number(usual)} to {number(now)} nats"
+
     def _located(self) -> tuple[str, int | None, int | None] | None:
         """Name, example in the batch and unit where the first number was not finite, if it is of an example."""
         if self.origin is None or self.looks.example_axes[self.origin.number] != 0 or not self.origin.at:
@@ -132,11 +143,11 @@ class Findings:
 
     def _layer(self) -> str | None:
         """The last layer before it."""
+        if self.origin is None:
+            return None
         names = list(self.look.sizes)
-        layers = (
-            [name for name in names[: names.index(self.origin.name) + 1] if "layer " in name] if self.origin else []
-        )
-        return layers[-1].partition("layer ")[2] if layers else None
+        before = names[: names.index(self.origin.name) + 1]
+        return next((name.partition("layer ")[2] for name in reversed(before) if "layer " in name), None)
 
     def _leaf(self) -> str | None:
         """Of a norm the parameter that has the largest entry."""
@@ -153,9 +164,12 @@ class Findings:
         return {name: float(self.look.whole[name][at]) for name in ("mu", "raw", "sigma", "kl")}
 
     def _worst(self) -> list[dict[str, Any]]:
-        """Examples by their part of the loss, the largest first."""
-        loss = self.look.whole["kl"].sum(axis=1) - self.look.whole["log_p"]
-        order = np.argsort(np.where(np.isnan(loss), -np.inf, -loss), kind="stable")[:MOST_NAMED]
+        """Examples by their part of the loss, the largest first; first of those alike not finite the one to blame."""
+        with np.errstate(invalid="ignore"):
+            loss = self.look.whole["kl"].sum(axis=1) - self.look.whole["log_p"]
+        size = np.where(np.isfinite(loss), loss, np.inf)
+        blamed = np.arange(len(loss)) != (self.example["in_batch"] if self.example else -1)
+        order = np.lexsort((blamed, -size))[:MOST_NAMED]
         rows = self.looks.rows(self.place)
         return [
             {
@@ -193,7 +207,9 @@ class Findings:
         row = limits.of_loss(self.config)
         if latent:
             there = ", ".join(f"{name} {number(value)}" for name, value in latent.items())
-            lines.append(f"there: {there}" + (f"; loss={self.config.loss.name} breaks at {row}" if row else ""))
+            lines.append(
+                f"there: {there}" + (f"; loss={self.config.loss.name} breaks at {row}" if row and self.origin else "")
+            )
         return lines
 
     def _excess_line(self) -> str:

@@ -1,6 +1,7 @@
 """Which step of a run is looked at: where it diverged, or its largest spike. NumPy only."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -25,11 +26,20 @@ def of_divergence(steps: Steps) -> int | None:
     return int(good[-1]) + 2 if len(good) else 1
 
 
-def of_largest_spike(steps: Steps) -> int | None:
-    """The step, from 1, whose loss is the furthest above the median of the 50 before it; None for under two steps."""
+class Spike(NamedTuple):
+    """A step, from 1, and by how many nats its loss was above the median of the 50 before it."""
+
+    step: int
+    nats: float
+
+
+def of_largest_spike(steps: Steps) -> Spike | None:
+    """The step whose loss is the furthest above the median of those before it; None where it never rose above it."""
     loss = steps["loss"].astype(np.float64)
     heights = [_height(loss, step) for step in range(1, len(loss))]
-    return int(np.argmax(heights)) + 2 if heights else None
+    if not heights or max(heights) <= 0:
+        return None
+    return Spike(int(np.argmax(heights)) + 2, max(heights))
 
 
 def _height(loss: Float[np.ndarray, " steps"], step: int) -> float:

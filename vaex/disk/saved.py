@@ -31,6 +31,12 @@ def read_saved(directory: Path, overrides: Sequence[str]) -> Config:
     return parse_saved(directory / "config.yaml", with_data_found(changed, keys, directory), keys)
 
 
+def read_as_written(directory: Path, plugins: Sequence[str] = ()) -> Config:
+    """A run's configuration as it wrote it, wherever its data are now: what its recorded identity is of."""
+    named, keys = compose.override(read_values(directory / "config.yaml"), plugins)
+    return parse_saved(directory / "config.yaml", named, keys)
+
+
 def read_values(file: Path) -> dict[str, Any]:
     """The plain values in a config.yaml, with those that an older version did not save."""
     return completed(files.read_yaml(file))

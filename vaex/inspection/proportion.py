@@ -48,9 +48,16 @@ def _excess(name: str, size: Size, before: Sequence[Size]) -> Excess:
     of_steps = _times(size.largest, float(np.median(earlier))) if len(earlier) >= FEWEST else None
     examples = np.asarray(size.examples, np.float64)
     of_examples = _times(size.largest, float(np.median(examples))) if len(examples) >= FEWEST else None
-    example = int(np.argmax(examples)) if len(examples) else None
-    unit = int(np.argmax(size.units)) if len(size.units) else None
+    example, unit = (_largest(each) for each in (examples, np.asarray(size.units, np.float64)))
     return Excess(name, size.largest, of_steps, of_examples, example, unit)
+
+
+def _largest(values: np.ndarray) -> int | None:
+    """Where the largest is; None where there is none, or where all are alike not finite: no one is to blame."""
+    bad = ~np.isfinite(values)
+    if not len(values) or (bad.all() and len(values) > 1):
+        return None
+    return int(np.argmax(np.where(np.isnan(values), np.inf, values)))
 
 
 def _times(value: float, median: float) -> float | None:

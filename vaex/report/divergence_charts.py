@@ -13,8 +13,8 @@ from vaex.study.questions import LEARNING_RATE
 from vaex.study.runs import StudyRun, text
 from vaex.study.stability import number
 
-type_of_points = dict[float, list[tuple[StudyRun, float]]]
-"""By learning rate: runs with their losses."""
+type_of_points = dict[float, list[tuple[StudyRun, float, float]]]
+"""By learning rate: runs with their losses, and the most that each can count as."""
 
 
 def rates(plotter: Plotter, by_variant: Mapping[str, Any]) -> Chart | None:
@@ -50,7 +50,7 @@ def losses(plotter: Plotter, panel: Panel) -> Chart | None:
     for run in panel.runs:
         rate, known = number(run.flat.get(LEARNING_RATE)), effects.capped([run])
         if rate is not None and rate > 0 and known is not None:
-            found[run.variant][rate].append((run, known[0][0]))
+            found[run.variant][rate].append((run, known[0][0], known[1]))
             starts.append(known[1])
     everything = sorted({rate for points in found.values() for rate in points})
     if len(everything) < 2:
@@ -61,23 +61,38 @@ def losses(plotter: Plotter, panel: Panel) -> Chart | None:
     ticks = {"type": "log", "tickvals": everything, "ticktext": [f"{rate:g}" for rate in everything]}
     frame = layout(axis("learning rate", **ticks), axis("final loss: −ELBO, nats per image"))
     note = (
-        "Validation set. Line: medians over seeds; ×: diverged. Dotted: the median loss at initialisation; a run's own "
+        "Validation set. Line: medians over seeds, of what counts. Dotted: the median loss at initialisation, that is "
+        "of the first step, on a training batch. A run counts as its own at most: open triangle: it ended above it; "
+        "×: it diverged. A variant that begins lower is capped lower: its sensitivity is of its own range."
     )
-    note += "is the most that counts of it."
     return Chart(panel.title, note, data, frame, 420)
+
+
+def _ended(run: StudyRun, cap: float) -> tuple[str, str]:
+    """The symbol of a run that counts as its cap, and what it ended at; empty where it counts as it is."""
+    elbo = number(run.summary.get("valid/elbo"))
+    if run.status == "diverged":
+        return "x", f"diverged at step {label(run.diverged_at)}, counts as {cap:.5g}"
+    if elbo is None or -elbo > cap:
+        ended = "no finite loss" if elbo is None else f"ended at {-elbo:.5g}"
+        return "triangle-up-open", f"{ended}, counts as {cap:.5g}, its loss at initialisation"
+    return "", ""
 
 
 def _curve(plotter: Plotter, variant: str, points: type_of_points) -> list[Trace]:
     """One variant: the line by its medians, and a marker a run."""
     rates, color = sorted(points), plotter.color(variant)
-    medians = short(float(np.median([loss for _, loss in points[rate]])) for rate in rates)
+    medians = short(float(np.median([loss for _, loss, _ in points[rate]])) for rate in rates)
     line = {"x": rates, "y": medians, "mode": "lines", "hoverinfo": "skip", "line": {"color": color, "width": 2}}
-    runs = [(rate, run, loss) for rate in rates for run, loss in points[rate]]
-    symbols = ["x" if run.status == "diverged" else plotter.symbol(variant) for _, run, _ in runs]
-    marks = {"x": [rate for rate, *_ in runs], "y": short(loss for *_, loss in runs), "mode": "markers"}
+    runs = [(rate, *each) for rate in rates for each in points[rate]]
+    ends = [_ended(run, cap) for _, run, _, cap in runs]
+    symbols = [symbol or plotter.symbol(variant) for symbol, _ in ends]
+    marks = {"x": [rate for rate, *_ in runs], "y": short(loss for _, _, loss, _ in runs), "mode": "markers"}
     marks |= {"marker": {"color": color, "size": 8, "opacity": 0.75, "symbol": symbols}}
-    numbers = [plotter.number[id(run)] for _, run, _ in runs]
-    hover = plotter.trace(variant, **marks, meta={"hover": "{run}<br>{x}, {y}"}, customdata=numbers)
+    numbers = [plotter.number[id(run)] for _, run, *_ in runs]
+    told = [end or f"{loss:.5g}" for (_, _, loss, _), (_, end) in zip(runs, ends, strict=True)]
+    meta = {"hover": "{run}<br>{x}: {n}", "n": told}
+    hover = plotter.trace(variant, **marks, meta=meta, customdata=numbers)
     return [plotter.trace(variant, **line), hover]
 
 
