@@ -130,6 +130,7 @@ def test_a_power_is_shown_as_it_is():
     assert [each.of.params["y"] for each in poles] == [-2]
 
 
+@pytest.mark.slow
 def test_a_finite_step_is_replayed_bit_for_bit_and_looked_into(digits_run: Finished, tmp_path: Path):
     run = shutil.copytree(digits_run.directory, tmp_path / "run")
     line = ("diagnose", "run", "--step", "20", "--out", "found")

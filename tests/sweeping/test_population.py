@@ -75,6 +75,7 @@ def test_what_was_decided_is_what_each_member_has_done(trained: Path):
     assert [*pd.read_csv(trained / "sweep.csv")["status"]] == ["finished"] * 4
 
 
+@pytest.mark.slow
 def test_a_member_is_made_again_alone_bit_for_bit(trained: Path, tmp_path: Path):
     known = lineage.read(trained)
     member = max(range(4), key=lambda n: len(saved.read_saved(trained / str(n), []).schedule))

@@ -233,6 +233,7 @@ def test_a_failed_job_is_retried_and_the_others_are_left_alone(tmp_path: Path):
     assert results(directory / "0") == results(directory / "1")
 
 
+@pytest.mark.slow
 def test_a_vmapped_pack_that_was_cut_off_is_rebuilt(tmp_path: Path):
     """Killed when one of its runs had written everything: that one rides along, and nothing of it is touched."""
     grid = ("model.latent_dim=2,3", "seed=0,1", "training.epochs=12", "pack.strategy=vmap")
@@ -473,6 +474,7 @@ def test_a_sweeper_of_somebody_elses_sends_two_batches(tmp_path: Path, launcher:
     assert set(pd.read_csv(tmp_path / "sweep" / "sweep.csv")["status"]) == {"finished"}
 
 
+@pytest.mark.slow
 def test_processes_of_another_launcher_know_how_many_jobs_there_are_and_where(tmp_path: Path):
     """Each gets the task pickled: with the number of the jobs, and the directory from which relative paths start."""
     (tmp_path / "breakable.py").write_text(BREAKABLE)
@@ -487,6 +489,7 @@ def test_processes_of_another_launcher_know_how_many_jobs_there_are_and_where(tm
     assert [job.number for job in sweep.read(tmp_path / "sweep")[1]] == [0, 1]
 
 
+@pytest.mark.slow
 def test_processes_of_another_launcher_leave_no_record_of_one_job_when_nobody_knows_all(tmp_path: Path):
     with_hydras_plugins(tmp_path, "hydra/sweeper=TwoBatches", "hydra/launcher=Processes", "sweep.figures_up_to=1")
     assert not (tmp_path / "sweep" / "sweep.json").exists()
@@ -514,7 +517,7 @@ def seeds_of(folder: Path) -> set[str]:
     return {folder.name, *(text for text in noted if text.startswith("seed=")), *(f"seed={seed}" for seed in configs)}
 
 
-@pytest.mark.parametrize("launcher", ["packed", "basic", "Processes"])
+@pytest.mark.parametrize("launcher", ["packed", "basic", pytest.param("Processes", marks=pytest.mark.slow)])
 def test_a_shuffle_is_drawn_once_in_a_command(tmp_path: Path, launcher: str):
     """Folder, screen, Hydra's records, sweep.json, sweep.csv and the run itself are of one draw."""
     left_out = ",".join(item.partition("=")[0] for item in (*SMALL, SHORT, "sweep.figures_up_to="))

@@ -80,6 +80,7 @@ def test_an_offline_run_that_is_evaluated_is_synced_as_one(tmp_path: Path):
     assert not list((server().scratch / "wandb").glob("artifacts/staging/*.json"))
 
 
+@pytest.mark.slow
 def test_an_online_run_that_is_evaluated_stays_as_it_is(tmp_path: Path):
     directory = tmp_path / "run"
     with serving() as wandb:

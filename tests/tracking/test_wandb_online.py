@@ -61,6 +61,7 @@ def test_what_was_cut_off_online_goes_on_as_the_same_run(number: signal.Signals,
         assert stored.resumed == 1 or number is signal.SIGKILL  # which may come before W&B has made its run
 
 
+@pytest.mark.slow
 def test_two_offline_segments_are_synced_as_one_run(tmp_path: Path):
     directory = tmp_path / "run"
     offline = {"WANDB_MODE": "offline"}

@@ -105,6 +105,7 @@ def kill_and_resume(root: Path, moments: int) -> Counter[str]:
     return stages
 
 
+@pytest.mark.slow
 def test_five_kills(tmp_path: Path):
     assert kill_and_resume(tmp_path, 5).total() == 5
 

@@ -124,7 +124,9 @@ def read(directory: Path) -> tuple[int, list[Noted]]:
 
 
 def read_search(directory: Path) -> dict[str, Any]:
-    """What a search recorded of itself; empty where the sweep's jobs are a list."""
+    """What a search recorded of itself; empty where the sweep's jobs are a list, or nobody has noted them."""
+    if not (directory / NAME).exists():
+        return {}
     record = files.read_json(directory / NAME, LARGEST).get("search")
     return record if isinstance(record, dict) else {}
 
