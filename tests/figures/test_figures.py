@@ -386,7 +386,7 @@ def test_the_verb_draws_what_it_is_asked_for_and_the_same_bytes(tmp_path, monkey
     ("arguments", "told"),
     [
         (("--only", "scater"), "no figure 'scater'; did you mean 'scatter'? (figures: reconstructions, samples,"),
-        (("--only", ""), "no figure ''"),
+        (("--only", ""), "vaex figures: argument 3 is empty"),
         (("--only",), "vaex figures: argument --only: expected one argument"),
         (("--just", "scatter"), "vaex figures: unknown flag --just (there are: --only)"),
     ],
