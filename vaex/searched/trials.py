@@ -18,7 +18,9 @@ NAME, RECORD, SECTION = "trials.csv", "sweep.json", "search"
 LARGEST = 1 << 25
 """Bytes of either file that are read."""
 
-STATES = ("complete", "stopped", "failed", "running", "waiting")
+ENDED = ("complete", "stopped", "failed")
+
+STATES = (*ENDED, "running", "waiting")
 
 OTHERS = re.compile(r"trial|state|jobs|reason|spread(?:[/_].*)?")
 """Columns that are neither a key of the space nor a value."""
@@ -61,9 +63,23 @@ class Search:
 
     @property
     def wanted(self) -> int | None:
-        """How many trials it is to have; None where that is not said, or a grid may have fewer points."""
-        found = number(self.settings.get("trials"))
-        return None if found is None or self.settings.get("sampler") == "grid" else int(found)
+        """How many trials it is to have; None where that is not said (a grid may have fewer than `trials`)."""
+        found = number(self.settings.get("in_all"))
+        if found is None and self.settings.get("sampler") != "grid":
+            found = number(self.settings.get("trials"))
+        return None if found is None else int(found)
+
+    @property
+    def seeds(self) -> int:
+        """How many jobs a trial has, unless its parameters were refused: then it has none."""
+        listed = self.settings.get("seeds")
+        found = len(listed) if isinstance(listed, list) else number(self.settings.get("repeats"))
+        return max(1, int(found or 1))
+
+    @property
+    def ended(self) -> int:
+        """How many trials have come to an end."""
+        return sum(self.counts[state] for state in ENDED)
 
     @property
     def best(self) -> Trial | None:
