@@ -70,6 +70,14 @@ def test_a_run_that_was_killed(tmp_path, capsys):
     assert "to go on: vaex resume" in text
 
 
+def test_a_row_longer_than_what_is_read_at_first_is_read_whole(tmp_path):
+    directory = plant(tmp_path / "run", [-9.0, -5.25], epochs=10)
+    with (directory / "metrics.jsonl").open("a") as file:
+        file.write(as_line(row(3, -4.0) | {"kl": [0.125] * (run.TAIL // 2)}))
+    live = run.read(directory, Locks())
+    assert (live.epoch, live.valid, live.best) == (3, -4.0, -4.0)
+
+
 @pytest.mark.parametrize(
     ("summary", "shown"),
     [
