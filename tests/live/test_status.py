@@ -217,6 +217,18 @@ def test_a_search_is_over_when_each_of_its_trials_has_ended(tmp_path):
         assert (found.search.wanted, place.is_over(found)) == (3, over)
 
 
+def test_a_member_that_is_put_aside_between_two_rounds_waits(tmp_path):
+    """While its population's process lives; afterwards it was interrupted, as of any sweep."""
+    sweep = plant_sweep(tmp_path / "sweep", 2)
+    plant(sweep / "0", [-9.0], {"status": "interrupted", "epoch": 1})
+    plant(sweep / "1", [-9.0])
+    (sweep / "population.json").write_text("{}")
+    with files.locked(sweep), files.locked(sweep / "1"):
+        (found,) = place.look(sweep)
+    assert (found.counts, found.left) == ({"waiting": 1, "running": 1}, 2.0 * (3 + 3))
+    assert place.look(sweep)[0].counts == {"interrupted": 2}
+
+
 def test_a_folder_of_several_and_what_is_damaged(tmp_path, capsys):
     """A line each; a damaged file is its own run's line, and others are shown all the same."""
     plant(tmp_path / "a", [-9.0] * 4, finished(-4.5))

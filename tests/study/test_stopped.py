@@ -92,3 +92,18 @@ def test_charts_of_the_runs_that_were_left_say_so(folder: Path):
         "solid",
         "solid",
     ]
+
+
+def test_a_search_makes_no_verdicts_for_want_of_seeds(tmp_path: Path):
+    """Nor does it lament the learning rates that it has; with seeds enough its trials are compared as any runs."""
+    for job, rate in enumerate(("0.001", "0.002")):
+        write_run(tmp_path / "sweep" / str(job), [-90.0 - job], f"optimizer.learning_rate={rate}", "seed=0")
+    write_run(tmp_path / "sweep" / "2", [-95.0], "loss=sigma", "optimizer.learning_rate=0.001", "seed=0")
+    plain = comparing.compare(runs.read([tmp_path / "sweep"], by="loss"))["verdicts"]
+    assert [line.split(":")[0] for line in plain][1:] == ["not compared"]
+    (tmp_path / "sweep" / "sweep.json").write_text('{"search": {"trials": 3}}')
+    assert comparing.compare(runs.read([tmp_path / "sweep"], by="loss"))["verdicts"] == [sentences.SEARCHED]
+    two_variants(tmp_path / "enough", 6.0)
+    before = comparing.compare(runs.read([tmp_path / "enough"]))["verdicts"]
+    (tmp_path / "enough" / "sweep.json").write_text('{"search": {"trials": 3}}')
+    assert comparing.compare(runs.read([tmp_path / "enough"]))["verdicts"] == before != [sentences.SEARCHED]

@@ -1,5 +1,6 @@
 """How far a sweep is: its jobs by status, the best, the time left; of a search also its trials."""
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vaex.disk import sweep
+from vaex.disk.directory import POPULATION
 from vaex.disk.sweep import Noted
 from vaex.errors import InputError
 from vaex.live import run
@@ -113,6 +115,8 @@ def read(directory: Path, locks: Locks) -> LiveSweep:
     common = set.intersection(*(set(job.overrides) for job in noted)) if len(noted) > 1 else set()
     jobs = [LiveJob(job.number, job.label_without(common), _job(directory, job, locks), job.trial) for job in noted]
     alive = bool(locks.held(directory)) or any(job.live.status == "running" for job in jobs)
+    if alive and (directory / POPULATION).exists():
+        jobs = list(map(_between_rounds, jobs))
     ranked = quantities.one((quantities.of_configuration(job.config) for job in noted), "bound")
     problems = [f"{job.label}: {job.live.why}" for job in jobs if job.live.status == "damaged"]
     found = None
@@ -122,6 +126,12 @@ def read(directory: Path, locks: Locks) -> LiveSweep:
         except InputError as error:
             problems.append(str(error))
     return LiveSweep(directory, jobs, alive, ranked, found, tuple(problems))
+
+
+def _between_rounds(job: LiveJob) -> LiveJob:
+    """A member of a population that trains: what looks interrupted waits for the next round."""
+    waits = job.live.status == "interrupted"
+    return dataclasses.replace(job, live=dataclasses.replace(job.live, status="waiting")) if waits else job
 
 
 def _job(directory: Path, job: Noted, locks: Locks) -> Live:
