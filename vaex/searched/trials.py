@@ -120,12 +120,23 @@ def read(directory: Path) -> Search:
     return Search(directory, settings, {key: space.get(key, "") for key in keys}, objectives, maximised, trials)
 
 
+def job_directories(directory: Path) -> dict[str, str]:
+    """The directory of each job in a sweep's by its number, as sweep.json has them; none where it has no sound ones."""
+    jobs = _record(directory).get("jobs")
+    found = [each for each in jobs if isinstance(each, Mapping)] if isinstance(jobs, list) else []
+    return {str(each.get("job")): str(each.get("directory")) for each in found}
+
+
 def _section(directory: Path) -> Mapping[str, Any]:
+    found = _record(directory).get(SECTION)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _record(directory: Path) -> Mapping[str, Any]:
     try:
-        found = files.read_json(directory / RECORD, LARGEST).get(SECTION)
+        return files.read_json(directory / RECORD, LARGEST)
     except InputError:
         return {}
-    return found if isinstance(found, Mapping) else {}
 
 
 def _table(path: Path) -> tuple[list[str], list[list[str]]]:

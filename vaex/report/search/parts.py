@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from vaex.disk import sweep
 from vaex.errors import InputError
 from vaex.report import page
 from vaex.report.charts import Chart
@@ -53,12 +52,8 @@ def _runs(study: Study, directory: Path) -> dict[str, int]:
         for place, run in enumerate(study.runs)
         if run.directory.is_relative_to(folder)
     }
-    try:
-        jobs = sweep.read(directory)[1]
-    except InputError:  # without a record a directory's name is what there is
-        return places
-    named = {str(job.number): str(job.directory) for job in jobs}
-    return {number: places[name] for number, name in named.items() if name in places} if jobs else places
+    named = trials.job_directories(directory)  # without a record a directory's name is what there is
+    return {number: places[name] for number, name in named.items() if name in places} if named else places
 
 
 def _search(search: Search, runs: dict[str, int], charts: Charts) -> str:
