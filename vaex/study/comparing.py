@@ -51,7 +51,6 @@ from vaex.study.questions import FEWEST_RATES, LEARNING_RATE, METHOD, SENSITIVIT
 from vaex.study.run import STATUSES
 from vaex.study.runs import Study, StudyRun, text
 
-
 LARGEST = 1 << 25
 """Bytes of a sweep.json that is read."""
 
