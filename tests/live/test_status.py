@@ -70,6 +70,14 @@ def test_a_run_that_was_killed(tmp_path, capsys):
     assert "to go on: vaex resume" in text
 
 
+def test_a_row_longer_than_what_is_read_at_first_is_read_whole(tmp_path):
+    directory = plant(tmp_path / "run", [-9.0, -5.25], epochs=10)
+    with (directory / "metrics.jsonl").open("a") as file:
+        file.write(as_line(row(3, -4.0) | {"kl": [0.125] * (run.TAIL // 2)}))
+    live = run.read(directory, Locks())
+    assert (live.epoch, live.valid, live.best) == (3, -4.0, -4.0)
+
+
 @pytest.mark.parametrize(
     ("summary", "shown"),
     [
@@ -181,7 +189,7 @@ def test_a_search(tmp_path, capsys):
         (found,) = place.look(sweep)
         text = told(capsys, sweep)
     assert "trials 4 of 6: 2 complete, 1 failed, 1 running\nbest trial 1: valid/kl 3.25 ± 0.12  loss=sigma\n" in text
-    assert found.left == 2.0 * (2 + 3 * 4 + (12 - 4) * 4)
+    assert found.left == 2.0 * (2 + 3 * 4 + (6 - 4) * 2 * 4)
     for number in range(4):
         (sweep / str(number)).mkdir(exist_ok=True)
         (sweep / str(number) / "summary.json").write_text(json.dumps(finished(-5.0)))
@@ -191,6 +199,34 @@ def test_a_search(tmp_path, capsys):
     assert "not as it should be: " in told(capsys, sweep)
     (sweep / "trials.csv").unlink()  # as before the first trials have been asked for
     assert "trials 0 of 6: –\n" in told(capsys, sweep)
+
+
+def test_a_search_is_over_when_each_of_its_trials_has_ended(tmp_path):
+    """By the seeds that are listed; a refused trial has no jobs; a grid is as large as it is, its last trials asked."""
+    search = {"trials": 9, "in_all": 3, "repeats": 1, "seeds": [0, 1], "sampler": "grid"}
+    sweep = plant_sweep(tmp_path / "sweep", 4, search=search)
+    content = json.loads((sweep / "sweep.json").read_text())
+    for number in range(4):
+        content["jobs"][number]["trial"] = 2 * (number // 2)
+        plant(sweep / str(number), [-9.0] * 4, finished(-4.5))
+    (sweep / "sweep.json").write_text(json.dumps(content))
+    table = "trial,state,value,jobs\n0,complete,-4.5,0 1\n1,failed,,2 3\n"
+    for more, over in (("", False), ("2,running,,4 5\n", False), ("2,complete,-4.5,4 5\n", True)):
+        (sweep / "trials.csv").write_text(table + more)
+        (found,) = place.look(sweep)
+        assert (found.search.wanted, place.is_over(found)) == (3, over)
+
+
+def test_a_member_that_is_put_aside_between_two_rounds_waits(tmp_path):
+    """While its population's process lives; afterwards it was interrupted, as of any sweep."""
+    sweep = plant_sweep(tmp_path / "sweep", 2)
+    plant(sweep / "0", [-9.0], {"status": "interrupted", "epoch": 1})
+    plant(sweep / "1", [-9.0])
+    (sweep / "population.json").write_text("{}")
+    with files.locked(sweep), files.locked(sweep / "1"):
+        (found,) = place.look(sweep)
+    assert (found.counts, found.left) == ({"waiting": 1, "running": 1}, 2.0 * (3 + 3))
+    assert place.look(sweep)[0].counts == {"interrupted": 2}
 
 
 def test_a_folder_of_several_and_what_is_damaged(tmp_path, capsys):

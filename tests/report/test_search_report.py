@@ -129,6 +129,9 @@ def test_importance_of_a_planted_objective(tmp_path):
     found = importance.of(trials.read(a_search(tmp_path / "planted", 60)), 0)
     assert (found.trials, found.why) == (47, "")
     assert found.r2 > 0.7
+    assert (
+        found.left_out == "6 stopped and 6 failed trials are left out: keys that lead to such an end count too little"
+    )
     rate, loss, nothing = (found.lost[key][0] for key in ("optimizer.learning_rate", "loss", "model.latent_dim"))
     assert rate > 1.0
     assert nothing < loss < 0.3
@@ -138,6 +141,15 @@ def test_importance_of_a_planted_objective(tmp_path):
     guessed = importance.of(trials.read(write_trials(tmp_path / "noise", rows)), 0)
     assert guessed.lost == {}
     assert "does not predict unseen ones (R² " in guessed.why
+
+
+def test_trials_at_one_point_do_not_tell_of_each_other(tmp_path):
+    """Noise in a discrete space, each point twice with one value: the forest would have known it from its twin."""
+    noise = np.random.default_rng(1).normal(size=15)
+    rows = [{"trial": n, "state": "complete", **points(15)[n % 15], "value": noise[n % 15]} for n in range(30)]
+    assert importance.of(trials.read(write_trials(tmp_path, rows)), 0).lost == {}
+    table, means = importance._distinct(np.array([[2.0], [1.0], [2.0]]), np.array([1.0, 5.0, 3.0]))
+    assert (table.tolist(), means.tolist()) == ([[2.0], [1.0]], [2.0, 5.0])
 
 
 def test_few_trials_have_no_importance(tmp_path, folder):
@@ -225,6 +237,29 @@ def test_rungs(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_chart_of_very_many_decisions_shows_every_so_manieth(tmp_path):
+    decisions, _ = stops.read(write_stops(tmp_path))
+    many = [dataclasses.replace(each, epoch=n, rung=None) for n in range(100) for each in decisions]
+    chart = rungs.chart("", many, {})
+    shown = sum(len(trace["x"]) for trace in chart.data[:2])
+    assert rungs.MOST_MARKERS / 2 < shown <= rungs.MOST_MARKERS + 2
+    assert f"Of {len(many)} decisions every 2. is drawn." in chart.note
+
+
+def test_a_job_that_went_on_is_in_the_means_and_its_directory_is_that_of_sweep_json(folder):
+    """Both runs have come to their end, whatever stops.jsonl says of them."""
+    line = {"job": 7, "epoch": 1, "rung": 0, "rule": "asha", "metric": "valid/elbo", "value": -1.0, "threshold": 0.0}
+    (folder / "stops.jsonl").write_text(json.dumps(line | {"of": 3, "stopped": True}) + "\n")
+    text = section(report(folder), "stops")
+    assert "1 of 1 jobs that were judged were stopped early; they are in no mean." in text
+    job = {"job": 7, "directory": "1", "overrides": [], "identity": "", "config": {}}
+    (folder / "sweep.json").write_text(json.dumps({"format": 1, "threads": 2, "jobs": [job]}))
+    text = report(folder)
+    assert "1 of 1 jobs that were judged were stopped early, 1 of them has gone on since." in section(text, "stops")
+    markers = [trace["customdata"] for each in figures(text) for trace in each["data"] if trace.get("customdata")]
+    assert [1] in markers
+
+
 def test_a_rule_without_rungs_and_a_metric_to_minimise(tmp_path):
     lines = [
         {"job": job, "epoch": epoch, "rung": None, "bracket": None, "rule": "median", "metric": "valid/loss",
@@ -236,6 +271,11 @@ def test_a_rule_without_rungs_and_a_metric_to_minimise(tmp_path):
     ((title, some),) = rungs.groups(decisions)
     assert rungs.chart(title, some, {}).data[1]["x"] == [2, 2, 3, 3]
     assert not rungs._higher(some)
+    one = dataclasses.replace(some[0], threshold=None, of=2, stopped=True, value=1.0)  # of a metric that is better high
+    assert rungs._higher([dataclasses.replace(one, metric="valid/elbo", threshold=0.0)])
+    few = rungs._few(some)
+    assert rungs._hover(one, few).endswith("too few to compare with of 2 runs")
+    assert rungs._hover(dataclasses.replace(one, of=4), few).endswith("the threshold is not finite of 4 runs")
     assert "<button>rung</button>" not in rungs.table(some)
 
 

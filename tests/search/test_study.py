@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vaex.errors import InputError
-from vaex.search import samplers, space
+from vaex.search import objectives, samplers, space
 from vaex.search.settings import Settings
 from vaex.search.study import JOURNAL, Study, Trial
 
@@ -131,3 +131,40 @@ def test_what_a_journal_holds_is_not_run(tmp_path: Path):
     (tmp_path / JOURNAL).write_text("\n".join(forged) + "\n")
     with pytest.raises(InputError, match="not loaded"):
         opened(tmp_path, "cmaes", SPACE, startup=1).ask()
+
+
+def ended(directory: Path, runs: list[dict[str, object]]) -> dict[int, Path]:
+    for number, summary in enumerate(runs):
+        (directory / str(number)).mkdir(parents=True)
+        (directory / str(number) / "summary.json").write_text(json.dumps(summary))
+    return {number: directory / str(number) for number in range(len(runs))}
+
+
+@pytest.mark.parametrize(
+    ("runs", "result"),
+    [
+        ([("finished", 9, 1.0), ("finished", 9, 3.0)], ("complete", [2.0], [2**0.5], "", 0)),
+        ([("stopped", 3, 1.0), ("stopped", 3, 3.0)], ("stopped", [2.0], [2**0.5], "", 3)),
+        ([("stopped", 3, None)], ("stopped", [], [], "job 0 has no finite test/elbo", 3)),
+        ([("stopped", 3, 1.0), ("finished", 9, 3.0)], ("stopped", [], [], "no mean: its runs ended at epochs 3, 9", 9)),
+        ([("finished", 9, None)], ("failed", [], [], "job 0 has no finite test/elbo", 0)),
+        ([("stopped", 3, 1.0), ("diverged", 2, 1.0)], ("failed", [], [], "job 1 diverged", 0)),
+    ],
+)
+def test_what_a_trial_came_to(
+    tmp_path: Path, runs: list[tuple[str, int, float | None]], result: tuple[str, list[float], list[float], str, int]
+):
+    """A stopped one is no failure for want of what is measured at the end, and has no mean of different epochs."""
+    summaries: list[dict[str, object]] = [{"status": s, "epoch": e, "test/elbo": v} for s, e, v in runs]
+    found = objectives.of_trial(ended(tmp_path, summaries), ["test/elbo"])
+    assert found._replace(spread=pytest.approx(found.spread)) == result  # pyright: ignore[reportArgumentType]
+
+
+def test_a_stopped_trial_is_known_by_the_epoch_at_which_it_was_stopped(tmp_path: Path):
+    study = opened(tmp_path, "tpe", SPACE, startup=1)
+    for values in ([-3.0], []):
+        number = study.ask().number
+        study.tell(number, "stopped", values, [], "", 4)
+        assert study._study.trials[number].intermediate_values == ({4: -3.0} if values else {})
+        assert study.trials()[number].state == "stopped"
+    study.ask()

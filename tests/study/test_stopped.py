@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.made_runs import two_variants, write_run
-from vaex.report import publish
+from vaex.report import outcome_charts, publish
+from vaex.report.charts import Plotter
 from vaex.study import comparing, runs, sentences
 
 STOPPED = {"stopped": {"rule": "asha", "metric": "valid/elbo", "epoch": 1, "value": -99.0, "threshold": -9.0, "of": 3}}
@@ -67,3 +68,42 @@ def test_the_table_and_the_report_say_it(folder: Path, capsys: pytest.CaptureFix
     assert ">3</td>" in counts
     saved = json.loads((folder / "compare.json").read_text())
     assert saved["by_variant"]["sigma"]["stopped"] == 3
+
+
+def test_means_of_the_runs_that_were_left_are_marked(folder: Path, comparison: dict[str, Any]):
+    """In the terminal's table by a star and a column of counts; without a stopped run there is neither."""
+    table = publish._rows(comparison)
+    told = {str(column.header): list(map(str, column.cells)) for column in table.columns}
+    assert told["stopped"] == ["0", "3", "0"]
+    assert [cell.endswith(" *") for cell in told["valid/elbo"]] == [False, True, False]
+    assert table.caption == publish.STOPPED
+    rows = {name: row | {"stopped": 0} for name, row in comparison["by_variant"].items()}
+    plain = publish._rows(comparison | {"by_variant": rows})
+    assert "stopped" not in [str(column.header) for column in plain.columns]
+    assert plain.caption is None
+
+
+def test_charts_of_the_runs_that_were_left_say_so(folder: Path):
+    found = runs.read([folder])
+    (chart,) = outcome_charts.latents(Plotter(found))[:1]
+    assert "3 stopped early are not in it" in chart.note
+    assert sorted(trace["line"]["dash"] for trace in chart.data if trace["mode"] == "lines") == [
+        "dash",
+        "solid",
+        "solid",
+    ]
+
+
+def test_a_search_makes_no_verdicts_for_want_of_seeds(tmp_path: Path):
+    """Nor does it lament the learning rates that it has; with seeds enough its trials are compared as any runs."""
+    for job, rate in enumerate(("0.001", "0.002")):
+        write_run(tmp_path / "sweep" / str(job), [-90.0 - job], f"optimizer.learning_rate={rate}", "seed=0")
+    write_run(tmp_path / "sweep" / "2", [-95.0], "loss=sigma", "optimizer.learning_rate=0.001", "seed=0")
+    plain = comparing.compare(runs.read([tmp_path / "sweep"], by="loss"))["verdicts"]
+    assert [line.split(":")[0] for line in plain][1:] == ["not compared"]
+    (tmp_path / "sweep" / "sweep.json").write_text('{"search": {"trials": 3}}')
+    assert comparing.compare(runs.read([tmp_path / "sweep"], by="loss"))["verdicts"] == [sentences.SEARCHED]
+    two_variants(tmp_path / "enough", 6.0)
+    before = comparing.compare(runs.read([tmp_path / "enough"]))["verdicts"]
+    (tmp_path / "enough" / "sweep.json").write_text('{"search": {"trials": 3}}')
+    assert comparing.compare(runs.read([tmp_path / "enough"]))["verdicts"] == before != [sentences.SEARCHED]

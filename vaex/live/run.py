@@ -26,7 +26,10 @@ LAST_EPOCHS = 20
 """Of whose seconds and speeds the mean is taken: single short epochs jump."""
 
 TAIL = 1 << 17
-"""Bytes at the end of metrics.jsonl that have the last epochs: a row has about 1000, and 20 for each latent."""
+"""Bytes at the end of metrics.jsonl that have the last epochs: a row has about 1000, and 20 for each latent.
+
+Where they have no whole row, more are read.
+"""
 
 MOST_SCANNED = 1 << 26
 """Bytes of a metrics.jsonl that are searched for the best epoch: 60 000 epochs in 0.2 s."""
@@ -174,8 +177,13 @@ def _epochs(directory: Path) -> int | None:
 
 def _last_rows(path: Path) -> list[dict[str, Any]]:
     """The last rows of a metrics.jsonl: whole lines only, as one may just be written."""
-    lines = _end_of(path, TAIL).split(b"\n")[-LAST_EPOCHS - 1 : -1]
-    return [row for row in map(_row, lines) if row]
+    most, end = TAIL, _end_of(path, TAIL)
+    while not (rows := list(filter(None, map(_row, end.split(b"\n")[-LAST_EPOCHS - 1 : -1])))):
+        if len(end) < most or most >= MOST_SCANNED:  # all of it has been read, or enough
+            break
+        most *= 8
+        end = _end_of(path, most)
+    return rows
 
 
 def _row(line: bytes) -> dict[str, Any]:

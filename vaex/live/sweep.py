@@ -1,5 +1,6 @@
 """How far a sweep is: its jobs by status, the best, the time left; of a search also its trials."""
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vaex.disk import sweep
+from vaex.disk.directory import POPULATION
 from vaex.disk.sweep import Noted
 from vaex.errors import InputError
 from vaex.live import run
@@ -28,6 +30,8 @@ class LiveJob:
     number: int
     label: str
     live: Live
+    trial: int | None = None
+    """Of a search: whose job it is."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,8 @@ class LiveSweep:
 
     @property
     def over(self) -> bool:
-        """Whether no job is left to be trained, by whomever."""
-        return self.ended + self.counts["damaged"] == len(self.jobs) and not self._unasked()
+        """Whether no job is left to be trained, by whomever; of a search also that each of its trials has ended."""
+        return self.ended + self.counts["damaged"] == len(self.jobs) and self._all_told()
 
     @property
     def best(self) -> LiveJob | None:
@@ -73,21 +77,32 @@ class LiveSweep:
 
         None where nothing trains, no epoch is done yet, or a search has yet to say what its other trials are.
         """
-        running = [job.live for job in self.running]
+        running, unasked = [job.live for job in self.running], self._unasked()
         speeds = [1 / live.seconds for live in running if live.seconds]
-        if not speeds or self._unasked() is None:
+        if not speeds or unasked is None:
             return None
         todo = [_epochs_left(job.live) for job in self.jobs if job.live.status not in run.ENDED]
         mean = sum(live.epochs or 0 for live in running) / len(running)
-        epochs = sum(todo) + (self._unasked() or 0) * mean
+        epochs = sum(todo) + unasked * mean
         return max(epochs / sum(speeds), *(live.left or 0.0 for live in running), 0.0)
 
     def _unasked(self) -> int | None:
-        """The jobs that a search has not made yet."""
+        """The jobs of the trials that a search has not asked for yet; None where it does not say how many it wants."""
         if self.search is None:
             return 0
-        wanted, repeats = self.search.wanted, number(self.search.settings.get("repeats")) or 1
-        return None if wanted is None else max(0, round(wanted * repeats) - len(self.jobs))
+        wanted, asked = self.search.wanted, self._asked()
+        return None if wanted is None else max(0, wanted - len(asked)) * self.search.seeds
+
+    def _asked(self) -> set[int]:
+        """The trials of a search so far: the table lacks the last ones, the jobs those that were refused."""
+        told = {trial.number for trial in self.search.trials} if self.search else set()
+        return told | {job.trial for job in self.jobs if job.trial is not None}
+
+    def _all_told(self) -> bool:
+        if self.search is None:
+            return True
+        wanted = len(self._asked()) if self.search.wanted is None else self.search.wanted
+        return self.search.ended >= wanted
 
 
 def _epochs_left(live: Live) -> int:
@@ -98,8 +113,10 @@ def read(directory: Path, locks: Locks) -> LiveSweep:
     """A sweep's state; raises `InputError` where its sweep.json cannot be read."""
     noted = sweep.read(directory)[1]
     common = set.intersection(*(set(job.overrides) for job in noted)) if len(noted) > 1 else set()
-    jobs = [LiveJob(job.number, job.label_without(common), _job(directory, job, locks)) for job in noted]
+    jobs = [LiveJob(job.number, job.label_without(common), _job(directory, job, locks), job.trial) for job in noted]
     alive = bool(locks.held(directory)) or any(job.live.status == "running" for job in jobs)
+    if alive and (directory / POPULATION).exists():
+        jobs = list(map(_between_rounds, jobs))
     ranked = quantities.one((quantities.of_configuration(job.config) for job in noted), "bound")
     problems = [f"{job.label}: {job.live.why}" for job in jobs if job.live.status == "damaged"]
     found = None
@@ -109,6 +126,12 @@ def read(directory: Path, locks: Locks) -> LiveSweep:
         except InputError as error:
             problems.append(str(error))
     return LiveSweep(directory, jobs, alive, ranked, found, tuple(problems))
+
+
+def _between_rounds(job: LiveJob) -> LiveJob:
+    """A member of a population that trains: what looks interrupted waits for the next round."""
+    waits = job.live.status == "interrupted"
+    return dataclasses.replace(job, live=dataclasses.replace(job.live, status="waiting")) if waits else job
 
 
 def _job(directory: Path, job: Noted, locks: Locks) -> Live:

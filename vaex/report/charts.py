@@ -164,6 +164,19 @@ def count(runs: Sequence[StudyRun]) -> str:
     return ", ".join([f"{len(runs)} runs", *(f"{some} {name}" for name, some in named.items() if some)]) + "."
 
 
+def left_out(runs: Iterable[StudyRun]) -> str:
+    """What a chart of runs that came to an end says of those that were stopped early; nothing where none was."""
+    stopped = sum(run.stopped for run in runs)
+    if not stopped:
+        return ""
+    return f" {stopped} stopped early {'are' if stopped > 1 else 'is'} not in it: what is left are the better ones."
+
+
+def dash(runs: Iterable[StudyRun]) -> str:
+    """How a line through the means of some runs is drawn: broken where others of them were stopped early."""
+    return "dash" if any(run.stopped for run in runs) else "solid"
+
+
 def short(values: Iterable[float]) -> list[float]:
     """Five digits: what can be seen, and half the bytes."""
     return [float(f"{value:.5g}") for value in values]

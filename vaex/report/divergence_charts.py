@@ -6,7 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from vaex.report.charts import MOST_VARIANTS, Chart, Panel, Plotter, Trace, axis, layout, reference, short
+from vaex.report.charts import (
+    MOST_VARIANTS,
+    Chart,
+    Panel,
+    Plotter,
+    Trace,
+    axis,
+    dash,
+    layout,
+    left_out,
+    reference,
+    short,
+)
 from vaex.report.page import label
 from vaex.study import effects
 from vaex.study.questions import LEARNING_RATE
@@ -38,9 +50,8 @@ def rates(plotter: Plotter, by_variant: Mapping[str, Any]) -> Chart | None:
         more = {"x": [share], "y": [label(name, 24)], "text": [hover], "error_x": bars, "mode": "markers"}
         data.append(plotter.trace(name, marker=marker, **more))
     frame = layout(axis("% of runs", range=[-3, 103]), axis("", type="category"))
-    return Chart(
-        "Diverged runs", "Share of each variant's runs, Wilson's 95 % interval.", data, frame, 110 + 34 * len(found)
-    )
+    note = f"Share of each variant's runs, Wilson's 95 % interval.{left_out(plotter.study.runs)}"
+    return Chart("Diverged runs", note, data, frame, 110 + 34 * len(found))
 
 
 def losses(plotter: Plotter, panel: Panel) -> Chart | None:
@@ -57,7 +68,8 @@ def losses(plotter: Plotter, panel: Panel) -> Chart | None:
         return None
     names = [name for name in plotter.variants[:MOST_VARIANTS] if name in found]
     data = [reference([everything[0], everything[-1]], [float(np.median(starts))] * 2)]
-    data += [trace for name in names for trace in _curve(plotter, name, found[name])]
+    for name in names:
+        data += _curve(plotter, name, found[name], dash(run for run in panel.runs if run.variant == name))
     ticks = {"type": "log", "tickvals": everything, "ticktext": [f"{rate:g}" for rate in everything]}
     frame = layout(axis("learning rate", **ticks), axis("final loss: −ELBO, nats per image"))
     note = (
@@ -65,7 +77,7 @@ def losses(plotter: Plotter, panel: Panel) -> Chart | None:
         "of the first step, on a training batch. A run counts as its own at most: open triangle: it ended above it; "
         "×: it diverged. A variant that begins lower is capped lower: its sensitivity is of its own range."
     )
-    return Chart(panel.title, note, data, frame, 420)
+    return Chart(panel.title, note + left_out(panel.runs), data, frame, 420)
 
 
 def _ended(run: StudyRun, cap: float) -> tuple[str, str]:
@@ -79,11 +91,12 @@ def _ended(run: StudyRun, cap: float) -> tuple[str, str]:
     return "", ""
 
 
-def _curve(plotter: Plotter, variant: str, points: type_of_points) -> list[Trace]:
+def _curve(plotter: Plotter, variant: str, points: type_of_points, broken: str) -> list[Trace]:
     """One variant: the line by its medians, and a marker a run."""
     rates, color = sorted(points), plotter.color(variant)
     medians = short(float(np.median([loss for _, loss, _ in points[rate]])) for rate in rates)
-    line = {"x": rates, "y": medians, "mode": "lines", "hoverinfo": "skip", "line": {"color": color, "width": 2}}
+    line = {"x": rates, "y": medians, "mode": "lines", "hoverinfo": "skip"}
+    line |= {"line": {"color": color, "width": 2, "dash": broken}}
     runs = [(rate, *each) for rate in rates for each in points[rate]]
     ends = [_ended(run, cap) for _, run, _, cap in runs]
     symbols = [symbol or plotter.symbol(variant) for symbol, _ in ends]

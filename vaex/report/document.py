@@ -123,7 +123,10 @@ class Report:
         charts += [outcome_charts.intervals(self.plotter, question) for question in asked]
         about = f"Paired with the run of {self.study.against} that has the same seed and everything else."
         tables = "<h3>Paired comparisons</h3>" + report_tables.comparisons(self.comparison)
-        tables += "<h3>Counts, and means over finished runs</h3>" + report_tables.variants(self.comparison)
+        tables += "<h3>Counts, and means over finished runs</h3>"
+        if any(run.stopped for run in self.study.runs):
+            tables += '<p class="about">Of variants of which runs were stopped early they are of the better ones.</p>'
+        tables += report_tables.variants(self.comparison)
         return self._charts(charts, about) + tables
 
     def _curves(self) -> str:

@@ -18,8 +18,10 @@ from vaex.report.charts import (
     Trace,
     axis,
     capital,
+    dash,
     decades,
     layout,
+    left_out,
     reference,
     short,
 )
@@ -73,6 +75,7 @@ def rate_distortion(plotter: Plotter, panel: Panel) -> Chart | None:
         outside |= set(np.flatnonzero(values > limits[1]).tolist())
     data = _equal_elbo(frame["xaxis"]["range"], frame["yaxis"]["range"]) + _points(plotter, points)
     note = "Validation set, last epoch, runs that finished. Dotted lines join equal ELBOs; lower left is better."
+    note += left_out(panel.runs)
     return Chart(panel.title, note + (BEYOND.format(len(outside)) if outside else ""), data, frame, 420)
 
 
@@ -116,8 +119,8 @@ def _over_latents(plotter: Plotter, runs: Sequence[StudyRun], key: str, title: s
     sizes = sorted({size for _, size, _ in points})
     ticks = {"type": "log", "tickvals": sizes, "ticktext": [f"{size:g}" for size in sizes]}
     frame = layout(axis("latent_dim", **ticks), axis(unit))
-    data = _medians(plotter, points) + _points(plotter, points, key)
-    note = "Last epoch of the runs that finished; the line joins the medians."
+    data = _medians(plotter, points, runs) + _points(plotter, points, key)
+    note = "Last epoch of the runs that finished; the line joins the medians." + left_out(runs)
     note += " Bars: 95 % interval over examples." if any("error_y" in trace for trace in data) else ""
     values = np.array([y for *_, y in points])
     if key == "active_latents":
@@ -167,8 +170,11 @@ def _points(plotter: Plotter, points: Sequence[Point], key: str = "") -> list[Tr
     return traces
 
 
-def _medians(plotter: Plotter, points: Sequence[Point]) -> list[Trace]:
-    """A line a variant through the medians at each size; one grey line when the variants are the sizes."""
+def _medians(plotter: Plotter, points: Sequence[Point], runs: Sequence[StudyRun]) -> list[Trace]:
+    """A line a variant through the medians at each size; one grey line when the variants are the sizes.
+
+    Broken where others of the runs were stopped early.
+    """
     lines: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run, x, y in points:
         lines["" if within(LATENTS, plotter.study.by) else run.variant][x].append(y)
@@ -177,7 +183,8 @@ def _medians(plotter: Plotter, points: Sequence[Point]) -> list[Trace]:
         sizes = sorted(found)
         medians = short(float(np.median(found[size])) for size in sizes)
         style = {"x": sizes, "y": medians, "mode": "lines", "hoverinfo": "skip"}
-        line = {"color": plotter.color(variant) if variant else GREY, "width": 2}
+        broken = dash(run for run in runs if not variant or run.variant == variant)
+        line = {"color": plotter.color(variant) if variant else GREY, "width": 2, "dash": broken}
         traces.append(plotter.trace(variant, **style | {"line": line}) if variant else style | {"line": line})
     return traces
 

@@ -18,6 +18,8 @@ from vaex.terminal.screen import Screen
 
 log = logging.getLogger("vaex")
 
+STOPPED = "* over the runs that were not stopped early, the better ones: not to be held against the others"
+
 
 def of_sweep(directory: Path) -> None:
     """The comparison of a sweep that has just ended, with its verdicts printed; what goes wrong is one warning."""
@@ -70,7 +72,11 @@ def _rows(comparison: Mapping[str, Any]) -> Table:
         question for question in comparison["questions"] if question["headline"] and question["key"] != "divergence"
     ]
     table = Table(title=f"by {printable(comparison['by'])}, against {comparison['against']}", title_justify="left")
-    for name in ("variant", "runs", "finished", "diverged", "loss spikes", "valid/elbo"):
+    stopped = any(row["stopped"] for row in comparison["by_variant"].values())
+    counts = ("runs", "finished", *(["stopped"] if stopped else []), "diverged")
+    if stopped:
+        table.caption, table.caption_justify = STOPPED, "left"
+    for name in ("variant", *counts, "loss spikes", "valid/elbo"):
         table.add_column(Text(name), justify="left" if name == "variant" else "right", overflow="fold")
     for question in asked:
         sign = "×" if question["scale"] == "ratio" else "Δ"
@@ -79,7 +85,10 @@ def _rows(comparison: Mapping[str, Any]) -> Table:
         rate = row["divergence"]
         share = f"{rate['count']} ({percent(rate['low'])} to {percent(rate['high'])})" if rate else "–"
         means = [show(row["means"].get(key, {}).get("mean")) for key in ("loss_spikes", "valid/elbo")]
-        cells = [name, str(row["runs"]), str(row["finished"]), share, *means]
+        if row["stopped"]:
+            means = [f"{mean} *" for mean in means]
+        ended = [str(row[key]) for key in counts[:-1]]
+        cells = [name, *ended, share, *means]
         table.add_row(*map(Text, [*cells, *(_effect(question, name) for question in asked)]))
     return table
 

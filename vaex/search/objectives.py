@@ -1,21 +1,22 @@
 """What a search is for: numbers of a run's summary.json or metrics.jsonl, and which way is better."""
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from vaex import files
 from vaex.config import Config
 from vaex.config.expect import EVALUATED, OF_RUN
 from vaex.config.validation import nearest
-from vaex.disk import metrics
+from vaex.disk import metrics, sweep
 from vaex.errors import ConfigError, InputError
 
 Direction = Literal["maximize", "minimize"]
 
 ENDED = ("finished", "stopped")
-"""Statuses of runs that have the number that is searched for."""
+"""Statuses of runs that nothing went wrong with; only what is measured at each epoch is known of a stopped one."""
 
 NO_NUMBERS = ("status", "culprit")
 
@@ -70,6 +71,47 @@ def _meant(key: str) -> Direction:
     raise ConfigError(
         f"hydra.sweeper.direction: {key} may be wanted large or small; say maximize or minimize, for each objective"
     )
+
+
+class Result(NamedTuple):
+    """What a trial came to: mean and standard deviation over its seeds, of each objective, and why it has none.
+
+    `epoch` is the last one of the run of a stopped trial that came furthest.
+    """
+
+    state: Literal["complete", "stopped", "failed"]
+    values: list[float]
+    spread: list[float]
+    reason: str = ""
+    epoch: int = 0
+
+
+def of_trial(folders: Mapping[int, Path], keys: Sequence[str]) -> Result:
+    """What became of a trial whose jobs, by number, have all ended: it is stopped as soon as one of them is.
+
+    Runs that ended at different epochs have no mean: it would be of neither.
+    """
+    statuses = {job: sweep.status_of(folder) or "failed" for job, folder in folders.items()}
+    for job, status in statuses.items():
+        if status not in ENDED:
+            return Result("failed", [], [], f"job {job} {status}")
+    stopped = "stopped" in statuses.values()
+    epochs = {int(of_run(folder, "epoch") or 0) for folder in folders.values()} if stopped else {0}
+    state, epoch = "stopped" if stopped else "failed", max(epochs)
+    if len(epochs) > 1:
+        reason = f"no mean: its runs ended at epochs {', '.join(map(str, sorted(epochs)))}"
+        return Result(state, [], [], reason, epoch)
+    values: list[list[float]] = []
+    for job, folder in folders.items():
+        found = {key: of_run(folder, key) for key in keys}
+        lacking = next((key for key, value in found.items() if value is None), None)
+        if lacking:
+            return Result(state, [], [], f"job {job} has no finite {lacking}", epoch)
+        values.append([value for value in found.values() if value is not None])
+    columns = list(zip(*values, strict=True))
+    spread = [statistics.stdev(column) for column in columns] if len(values) > 1 else []
+    means = [statistics.fmean(column) for column in columns]
+    return Result("stopped" if stopped else "complete", means, spread, epoch=epoch)
 
 
 def of_run(directory: Path, key: str) -> float | None:

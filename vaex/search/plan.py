@@ -65,14 +65,14 @@ class Plan:
         own = dataclasses.asdict(self.settings) | {"direction": list(self.directions)}
         return own | {
             "objective": list(self.settings.objective), "space": texts, "fixed": list(self.fixed),
-            "seeds": list(self.seeds), "groups": sorted(self.groups), "bases": dict(self.bases),
+            "seeds": list(self.seeds), "groups": sorted(self.groups), "bases": dict(self.bases), "in_all": self.trials,
         }  # fmt: skip
 
 
 def read(directory: Path) -> Plan:
     """The plan of a search that was begun; raises `InputError` where sweep.json has none that is sound."""
     record = sweep.read_search(directory)
-    own = ("space", "fixed", "seeds", "groups", "bases")
+    own = ("space", "fixed", "seeds", "groups", "bases", "in_all")
     try:
         chosen = settings.parse({key: value for key, value in record.items() if key not in own})
         lines = tuple(f"{key}={text}" for key, text in record["space"].items())

@@ -8,7 +8,6 @@ Jobs are numbered by their trial: trial n has jobs n·K to n·K + K − 1, for K
 """
 
 import logging
-import statistics
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -201,36 +200,21 @@ class Trials:
             if ordered and not all_asked and number > self._next_ask() - self._width:
                 break
             self._ended.discard(number)
-            self._tell(number, *self._result(number))
+            found = self._result(number)
+            self._tell(number, found.state, found.values, found.spread, found.reason, found.epoch)
 
     def _next_ask(self) -> int:
         """The number of the last trial that is asked for next."""
         return min(self._asked + self._place.at_once, self._place.plan.trials) - 1
 
-    def _tell(self, number: int, state: str, values: Sequence[float], spread: Sequence[float], reason: str) -> None:
-        self._place.study.tell(number, state, values, spread, reason)
+    def _tell(
+        self, number: int, state: str, values: Sequence[float], spread: Sequence[float], reason: str, epoch: int = 0
+    ) -> None:
+        self._place.study.tell(number, state, values, spread, reason, epoch)
         self._states[number] = self._place.study.trials()[number].state
         table.write(self._place.directory, self._place.plan, self._place.study)
 
-    def _result(self, number: int) -> tuple[str, list[float], list[float], str]:
-        """State, values and their spread over seeds of a trial whose jobs have ended, and why it failed if it did."""
-        statuses, values = [], []
-        for job in sorted(self._numbers(number)):
-            folder = self._place.directory / str(job)
-            status = sweep.status_of(folder) or "failed"
-            if status not in objectives.ENDED:
-                return "failed", [], [], f"job {job} {status}"
-            found = [objectives.of_run(folder, key) for key in self._place.plan.settings.objective]
-            lacking = next((key for key, value in zip(self._keys, found, strict=True) if value is None), None)
-            if lacking:
-                return "failed", [], [], f"job {job} has no finite {lacking}"
-            statuses.append(status)
-            values.append([value for value in found if value is not None])
-        columns = list(zip(*values, strict=True))
-        spread = [statistics.stdev(column) for column in columns] if self._seeds > 1 else []
-        state = "stopped" if "stopped" in statuses else "complete"
-        return state, [statistics.fmean(column) for column in columns], spread, ""
-
-    @property
-    def _keys(self) -> Sequence[str]:
-        return self._place.plan.settings.objective
+    def _result(self, number: int) -> objectives.Result:
+        """What a trial came to whose jobs have all ended."""
+        folders = {job: self._place.directory / str(job) for job in sorted(self._numbers(number))}
+        return objectives.of_trial(folders, self._place.plan.settings.objective)

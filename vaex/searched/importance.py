@@ -3,8 +3,12 @@
 The forest predicts a trial's rank among the values (so that a few very bad ones do not decide) from its keys. Trials
 are split in five; of each fifth R² is taken as predicted by a forest of the others, and again with one key's values
 shuffled. What is lost is the key's importance: 0 of a key that says nothing, and about 2 of one that says all.
+
+Only complete trials enter: a stopped one has a value of another epoch, a failed one has none. Trials at one point are
+one, with their mean: of two alike, one would tell what the other is.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,8 +23,8 @@ FEWEST = 10
 
 FOLDS, TREES, SHUFFLES = 5, 100, 20
 
-LEAST = 0.05
-"""R² on unseen trials at which the forest knows nothing that importance could be of."""
+LEAST = 0.3
+"""R² on unseen trials below which importance would be of nothing: of noise one of 20 forests or fewer comes to it."""
 
 METHOD = (
     "Permutation importance of a random forest (100 trees) that predicts the rank of a trial's value from its keys: "
@@ -37,10 +41,24 @@ class Importance:
     r2: float | None
     lost: dict[str, tuple[float, float]]
     why: str = ""
+    left_out: str = ""
+    """Which trials are not in it, and what that does; empty where all are."""
 
 
 def of(search: Search, objective: int) -> Importance:
     """The importance of each key in which the complete trials differ."""
+    return dataclasses.replace(_of_complete(search, objective), left_out=_left_out(search))
+
+
+def _left_out(search: Search) -> str:
+    counts = {state: search.counts[state] for state in ("stopped", "failed") if search.counts[state]}
+    if not counts:
+        return ""
+    told = " and ".join(f"{count} {state}" for state, count in counts.items())
+    return f"{told} trials are left out: keys that lead to such an end count too little"
+
+
+def _of_complete(search: Search, objective: int) -> Importance:
     complete = [trial for trial in search.trials if trial.complete]
     values = [float(trial.values[objective] or 0.0) for trial in complete]
     keys = points.keys(search, complete)
@@ -50,7 +68,11 @@ def of(search: Search, objective: int) -> Importance:
         )
     if not keys or len(set(values)) < 2:
         return Importance(len(complete), None, {}, "no importance of keys: the trials or their values do not differ")
-    r2, lost = _lost(np.array([_filled(key.scaled) for key in keys]).T, _ranks(np.array(values)))
+    table, means = _distinct(np.array([_filled(key.scaled) for key in keys]).T, np.array(values))
+    if len(means) < FEWEST or np.ptp(means) == 0:
+        why = f"no importance of keys: {len(complete)} complete trials of {len(means)} points, {FEWEST} are needed"
+        return Importance(len(complete), None, {}, why)
+    r2, lost = _lost(table, _ranks(means))
     if r2 < LEAST:
         why = f"no importance of keys: a random forest of {len(complete)} trials does not predict unseen ones"
         return Importance(len(complete), r2, {}, f"{why} (R² {r2:.2f})")
@@ -65,6 +87,16 @@ def _filled(entries: Sequence[float | None]) -> list[float]:
     """Entries with a number of their own for trials that did not have the key: below all others."""
     known = [entry for entry in entries if entry is not None]
     return [min(known) - 1.0 if entry is None else entry for entry in entries]
+
+
+def _distinct(
+    table: Float[np.ndarray, "trials keys"], values: Float[np.ndarray, " trials"]
+) -> tuple[Float[np.ndarray, "points keys"], Float[np.ndarray, " points"]]:
+    """Each point once, in the order of the trials, with the mean of its values."""
+    _, first, place, counts = np.unique(table, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    means = np.bincount(place.ravel(), values) / counts
+    order = np.argsort(first)
+    return table[first[order]], means[order]
 
 
 def _ranks(values: Float[np.ndarray, " trials"]) -> Float[np.ndarray, " trials"]:

@@ -18,7 +18,9 @@ NAME, RECORD, SECTION = "trials.csv", "sweep.json", "search"
 LARGEST = 1 << 25
 """Bytes of either file that are read."""
 
-STATES = ("complete", "stopped", "failed", "running", "waiting")
+ENDED = ("complete", "stopped", "failed")
+
+STATES = (*ENDED, "running", "waiting")
 
 OTHERS = re.compile(r"trial|state|jobs|reason|spread(?:[/_].*)?")
 """Columns that are neither a key of the space nor a value."""
@@ -61,9 +63,23 @@ class Search:
 
     @property
     def wanted(self) -> int | None:
-        """How many trials it is to have; None where that is not said, or a grid may have fewer points."""
-        found = number(self.settings.get("trials"))
-        return None if found is None or self.settings.get("sampler") == "grid" else int(found)
+        """How many trials it is to have; None where that is not said (a grid may have fewer than `trials`)."""
+        found = number(self.settings.get("in_all"))
+        if found is None and self.settings.get("sampler") != "grid":
+            found = number(self.settings.get("trials"))
+        return None if found is None else int(found)
+
+    @property
+    def seeds(self) -> int:
+        """How many jobs a trial has, unless its parameters were refused: then it has none."""
+        listed = self.settings.get("seeds")
+        found = len(listed) if isinstance(listed, list) else number(self.settings.get("repeats"))
+        return max(1, int(found or 1))
+
+    @property
+    def ended(self) -> int:
+        """How many trials have come to an end."""
+        return sum(self.counts[state] for state in ENDED)
 
     @property
     def best(self) -> Trial | None:
@@ -104,12 +120,23 @@ def read(directory: Path) -> Search:
     return Search(directory, settings, {key: space.get(key, "") for key in keys}, objectives, maximised, trials)
 
 
+def job_directories(directory: Path) -> dict[str, str]:
+    """The directory of each job in a sweep's by its number, as sweep.json has them; none where it has no sound ones."""
+    jobs = _record(directory).get("jobs")
+    found = [each for each in jobs if isinstance(each, Mapping)] if isinstance(jobs, list) else []
+    return {str(each.get("job")): str(each.get("directory")) for each in found}
+
+
 def _section(directory: Path) -> Mapping[str, Any]:
+    found = _record(directory).get(SECTION)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _record(directory: Path) -> Mapping[str, Any]:
     try:
-        found = files.read_json(directory / RECORD, LARGEST).get(SECTION)
+        return files.read_json(directory / RECORD, LARGEST)
     except InputError:
         return {}
-    return found if isinstance(found, Mapping) else {}
 
 
 def _table(path: Path) -> tuple[list[str], list[list[str]]]:

@@ -35,21 +35,24 @@ compare.json:
     verdicts    [the headline questions' sentences; one where all of them lack seeds; then the lines of `apart`]
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vaex import __version__
+from vaex import __version__, files
 from vaex.disk import metrics
 from vaex.disk.directory import is_of_population
-from vaex.errors import printable
+from vaex.errors import InputError, printable
 from vaex.study import effects, evidence, pairing, quantities, sentences, stability
 from vaex.study.pairing import FEWEST, Pair
 from vaex.study.questions import FEWEST_RATES, LEARNING_RATE, METHOD, SENSITIVITY, WITHOUT_BOUND, Question, asked
 from vaex.study.run import STATUSES
 from vaex.study.runs import Study, StudyRun, text
+
+LARGEST = 1 << 25
+"""Bytes of a sweep.json that is read."""
 
 
 def compare(study: Study, target: float | None = None) -> dict[str, Any]:
@@ -58,12 +61,14 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
     pairs, again = _independent(study, copies)
     sources = [effects.source(run) for run in study.runs]
     spoilt = [*([sentences.COPIES] if copies else []), *_stopped_early(pairs, study)]
-    apart = [*spoilt, *quantities.apart(sources), *_too_few_rates(study)]
     instead = "" if quantities.one(sources, "bound") else WITHOUT_BOUND
     questions = [
         _divergence(pairs, study.against),
         *(_ask(study, each, pairs, target, each.headline or each.key == instead) for each in _asked(study)),
     ]
+    silent = _of_search(study, questions)
+    apart = [*spoilt, *quantities.apart(sources), *([] if silent else _too_few_rates(study))]
+    told = [sentences.SEARCHED] if silent else sentences.verdicts(questions)
     return metrics.finite_or_null(
         {
             "format": 1,
@@ -79,7 +84,7 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
             "by_variant": {name: _variant(study, name) for name in study.variants},
             "questions": questions,
             "apart": apart,
-            "verdicts": [*(sentences.verdicts(questions) if len(copies) < len(study.runs) else []), *apart],
+            "verdicts": [*(told if len(copies) < len(study.runs) else []), *apart],
             "method": list(METHOD),
         }
     )
@@ -104,6 +109,20 @@ def _stopped_early(pairs: Mapping[str, list[Pair]], study: Study) -> list[str]:
     """One line for the comparisons that early stopping has spoilt."""
     spoilt = {variant: why for variant, some in pairs.items() if (why := pairing.stopped(some))}
     return [sentences.stopped_early(study.against, spoilt)] if spoilt else []
+
+
+def _of_search(study: Study, questions: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all runs are of searches whose trials have too few seeds in common for any verdict."""
+    seeds = [item["seeds"] for question in questions if question["headline"] for item in question["comparisons"]]
+    folders = {run.directory.parent for run in study.runs}
+    return max(seeds, default=FEWEST) < FEWEST and all(map(_is_search, folders))
+
+
+def _is_search(directory: Path) -> bool:
+    try:
+        return isinstance(files.read_json(directory / "sweep.json", LARGEST).get("search"), Mapping)
+    except InputError:
+        return False
 
 
 def _too_few_rates(study: Study) -> list[str]:

@@ -10,6 +10,8 @@ NOT_SHOWN = "no difference shown"
 COPIES = "no verdict on a population: its members go on from copies of each other, so they are not independent runs"
 
 TOO_FEW = "not enough runs to tell"
+
+SEARCHED = "a search makes no verdicts: its trials were chosen by their results"
 NOT_COMPARABLE = "not comparable"
 
 Comparison = dict[str, Any]

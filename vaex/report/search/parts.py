@@ -28,7 +28,7 @@ def of_searches(study: Study, charts: Charts) -> str:
 
 def of_stops(study: Study, charts: Charts) -> str:
     """Early stopping in a study's directories."""
-    return "".join(_each(study, stops.there, lambda directory, runs: _stops(directory, runs, charts)))
+    return "".join(_each(study, stops.there, lambda directory, runs: _stops(study, directory, runs, charts)))
 
 
 def _each(study: Study, there: Callable[[Path], bool], draw: Callable[[Path, dict[str, int]], str]) -> Iterable[str]:
@@ -45,13 +45,15 @@ def _each(study: Study, there: Callable[[Path], bool], draw: Callable[[Path, dic
 
 
 def _runs(study: Study, directory: Path) -> dict[str, int]:
-    """The numbers of a sweep's runs in the report, by the names of their directories there."""
+    """The numbers of a sweep's runs in the report, by their jobs' numbers: sweep.json has the directory of each."""
     folder = directory.resolve()
-    return {
+    places = {
         str(run.directory.relative_to(folder)): place
         for place, run in enumerate(study.runs)
         if run.directory.is_relative_to(folder)
     }
+    named = trials.job_directories(directory)  # without a record a directory's name is what there is
+    return {number: places[name] for number, name in named.items() if name in places} if named else places
 
 
 def _search(search: Search, runs: dict[str, int], charts: Charts) -> str:
@@ -66,7 +68,9 @@ def _search(search: Search, runs: dict[str, int], charts: Charts) -> str:
     bars = [outcome.importance(search.objectives[n], each) for n, each in enumerate(found)]
     parts.append(charts(bars, importance.METHOD))
     parts += [
-        f'<p class="about">{page.text(line, 500)}</p>' for line in dict.fromkeys(each.why for each in found) if line
+        f'<p class="about">{page.text(line, 500)}</p>'
+        for line in dict.fromkeys(line for each in found for line in (each.why, each.left_out))
+        if line
     ]
     for each in objectives:
         name = search.objectives[each]
@@ -86,7 +90,21 @@ def _best(search: Search) -> str:
     return f"<p>Best: trial {best.number}, {page.text(value)}: <code>{page.text(point, 1000)}</code></p>"
 
 
-def _stops(directory: Path, runs: dict[str, int], charts: Charts) -> str:
+def _went_on(study: Study, runs: dict[str, int], job: int) -> bool:
+    """Whether a job that was stopped has been taken up again since."""
+    place = runs.get(str(job))
+    return place is not None and study.runs[place].status != "stopped"
+
+
+def _stopped(stopped: set[int], judged: int, went_on: set[int]) -> str:
+    about = f"{len(stopped)} of {judged} jobs that were judged were stopped early"
+    if went_on:
+        about += f", {len(went_on)} of them {'have' if len(went_on) > 1 else 'has'} gone on since"
+    still = len(stopped) - len(went_on)
+    return f"{about}; {'those that still are' if went_on else 'they'} are in no mean." if still else f"{about}."
+
+
+def _stops(study: Study, directory: Path, runs: dict[str, int], charts: Charts) -> str:
     decisions, damaged = stops.read(directory)
     if damaged:
         log.warning("%s: %d lines are no decisions; they are left out", directory / stops.NAME, damaged)
@@ -96,7 +114,7 @@ def _stops(directory: Path, runs: dict[str, int], charts: Charts) -> str:
     found = rungs.groups(decisions)
     jobs = {each.job for each in decisions}
     stopped = {each.job for each in decisions if each.stopped}
-    about = f"{len(stopped)} of {len(jobs)} jobs that were judged were stopped early; they are in no mean."
+    about = _stopped(stopped, len(jobs), {job for job in stopped if _went_on(study, runs, job)})
     tables = "".join(
         (f"<h4>{page.text(title)}</h4>" if len(found) > 1 else "") + rungs.table(some) for title, some in found
     )

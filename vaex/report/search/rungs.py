@@ -9,9 +9,13 @@ from vaex.report.charts import COLORS, GREY, Chart, Trace, axis, layout, short
 from vaex.report.page import label, shown
 from vaex.report.search.look import of_values
 from vaex.searched.stops import Decision
+from vaex.study import quantities
 
 MOST_JOBS = 400
 """Jobs whose way through the rungs has a line."""
+
+MOST_MARKERS = 4000
+"""Decisions that a chart shows: of more, every so manieth; a rule without rungs is asked at each epoch."""
 
 Runs = Mapping[str, int]
 
@@ -31,22 +35,23 @@ def groups(decisions: Sequence[Decision]) -> list[tuple[str, list[Decision]]]:
 def chart(title: str, decisions: Sequence[Decision], runs: Runs) -> Chart:
     """Each job's value at each epoch at which it was judged; a dash is the last threshold there."""
     known = [each for each in decisions if each.value is not None]
-    data = [_ways(known)] if len({each.job for each in known}) <= MOST_JOBS else []
+    every, few = -(-len(known) // MOST_MARKERS) or 1, _few(decisions)
+    data = [_ways(known)] if len({each.job for each in known}) <= MOST_JOBS and every == 1 else []
     for stopped, look in (
         (False, {"color": COLORS[0], "symbol": "circle", "size": 6}),
         (True, {"color": COLORS[1], "symbol": "x", "size": 8}),
     ):
-        mine = [each for each in known if each.stopped == stopped]
+        mine = [each for each in known if each.stopped == stopped][::every]
         if mine:
             data.append({
                 "x": [_place(each) for each in mine], "y": short(each.value or 0.0 for each in mine),
-                "mode": "markers", "marker": look, "text": list(map(_hover, mine)), "hoverinfo": "text",
+                "mode": "markers", "marker": look, "text": [_hover(each, few) for each in mine], "hoverinfo": "text",
                 "customdata": [runs.get(str(each.job), -1) for each in mine],
             })  # fmt: skip
     data.append(_thresholds(decisions))
-    higher = _higher(decisions)
-    y, outside = of_values(label(decisions[0].metric), [each.value or 0.0 for each in known], higher)
+    y, outside = of_values(label(decisions[0].metric), [each.value or 0.0 for each in known], _higher(decisions))
     far = f" {outside} far worse values lie outside." if outside else ""
+    far += f" Of {len(known)} decisions every {every}. is drawn." if every > 1 else ""
     note = f"{len({each.job for each in decisions})} jobs; × stopped, dot went on, dash: the last threshold there.{far}"
     return Chart(title, note, data, layout(_epochs(decisions), y))
 
@@ -81,10 +86,14 @@ def _epochs(decisions: Sequence[Decision]) -> dict[str, Any]:
 
 
 def _higher(decisions: Sequence[Decision]) -> bool:
-    """Whether higher values are better: they are where those that were stopped lie below their threshold."""
-    told = [(each.value, each.threshold) for each in decisions if each.stopped]
-    pairs = [(value, held) for value, held in told if value is not None and held is not None]
-    return sum(value > held for value, held in pairs) * 2 <= len(pairs)
+    """Whether higher values are better, as the rule had it."""
+    meaning = quantities.better(decisions[0].metric)
+    return meaning is None or meaning[1] == "high"
+
+
+def _few(decisions: Sequence[Decision]) -> int | None:
+    """Of how many runs there was a threshold: of fewer there was none for want of runs. None where there never was."""
+    return min((each.of for each in decisions if each.threshold is not None and each.of is not None), default=None)
 
 
 def _ways(decisions: Sequence[Decision]) -> Trace:
@@ -108,9 +117,16 @@ def _thresholds(decisions: Sequence[Decision]) -> Trace:
     return {"x": list(last), "y": y, "mode": "markers", "marker": look, "text": hover, "hoverinfo": "text"}
 
 
-def _hover(each: Decision) -> str:
-    held = "too few to compare with" if each.threshold is None else f"threshold {shown(each.threshold, 5)}"
+def _hover(each: Decision, few: int | None) -> str:
+    held = f"threshold {shown(each.threshold, 5)}" if each.threshold is not None else _why_none(each, few)
     end = "stopped" if each.stopped else "went on"
     where = f"epoch {each.epoch}" + (f", rung {each.rung}" if each.rung is not None else "")
     of = f" of {each.of} runs" if each.of is not None else ""
     return f"<b>job {each.job}</b> {end}<br>{where}: {shown(each.value, 5)}<br>{held}{of}"
+
+
+def _why_none(each: Decision, few: int | None) -> str:
+    """Why there was no threshold: a finite one there may not have been, however many runs there were."""
+    if few is None or each.of is None:
+        return "no threshold: too few to compare with, or none is finite"
+    return "too few to compare with" if each.of < few else "the threshold is not finite"
