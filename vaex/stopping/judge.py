@@ -13,7 +13,7 @@ from vaex.config.schema import Stopping
 from vaex.disk import metrics, sweep
 from vaex.disk.directory import Job
 from vaex.stopping import asha, hyperband, median, patience, records
-from vaex.stopping.history import Asked, Held, History
+from vaex.stopping.history import Asked, Held, History, Scores
 from vaex.stopping.records import Decision
 from vaex.study import quantities
 from vaex.study.quantities import Kind, Quantity
@@ -37,7 +37,7 @@ class Judge:
         self._kind: Kind = meaning[0]
         self._better: Literal["high", "low"] = meaning[1]
         self._groups: dict[int, Quantity] = {}
-        self._histories: dict[Quantity, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+        self._histories: dict[Quantity, dict[int, Scores]] = defaultdict(lambda: defaultdict(Scores))
         records.cut_back(directory)
         self._made = {(each.rule, each.job, each.epoch): each for each in records.read(directory)}
         for job in sweep.read(directory)[1] if (directory / sweep.NAME).exists() else ():
@@ -91,13 +91,13 @@ class Judge:
             stopped=held.stops,
         )
 
-    def _of(self, job: Job) -> dict[int, dict[int, float]]:
+    def _of(self, job: Job) -> dict[int, Scores]:
         number = _number(job)
         return (
             self._histories[self._groups[number]] if number in self._groups else self._history(number, dump(job.config))
         )
 
-    def _history(self, number: int, config: Mapping[str, Any]) -> dict[int, dict[int, float]]:
+    def _history(self, number: int, config: Mapping[str, Any]) -> dict[int, Scores]:
         """The scores of all runs whose metric is the same quantity as this one's."""
         group = self._groups[number] = quantities.quantity(quantities.of_configuration(config), self._kind)
         return self._histories[group]
