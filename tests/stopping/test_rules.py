@@ -83,7 +83,7 @@ def test_scores_told_in_any_order_have_their_averages_and_bests(told, epoch):
     for at in plain:
         some = [score for each, score in plain.items() if each <= at]
         assert (scores.averages[at], scores.bests[at]) == (pytest.approx(sum(some) / len(some)), max(some))
-    assert scores.until(epoch) == max((at for at in plain if at <= epoch), default=None)
+    assert scores.until(epoch) == max((at for at in plain if at <= epoch), default=0)
 
 
 @given(st.lists(SCORES, min_size=1, max_size=12), st.integers(1, 4), st.integers(1, 4))

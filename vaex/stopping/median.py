@@ -23,7 +23,8 @@ def hold(history: History, asked: Asked, min_epochs: int) -> Held | None:
     averages = [
         scores.averages[last]
         for job, scores in history.items()
-        if job != asked.job and (last := scores.until(asked.epoch)) is not None and last >= min_epochs
+        if job != asked.job
+        and (last := scores.last if scores.last <= asked.epoch else scores.until(asked.epoch)) >= min_epochs
     ]
     if len(averages) < FEWEST:
         return Held(stops=False, threshold=None, of=len(averages))

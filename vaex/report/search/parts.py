@@ -9,8 +9,9 @@ from vaex.report import page
 from vaex.report.charts import Chart
 from vaex.report.search import history, outcome, rungs, space
 from vaex.report.search.look import Shown
-from vaex.searched import importance, stops, trials
+from vaex.searched import importance, trials
 from vaex.searched.trials import Search
+from vaex.stopping import records
 from vaex.study.runs import Study
 
 log = logging.getLogger("vaex")
@@ -28,7 +29,7 @@ def of_searches(study: Study, charts: Charts) -> str:
 
 def of_stops(study: Study, charts: Charts) -> str:
     """Early stopping in a study's directories."""
-    return "".join(_each(study, stops.there, lambda directory, runs: _stops(directory, runs, charts)))
+    return "".join(_each(study, records.there, lambda directory, runs: _stops(directory, runs, charts)))
 
 
 def _each(study: Study, there: Callable[[Path], bool], draw: Callable[[Path, dict[str, int]], str]) -> Iterable[str]:
@@ -87,16 +88,17 @@ def _best(search: Search) -> str:
 
 
 def _stops(directory: Path, runs: dict[str, int], charts: Charts) -> str:
-    decisions, damaged = stops.read(directory)
+    decisions, damaged = records.read_all(directory)
     if damaged:
-        log.warning("%s: %d lines are no decisions; they are left out", directory / stops.NAME, damaged)
-    warned = f'<p class="note warn">{damaged} lines of {stops.NAME} are no decisions.</p>' if damaged else ""
+        log.warning("%s: %d lines are no decisions; they are left out", directory / records.NAME, damaged)
+    warned = f'<p class="note warn">{damaged} lines of {records.NAME} are no decisions.</p>' if damaged else ""
     if not decisions:
         return warned
     found = rungs.groups(decisions)
-    jobs = {each.job for each in decisions}
     stopped = {each.job for each in decisions if each.stopped}
-    about = f"{len(stopped)} of {len(jobs)} jobs that were judged were stopped early; they are in no mean."
+    judged = {each.job for each in decisions}
+    jobs = "jobs" if all(each.rung is None for each in decisions) else f"of {len(judged)} jobs that were judged"
+    about = f"{len(stopped)} {jobs} were stopped early; they are in no mean."
     tables = "".join(
         (f"<h4>{page.text(title)}</h4>" if len(found) > 1 else "") + rungs.table(some) for title, some in found
     )
