@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.made_runs import two_variants, write_run
+from vaex.disk import sweep
 from vaex.report import publish
 from vaex.study import comparing, runs, sentences
 
@@ -67,3 +68,18 @@ def test_the_table_and_the_report_say_it(folder: Path, capsys: pytest.CaptureFix
     assert ">3</td>" in counts
     saved = json.loads((folder / "compare.json").read_text())
     assert saved["by_variant"]["sigma"]["stopped"] == 3
+
+
+def test_a_stopped_run_that_goes_on_stays_one_until_it_ends(folder: Path, tmp_path: Path):
+    """Its summary is gone, or says that the resume was interrupted: what its sweep's rule said holds."""
+    copy = Path(shutil.copytree(folder, tmp_path / "sweep"))
+    names = sorted(path.name for path in copy.iterdir() if (path / "config.yaml").exists())
+    jobs = [sweep.Noted(number, Path(name), (), "", {}) for number, name in enumerate(names)]
+    sweep.write(copy, jobs)
+    lines = [{"job": job.number, "stopped": str(job.directory) in ("0", "1", "2")} for job in jobs]
+    (copy / sweep.STOPS).write_text("x\n" + "".join(json.dumps(line) + "\n" for line in lines))
+    (copy / "0" / "summary.json").unlink()
+    (copy / "1" / "summary.json").write_text('{"status": "interrupted"}')
+    assert comparing.compare(runs.read([copy]))["by_variant"]["sigma"]["stopped"] == 3
+    (copy / "1" / "summary.json").write_text('{"status": "finished"}')
+    assert comparing.compare(runs.read([copy]))["by_variant"]["sigma"]["stopped"] == 2

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vaex import files
+from vaex.disk import sweep
 from vaex.disk.metrics import LONGEST_LINE
 from vaex.errors import InputError, printable
 
 log = logging.getLogger("vaex")
 
-NAME = "stops.jsonl"
+NAME = sweep.STOPS
 
 
 class Decision(NamedTuple):
