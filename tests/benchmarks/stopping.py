@@ -1,9 +1,10 @@
 """What asking a stopping rule costs after an epoch: microseconds, with so many jobs' histories before it.
 
-.venv/bin/python tests/benchmarks/stopping.py
+.venv/bin/python tests/benchmarks/stopping.py [JOBS]
 """
 
 import statistics
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -13,7 +14,7 @@ from tests.support.configurations import make
 from vaex.disk.directory import Job
 from vaex.stopping.judge import Judge
 
-JOBS, EPOCHS = 64, 30
+JOBS, EPOCHS = int(sys.argv[1]) if sys.argv[1:] else 64, 30
 
 
 def microseconds(rule: str) -> list[float]:

@@ -19,8 +19,9 @@ from vaex.report import document, training_charts
 from vaex.report.charts import Panel, Plotter
 from vaex.report.search import history, outcome, rungs, space
 from vaex.report.search.look import Shown
-from vaex.searched import importance, stops, trials
+from vaex.searched import importance, trials
 from vaex.searched import points as places
+from vaex.stopping import records
 from vaex.study import comparing, runs
 from vaex.study.run import StudyRun
 
@@ -218,7 +219,7 @@ def test_rungs(tmp_path):
     path = write_stops(tmp_path) / "stops.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text(path.read_text() + 'x\n[]\n{"job": null, "epoch": 1}\n{"job": 3, "epo')
-    decisions, damaged = stops.read(tmp_path)
+    decisions, damaged = records.read_all(tmp_path)
     assert (len(decisions), damaged) == (len(lines), 3)
     ((title, some),) = rungs.groups(decisions)
     chart = rungs.chart(title, some, {"0": 4})
@@ -267,7 +268,7 @@ def test_a_rule_without_rungs_and_a_metric_to_minimise(tmp_path):
         for epoch in (2, 3) for job in range(4) if epoch == 2 or job < 2
     ]  # fmt: skip
     (tmp_path / "stops.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    decisions, _ = stops.read(tmp_path)
+    decisions, _ = records.read_all(tmp_path)
     ((title, some),) = rungs.groups(decisions)
     assert rungs.chart(title, some, {}).data[1]["x"] == [2, 2, 3, 3]
     assert not rungs._higher(some)
@@ -336,7 +337,11 @@ def test_text_of_others_stays_text(folder):
         for n in range(20)
     ]
     write_trials(folder, rows, f"{HOSTILE}/elbo", "maximize", {HOSTILE: f"choice({HOSTILE})"})
-    lines = [{"job": 1, "epoch": e, "rung": 0, "rule": HOSTILE, "metric": HOSTILE, "value": 1.0} for e in (1, 2)]
+    lines = [
+        {"job": 1, "epoch": epoch, "rung": 0, "bracket": None, "rule": HOSTILE, "metric": HOSTILE, "value": 1.0,
+         "threshold": None, "of": 1, "stopped": False}
+        for epoch in (1, 2)
+    ]  # fmt: skip
     (folder / "stops.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     text = report(folder)
     assert HOSTILE[:10] not in text

@@ -1,6 +1,8 @@
 """Sweeps whose runs are stopped: bits of those that are not, files of those that are, taken to their end, and words."""
 
 import json
+import os
+import resource
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +21,7 @@ from vaex.disk import checkpoint, saved, sweep
 from vaex.disk.directory import Job
 from vaex.disk.results import load_sweep
 from vaex.stopping import records
+from vaex.stopping.judge import Judge
 from vaex.sweeping import going_on, task
 from vaex.training import run
 
@@ -156,8 +159,8 @@ def test_a_sweep_goes_on_with_what_was_decided(both: tuple[Swept, Swept], tmp_pa
     assert results(directory / str(number)) == results(early.directory / str(number))
 
 
-def test_stops_jsonl_is_read_as_data(tmp_path: Path):
-    """A cut last line is nobody's; a line that is no decision is named."""
+def test_stops_jsonl_is_read_as_data(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """A cut last line is nobody's; a line that is no decision is left out with a warning."""
     decision = records.Decision(3, 1, 0, None, "asha", "valid/elbo", -1.5, None, 1, stopped=False)
     records.append(tmp_path, [decision, decision._replace(job=4)])
     path = tmp_path / records.NAME
@@ -172,6 +175,61 @@ def test_stops_jsonl_is_read_as_data(tmp_path: Path):
         json.dumps(decision._asdict() | {"job": "3"}),
         json.dumps(decision._asdict() | {"value": "x"}),
     ):
-        path.write_bytes(whole + line.encode() + b"\n")
-        with pytest.raises(files.InputError, match=r"stops.jsonl: line 3 is no decision"):
-            records.read(tmp_path)
+        path.write_bytes(line.encode() + b"\n" + whole)
+        caplog.clear()
+        assert [each.job for each in records.read(tmp_path)] == [3, 4]
+        assert "stops.jsonl: 1 lines are no decisions; they are left out" in caplog.text
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(files.InputError, match=r"stops.jsonl: .*not a regular file"):
+        records.cut_back(tmp_path)
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """A write of which only a part fits is taken back; later ones are lines of their own."""
+    decision = records.Decision(3, 1, 0, None, "asha", "valid/elbo", -1.5, None, 1, stopped=False)
+    records.append(tmp_path, [decision])
+    whole = (tmp_path / records.NAME).read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, limits[1]))
+    try:
+        records.append(tmp_path, [decision._replace(job=4)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "stops.jsonl: cannot be written" in caplog.text
+    assert (tmp_path / records.NAME).read_bytes() == whole
+    records.append(tmp_path, [decision._replace(job=5)])
+    assert [each.job for each in records.read(tmp_path)] == [3, 5]
+
+
+def test_damaged_and_foreign_runs_are_left_out_of_the_comparison(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """The sweep goes on without them; and a rule without rungs does not decide again where a run went on before."""
+    configs = grid("sweep.stop=median", "pack.strategy=lone")
+    noted = noted_in(tmp_path / "sweep", configs)
+    for n, (each, _) in enumerate(noted):
+        directory = tmp_path / "sweep" / str(n)
+        directory.mkdir()
+        lines = [json.dumps({"epoch": epoch, "valid/elbo": -100.0 - n}) for epoch in (1, 2, 3)]
+        identity = "another" if n == 3 else each.identity
+        (directory / "metrics.jsonl").write_text("\n".join(["{"] * (n == 1) + lines) + "\n")
+        (directory / "manifest.json").write_text(json.dumps({"segments": [{"identity": identity}]}))
+    judge = Judge(tmp_path / "sweep", configs[0].sweep.stop)
+    assert "line 1 is not JSON; no other run" in caplog.text
+    assert "holds another run than job 3" in caplog.text
+    (histories,) = judge._histories.values()
+    assert {job: len(scores) for job, scores in histories.items() if scores} == {0: 3, 2: 3}
+    assert {job: judge._told_before.get(job) for job in range(4)} == {0: 3, 1: None, 2: 3, 3: None}
+
+
+def test_rules_without_rungs_note_only_whom_they_stop(tmp_path: Path):
+    config = make(*SMALL, "sweep.stop=median")
+    judge = Judge(tmp_path, config.sweep.stop)
+    jobs = [Job(config, tmp_path / str(n), "", number=n) for n in range(12)]
+    for epoch in (1, 2, 3):
+        for n, job in enumerate(jobs):
+            judge.tell(job, {"epoch": epoch, "valid/elbo": -100.0 + n}, diverged=False)
+        said = [judge.ask(job, epoch) for job in jobs]
+    stopped = [each for each in said if each]
+    assert [each.job for each in stopped] == list(range(6))
+    assert {each.job for each in records.read(tmp_path)} == set(range(6))
+    assert all(each.stopped for each in records.read(tmp_path))

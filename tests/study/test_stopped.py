@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.made_runs import two_variants, write_run
+from vaex.disk import sweep
 from vaex.report import outcome_charts, publish
 from vaex.report.charts import Plotter
 from vaex.study import comparing, runs, sentences
@@ -107,3 +108,18 @@ def test_a_search_makes_no_verdicts_for_want_of_seeds(tmp_path: Path):
     before = comparing.compare(runs.read([tmp_path / "enough"]))["verdicts"]
     (tmp_path / "enough" / "sweep.json").write_text('{"search": {"trials": 3}}')
     assert comparing.compare(runs.read([tmp_path / "enough"]))["verdicts"] == before != [sentences.SEARCHED]
+
+
+def test_a_stopped_run_that_goes_on_stays_one_until_it_ends(folder: Path, tmp_path: Path):
+    """Its summary is gone, or says that the resume was interrupted: what its sweep's rule said holds."""
+    copy = Path(shutil.copytree(folder, tmp_path / "sweep"))
+    names = sorted(path.name for path in copy.iterdir() if (path / "config.yaml").exists())
+    jobs = [sweep.Noted(number, Path(name), (), "", {}) for number, name in enumerate(names)]
+    sweep.write(copy, jobs)
+    lines = [{"job": job.number, "stopped": str(job.directory) in ("0", "1", "2")} for job in jobs]
+    (copy / sweep.STOPS).write_text("x\n" + "".join(json.dumps(line) + "\n" for line in lines))
+    (copy / "0" / "summary.json").unlink()
+    (copy / "1" / "summary.json").write_text('{"status": "interrupted"}')
+    assert comparing.compare(runs.read([copy]))["by_variant"]["sigma"]["stopped"] == 3
+    (copy / "1" / "summary.json").write_text('{"status": "finished"}')
+    assert comparing.compare(runs.read([copy]))["by_variant"]["sigma"]["stopped"] == 2

@@ -12,7 +12,7 @@ from typing import Any
 from vaex import config as configuration
 from vaex import files
 from vaex.config import Config
-from vaex.disk import metrics
+from vaex.disk import metrics, provenance
 from vaex.errors import InputError
 
 CONFIG_ALTERED = "config.yaml was altered after the run"
@@ -38,9 +38,8 @@ def refuse_altered(directory: Path, manifest: dict[str, Any], summary: dict[str,
     A run that was killed has no summary; its manifest has the identities of the configurations that it trained by.
     """
     found = list(_altered(directory, manifest, summary, config)) if "identity" in summary else []
-    segments = manifest.get("segments")
-    known = [each.get("identity") for each in segments if isinstance(each, dict)] if isinstance(segments, list) else []
-    unknown = bool(known) and all(known) and configuration.identity(config) not in known  # older segments do not say
+    known = provenance.identities(manifest)
+    unknown = bool(known) and configuration.identity(config) not in known
     if unknown or manifest.get("seed", config.seed) != config.seed:
         found.insert(0, CONFIG_ALTERED)
     if found:

@@ -112,6 +112,13 @@ def surroundings() -> dict[str, Any]:
     return {"environment": environment(), "code": _code()}
 
 
+def identities(manifest: Mapping[str, Any]) -> list[str]:
+    """The identities of the configurations that a run was trained by; empty where a segment of older code is silent."""
+    segments = manifest.get("segments")
+    known = [each.get("identity") for each in segments if isinstance(each, dict)] if isinstance(segments, list) else []
+    return list(map(str, known)) if all(known) else []
+
+
 def segment(identity: str) -> dict[str, Any]:
     """One process that worked on a run: when, where, from which command line, by a configuration of this identity."""
     return {

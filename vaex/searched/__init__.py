@@ -1,1 +1,1 @@
-"""What a search or early stopping left in a sweep's directory becomes numbers. Read as data; no Optuna, no JAX."""
+"""What a search left in a sweep's directory becomes numbers. Read as data; no Optuna, no JAX."""

@@ -17,8 +17,11 @@ def hold(history: History, asked: Asked, min_epochs: int, factor: int) -> Held |
     """The run held against its rung in its own bracket; None where its epoch is none there."""
     shares = sizes(asked.epochs, min_epochs, factor)
     bracket = dealt(asked.job, shares)
+    first = min_epochs * factor**bracket
+    if asha.rung_of(asked.epoch, first, factor) is None:  # before looking at everybody: most epochs are no rung
+        return None
     own = {job: scores for job, scores in history.items() if dealt(job, shares) == bracket}
-    held = asha.hold(own, asked, min_epochs * factor**bracket, factor)
+    held = asha.hold(own, asked, first, factor)
     return held and held._replace(bracket=bracket)
 
 

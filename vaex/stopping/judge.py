@@ -1,5 +1,6 @@
 """Who stops: the history of a sweep while its runs train, in whatever threads, and the rule asked after each epoch."""
 
+import logging
 import math
 import threading
 from collections import defaultdict
@@ -10,13 +11,19 @@ from typing import Any, Literal
 from vaex import files
 from vaex.config import Config, dump
 from vaex.config.schema import Stopping
-from vaex.disk import metrics, sweep
+from vaex.disk import metrics, provenance, saved, sweep
 from vaex.disk.directory import Job
+from vaex.errors import InputError
 from vaex.stopping import asha, hyperband, median, patience, records
-from vaex.stopping.history import Asked, Held, History
+from vaex.stopping.history import Asked, Held, History, Scores
 from vaex.stopping.records import Decision
 from vaex.study import quantities
 from vaex.study.quantities import Kind, Quantity
+
+log = logging.getLogger("vaex")
+
+WITHOUT_RUNGS = ("median", "patience")
+"""Rules that are asked at every epoch."""
 
 
 def judging(directory: Path, config: Config) -> "Judge | None":
@@ -27,7 +34,8 @@ def judging(directory: Path, config: Config) -> "Judge | None":
 class Judge:
     """Takes in what every run reports, and says which is to stop. A run is judged among those of the same quantity.
 
-    A decision that stops.jsonl has already is not made again: a run that goes on does as it was told then.
+    A decision that stops.jsonl has already is not made again: a run that goes on does as it was told then. Of rules
+    without rungs only what stops is there; where a run has a later epoch than the one in question, it went on.
     """
 
     def __init__(self, directory: Path, settings: Stopping):
@@ -37,21 +45,29 @@ class Judge:
         self._kind: Kind = meaning[0]
         self._better: Literal["high", "low"] = meaning[1]
         self._groups: dict[int, Quantity] = {}
-        self._histories: dict[Quantity, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+        self._histories: dict[Quantity, dict[int, Scores]] = defaultdict(lambda: defaultdict(Scores))
         records.cut_back(directory)
         self._made = {(each.rule, each.job, each.epoch): each for each in records.read(directory)}
+        self._told_before: dict[int, int] = {}
         for job in sweep.read(directory)[1] if (directory / sweep.NAME).exists() else ():
-            self._read(job.number, directory / job.directory, job.config)
+            try:
+                self._read(job, directory / job.directory)
+            except (InputError, OSError) as error:
+                log.warning("%s; no other run is held against this one", files.first_line(error))
 
-    def _read(self, number: int, directory: Path, config: Mapping[str, Any]) -> None:
+    def _read(self, job: sweep.Noted, directory: Path) -> None:
         """What a job has reported before, to this process or to another."""
-        scores = self._history(number, config)[number]
-        if (directory / "metrics.jsonl").exists():
-            for row in metrics.each_row(directory / "metrics.jsonl"):
-                scores[row["epoch"]] = self._score(row)
-        path = directory / "summary.json"
-        if scores and path.exists() and files.read_json(path).get("status") == "diverged":
-            scores[max(scores)] = -math.inf
+        scores = self._history(job.number, job.config)
+        if not (directory / "metrics.jsonl").exists():
+            return
+        known = provenance.identities(saved.read_manifest(directory))
+        if known and job.identity not in known:
+            raise InputError(f"{directory}: holds another run than job {job.number}")
+        rows = metrics.read_rows(directory / "metrics.jsonl")
+        told = Scores((row["epoch"], self._score(row)) for row in rows)
+        if told and sweep.status_of(directory) == "diverged":
+            told[max(told)] = -math.inf
+        scores[job.number], self._told_before[job.number] = told, max(told, default=0)
 
     def tell(self, job: Job, row: Mapping[str, Any], diverged: bool) -> None:
         """Take in a run's epoch."""
@@ -66,7 +82,8 @@ class Judge:
         with self._lock:
             names = ("patience",) if self._settings.rule == "none" else (self._settings.rule, "patience")
             found = [each for name in names if (each := self._decide(name, self._of(job), asked))]
-            new = {key: each for each in found if (key := (each.rule, each.job, each.epoch)) not in self._made}
+            kept = [each for each in found if each.stopped or each.rung is not None]  # without rungs: all epochs of all
+            new = {key: each for each in kept if (key := (each.rule, each.job, each.epoch)) not in self._made}
             if new:
                 records.append(self._directory, new.values())
                 self._made |= new
@@ -74,7 +91,8 @@ class Judge:
 
     def _decide(self, rule: str, history: History, asked: Asked) -> Decision | None:
         known = self._made.get((rule, asked.job, asked.epoch))
-        held = None if known else _held(rule, self._settings, history, asked)
+        went_on = rule in WITHOUT_RUNGS and asked.epoch < self._told_before.get(asked.job, 0)
+        held = None if known or went_on else _held(rule, self._settings, history, asked)
         if held is None:
             return known
         value, threshold = map(self._value, (history[asked.job][asked.epoch], held.threshold))
@@ -91,13 +109,13 @@ class Judge:
             stopped=held.stops,
         )
 
-    def _of(self, job: Job) -> dict[int, dict[int, float]]:
+    def _of(self, job: Job) -> dict[int, Scores]:
         number = _number(job)
         return (
             self._histories[self._groups[number]] if number in self._groups else self._history(number, dump(job.config))
         )
 
-    def _history(self, number: int, config: Mapping[str, Any]) -> dict[int, dict[int, float]]:
+    def _history(self, number: int, config: Mapping[str, Any]) -> dict[int, Scores]:
         """The scores of all runs whose metric is the same quantity as this one's."""
         group = self._groups[number] = quantities.quantity(quantities.of_configuration(config), self._kind)
         return self._histories[group]

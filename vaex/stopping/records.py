@@ -1,20 +1,23 @@
-"""stops.jsonl of a sweep: each time that a rule was asked and had something to say, one line, the last maybe cut."""
+"""stops.jsonl of a sweep: a line each time that a run was held against others at a rung, or stopped by a rule that has
+none; the last maybe cut."""
 
+import errno
 import json
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vaex import files
+from vaex.disk import sweep
 from vaex.disk.metrics import LONGEST_LINE
-from vaex.errors import InputError
+from vaex.errors import InputError, printable
 
 log = logging.getLogger("vaex")
 
-NAME = "stops.jsonl"
+NAME = sweep.STOPS
 
 
 class Decision(NamedTuple):
@@ -40,56 +43,77 @@ class Decision(NamedTuple):
         return {name: getattr(self, name) for name in ("rule", "metric", "epoch", "value", "threshold", "of")}
 
 
+def there(directory: Path) -> bool:
+    """Whether a rule has decided anything in a sweep."""
+    return (directory / NAME).exists()
+
+
 def read(directory: Path) -> list[Decision]:
-    """The decisions of a sweep, in order; an unfinished last line is left out, anything else is an `InputError`."""
+    """The decisions of a sweep, in order. Of damaged lines there is a warning: what they said is decided again."""
+    decisions, damaged = read_all(directory)
+    if damaged:
+        log.warning("%s: %d lines are no decisions; they are left out", directory / NAME, damaged)
+    return decisions
+
+
+def read_all(directory: Path) -> tuple[list[Decision], int]:
+    """The decisions in order, and how many lines are none; a last one that is cut off is neither.
+
+    Raises `InputError` where the file cannot be read at all.
+    """
     path = directory / NAME
-    return list(_each(path)) if path.exists() else []
-
-
-def _each(path: Path) -> Iterator[Decision]:
-    number = 0
+    if not path.exists():
+        return [], 0
     try:
         with files.open_regular(path) as file:
-            for line in iter(lambda: file.readline(LONGEST_LINE), b""):
-                number += 1
-                if line.endswith(b"\n"):
-                    yield _decision(json.loads(line))
-                elif len(line) == LONGEST_LINE:
-                    raise ValueError("too long")
+            lines = iter(lambda: file.readline(LONGEST_LINE), b"")
+            found = [_decision(line) for line in lines if line.endswith(b"\n") or len(line) == LONGEST_LINE]
     except OSError as error:
         raise InputError(f"{path}: {files.first_line(error)}") from error
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: line {number} is no decision ({files.first_line(error)})") from error
+    known = [each for each in found if each]
+    return known, len(found) - len(known)
 
 
-def _decision(plain: Any) -> Decision:
-    found = Decision(**plain)
-    whole = [found.job, found.epoch, found.of]
+def _decision(line: bytes) -> Decision | None:
+    try:
+        found = Decision(**json.loads(line))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    whole = all(type(value) is int for value in (found.job, found.epoch, found.of))
+    places = all(value is None or type(value) is int for value in (found.rung, found.bracket))
     texts = isinstance(found.rule, str) and isinstance(found.metric, str) and isinstance(found.stopped, bool)
-    if not texts or not all(type(value) is int for value in whole):
-        raise ValueError("its values are of other types")
-    for value in (found.rung, found.bracket, found.value, found.threshold):
-        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
-            raise ValueError("its numbers are none")
-    return found
+    if not (whole and places and texts and all(map(_number_or_none, (found.value, found.threshold)))):
+        return None
+    return found._replace(rule=printable(found.rule), metric=printable(found.metric))
+
+
+def _number_or_none(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and math.isfinite(value))
 
 
 def cut_back(directory: Path) -> None:
     """Take off the last line where it was not finished, so that the next one is a line of its own."""
     path = directory / NAME
-    if path.exists():
+    if not path.exists():
+        return
+    try:
         content = files.read_bytes(path)
-        if content and not content.endswith(b"\n"):
-            files.write(path, content[: content.rfind(b"\n") + 1])
+    except OSError as error:
+        raise InputError(f"{path}: {files.first_line(error)}") from error
+    if content and not content.endswith(b"\n"):
+        files.write(path, content[: content.rfind(b"\n") + 1])
 
 
 def append(directory: Path, decisions: Iterable[Decision]) -> None:
-    """Add decisions, whole lines in one write. What the disk refuses is told: runs stop all the same."""
-    lines = "".join(json.dumps(decision._asdict(), allow_nan=False) + "\n" for decision in decisions)
+    """Add decisions, all of them or none. What the disk refuses is told: runs stop all the same."""
+    lines = "".join(json.dumps(decision._asdict(), allow_nan=False) + "\n" for decision in decisions).encode()
     try:
         place = os.open(directory / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
-            os.write(place, lines.encode())
+            before = os.fstat(place).st_size
+            if os.write(place, lines) < len(lines):  # the next line would go on within this one
+                os.ftruncate(place, before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(place)
     except OSError as error:

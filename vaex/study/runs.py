@@ -4,6 +4,7 @@ A run whose files are damaged stays with what can be read of it, and a line says
 config.yaml cannot be read is left out, since nobody can say what it would be compared with.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from typing import Any
 
 from vaex.config import GROUPS
 from vaex.config.validation import nearest
+from vaex.disk import sweep
 from vaex.errors import InputError, printable
 from vaex.study import contents
 from vaex.study.run import StudyRun, read_run, without
@@ -55,11 +57,14 @@ def read(directories: Sequence[Path], by: str | None = None, against: str | None
     Raises `InputError` when there is no run, or when `by` or `against` is not among them.
     """
     found = list(dict.fromkeys(path for directory in directories for path in _run_directories(directory)))
-    runs, left_out = [], []
+    runs, left_out, stopped = [], [], _stopped_early(found)
     for path in found:
         name = _name(path, directories)
         try:
-            runs.append(read_run(path, name))
+            run = read_run(path, name)
+            # One that goes on has no summary until it ends: what its rule said of it holds until then.
+            early = path in stopped and run.status not in ("finished", "diverged")
+            runs.append(replace(run, summary=run.summary | {"status": "stopped"}) if early else run)
         except InputError as error:
             left_out.append(f"{name}: left out: {without(path, error)}")
     if not runs:
@@ -95,6 +100,16 @@ def _run_directories(directory: Path) -> list[Path]:
     if not found:
         raise InputError(f"{directory}: holds no run: no config.yaml in it or below it")
     return sorted(found, key=lambda path: [_natural(part) for part in path.parts])
+
+
+def _stopped_early(paths: Sequence[Path]) -> set[Path]:
+    """Those that their sweep's rule has stopped; a damaged sweep says it of none."""
+    sweeps = {folder for path in paths for folder in path.parents if (folder / sweep.STOPS).exists()}
+    found: set[Path] = set()
+    for folder in sweeps:
+        with contextlib.suppress(InputError):
+            found |= sweep.stopped_early(folder)
+    return found
 
 
 def _name(path: Path, directories: Sequence[Path]) -> str:

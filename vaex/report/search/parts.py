@@ -9,8 +9,9 @@ from vaex.report import page
 from vaex.report.charts import Chart
 from vaex.report.search import history, outcome, rungs, space
 from vaex.report.search.look import Shown
-from vaex.searched import importance, stops, trials
+from vaex.searched import importance, trials
 from vaex.searched.trials import Search
+from vaex.stopping import records
 from vaex.study.runs import Study
 
 log = logging.getLogger("vaex")
@@ -28,7 +29,7 @@ def of_searches(study: Study, charts: Charts) -> str:
 
 def of_stops(study: Study, charts: Charts) -> str:
     """Early stopping in a study's directories."""
-    return "".join(_each(study, stops.there, lambda directory, runs: _stops(study, directory, runs, charts)))
+    return "".join(_each(study, records.there, lambda directory, runs: _stops(study, directory, runs, charts)))
 
 
 def _each(study: Study, there: Callable[[Path], bool], draw: Callable[[Path, dict[str, int]], str]) -> Iterable[str]:
@@ -96,8 +97,10 @@ def _went_on(study: Study, runs: dict[str, int], job: int) -> bool:
     return place is not None and study.runs[place].status != "stopped"
 
 
-def _stopped(stopped: set[int], judged: int, went_on: set[int]) -> str:
-    about = f"{len(stopped)} of {judged} jobs that were judged were stopped early"
+def _stopped(stopped: set[int], judged: int | None, went_on: set[int]) -> str:
+    """Of a rule without rungs it is not known how many were judged."""
+    jobs = "jobs" if judged is None else f"of {judged} jobs that were judged"
+    about = f"{len(stopped)} {jobs} were stopped early"
     if went_on:
         about += f", {len(went_on)} of them {'have' if len(went_on) > 1 else 'has'} gone on since"
     still = len(stopped) - len(went_on)
@@ -105,16 +108,17 @@ def _stopped(stopped: set[int], judged: int, went_on: set[int]) -> str:
 
 
 def _stops(study: Study, directory: Path, runs: dict[str, int], charts: Charts) -> str:
-    decisions, damaged = stops.read(directory)
+    decisions, damaged = records.read_all(directory)
     if damaged:
-        log.warning("%s: %d lines are no decisions; they are left out", directory / stops.NAME, damaged)
-    warned = f'<p class="note warn">{damaged} lines of {stops.NAME} are no decisions.</p>' if damaged else ""
+        log.warning("%s: %d lines are no decisions; they are left out", directory / records.NAME, damaged)
+    warned = f'<p class="note warn">{damaged} lines of {records.NAME} are no decisions.</p>' if damaged else ""
     if not decisions:
         return warned
     found = rungs.groups(decisions)
-    jobs = {each.job for each in decisions}
     stopped = {each.job for each in decisions if each.stopped}
-    about = _stopped(stopped, len(jobs), {job for job in stopped if _went_on(study, runs, job)})
+    judged = {each.job for each in decisions}
+    known = None if all(each.rung is None for each in decisions) else len(judged)
+    about = _stopped(stopped, known, {job for job in stopped if _went_on(study, runs, job)})
     tables = "".join(
         (f"<h4>{page.text(title)}</h4>" if len(found) > 1 else "") + rungs.table(some) for title, some in found
     )

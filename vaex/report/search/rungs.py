@@ -8,7 +8,7 @@ from vaex.report import page
 from vaex.report.charts import COLORS, GREY, Chart, Trace, axis, layout, short
 from vaex.report.page import label, shown
 from vaex.report.search.look import of_values
-from vaex.searched.stops import Decision
+from vaex.stopping.records import Decision
 from vaex.study import quantities
 
 MOST_JOBS = 400
@@ -52,7 +52,8 @@ def chart(title: str, decisions: Sequence[Decision], runs: Runs) -> Chart:
     y, outside = of_values(label(decisions[0].metric), [each.value or 0.0 for each in known], _higher(decisions))
     far = f" {outside} far worse values lie outside." if outside else ""
     far += f" Of {len(known)} decisions every {every}. is drawn." if every > 1 else ""
-    note = f"{len({each.job for each in decisions})} jobs; × stopped, dot went on, dash: the last threshold there.{far}"
+    went_on = "" if all(each.stopped for each in decisions) else " dot went on,"
+    note = f"{len({each.job for each in decisions})} jobs; × stopped,{went_on} dash: the last threshold there.{far}"
     return Chart(title, note, data, layout(_epochs(decisions), y))
 
 
@@ -68,8 +69,8 @@ def table(decisions: Sequence[Decision]) -> str:
         ends = [held[0], held[-1]] if held else [None, None]
         rows.append([rung, epoch, len(some), len(some) - stopped, stopped, *ends])
     head = ["rung", "epoch", "jobs that came", "went on", "stopped", "first threshold", "last threshold"]
-    if all(row[0] is None for row in rows):  # a rule without rungs is asked at every epoch
-        rows, head = [row[1:] for row in rows], head[1:]
+    if all(row[0] is None for row in rows):  # a rule without rungs notes only whom it stops
+        rows, head = [[row[1], *row[4:]] for row in rows if row[4]], [head[1], *head[4:]]
     return page.table(head, [[page.cell(value) for value in row] for row in rows], sortable=True)
 
 
