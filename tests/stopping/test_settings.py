@@ -53,11 +53,24 @@ def test_one_rule_for_all_jobs_and_none_for_a_run_alone():
         train.composed(["-m", *DIGITS, "sweep.stop=asha", "seed=0,1", "hydra/launcher=basic"], checked=False)
 
 
+def test_hyperband_needs_one_length_of_runs_and_nobody_searches_its_rule():
+    jobs = [make(*DIGITS, "sweep.stop=hyperband", f"training.epochs={epochs}") for epochs in (4, 9)]
+    with pytest.raises(ConfigError, match=r"one training.epochs for all jobs, got 4 to 9"):
+        refusals.check(jobs)
+    with pytest.raises(ConfigError, match=r"training.epochs: cannot be searched with sweep.stop=hyperband"):
+        refusals.check_search(jobs[0], ["loss", "training.epochs"])
+    for key in ("sweep.stop", "sweep.stop.factor"):
+        with pytest.raises(ConfigError, match=rf"^{key}: cannot be searched"):
+            refusals.check_search(make(*DIGITS), [key])
+    refusals.check_search(make(*DIGITS, "sweep.stop=asha"), ["training.epochs"])
+
+
 def test_a_command_line_is_refused_before_anything_is_made(tmp_path: Path):
     for arguments, said in (
         (("sweep.stop=asha",), "only the jobs of a sweep"),
         (("-m", "seed=0,1", "sweep.stop=asha,median"), "of the whole sweep"),
         (("-m", "seed=0,1", "sweep.stop=asha", "training.epochs=1"), "nothing is left to stop"),
+        (("-m", "hydra/sweeper=optuna", "sweep.stop=asha", "sweep.stop.factor=range(2,4)"), "cannot be searched"),
     ):
         code, text = server().run(*DIGITS, *arguments, cwd=tmp_path)
         assert code == 2

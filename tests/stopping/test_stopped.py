@@ -15,11 +15,12 @@ from tests.conftest import DIGITS
 from tests.support.configurations import make
 from tests.support.processes import results
 from vaex import files
-from vaex.commands import resume
+from vaex.commands import evaluate, resume
 from vaex.config import Config
 from vaex.disk import checkpoint, saved, sweep
 from vaex.disk.directory import Job
 from vaex.disk.results import load_sweep
+from vaex.errors import ConfigError
 from vaex.stopping import records
 from vaex.stopping.judge import Judge
 from vaex.sweeping import going_on, task
@@ -128,6 +129,8 @@ def test_a_stopped_run_taken_to_its_end_is_the_run_that_never_stopped(
     directory = Path(shutil.copytree(early.directory, tmp_path / "sweep")) / str(early.stopped[-1])
     assert resume.main([str(directory)]) == 0
     assert f"training.epochs={EPOCHS}` takes it to its end" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="more than the 2 epochs after which the run was stopped, got 2"):
+        resume.main([str(directory), "training.epochs=2"])
     config = saved.read_saved(directory, [])
     job = Job(config, directory, "", resumed=True)
     outcome = run.run([run.with_its_pack(job, files.read_json(directory / "manifest.json"))])
@@ -233,3 +236,19 @@ def test_rules_without_rungs_note_only_whom_they_stop(tmp_path: Path):
     assert [each.job for each in stopped] == list(range(6))
     assert {each.job for each in records.read(tmp_path)} == set(range(6))
     assert all(each.stopped for each in records.read(tmp_path))
+
+
+def test_stopped_jobs_of_a_sweep_are_not_evaluated(
+    both: tuple[Swept, Swept], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """They are counted in one line, and no error; a sweep of nothing else has nothing to evaluate."""
+    _, early = both
+    directory = Path(shutil.copytree(early.directory, tmp_path / "sweep"))
+    left = [directory / str(number) for number in range(4) if number not in early.stopped]
+    assert evaluate._left_to_evaluate(directory) == left
+    assert f"{len(early.stopped)} jobs were stopped early and are not evaluated" in capsys.readouterr().out
+    for each in left:
+        shutil.rmtree(each)
+    sweep.write(directory, [job for job in sweep.read(directory)[1] if job.number in early.stopped])
+    with pytest.raises(files.InputError, match="no job is left to evaluate: all were stopped early"):
+        evaluate.main([str(directory), "evaluation.metrics=[elbo]"])

@@ -19,6 +19,7 @@ from vaex.disk.directory import named_path, refuse_links
 from vaex.disk.saved import read_manifest, read_saved
 from vaex.errors import ConfigError, InputError, VaexError, printable
 from vaex.terminal.evaluation import EvaluationDisplay
+from vaex.terminal.screen import say
 from vaex.terminal.stop import Signals
 from vaex.tracking.telling import Teller
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     if not named:
         named_path("evaluate", [])
     sweeps = [path for path in named if (path / sweep.NAME).exists() or (path / "multirun.yaml").exists()]
-    directories = [run for path in named for run in (_jobs(path) if path in sweeps else [_run(path)])]
+    directories = [run for path in named for run in (_left_to_evaluate(path) if path in sweeps else [_run(path)])]
     directories = list(dict.fromkeys(directories))
     _refuse_nothing(directories, overrides)
     backend.start(next(filter(None, map(_manifest, directories)), {}))
@@ -92,10 +93,23 @@ def _nothing() -> str:
     return f"names no metric; add {SECTION}.metrics=[elbo,nll] (metrics: {known})"
 
 
-def _jobs(path: Path) -> list[Path]:
+def _left_to_evaluate(path: Path) -> list[Path]:
+    """The jobs of a sweep, less those that its rule has stopped: these are counted in a line."""
     from vaex.disk import results  # late: pandas takes long to import
 
-    return results.job_directories(path)
+    jobs = results.job_directories(path)
+    left = [job for job in jobs if not _was_stopped(job)]
+    if jobs and not left:
+        raise InputError(f"{path}: no job is left to evaluate: all were stopped early")
+    if len(left) < len(jobs):
+        say(printable(f"{path}: {len(jobs) - len(left)} jobs were stopped early and are not evaluated"))
+    return left
+
+
+def _was_stopped(directory: Path) -> bool:
+    with suppress(InputError):  # a damaged one is named in its turn
+        return sweep.status_of(directory) == "stopped"
+    return False
 
 
 def _run(path: Path) -> Path:

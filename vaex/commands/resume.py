@@ -73,6 +73,11 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
         )
         say(printable(f"{directory}: stopped after epoch {done} by the rule of its sweep; {end}"))
         return 0
+    if status == "stopped" and isinstance(done, int) and config.training.epochs <= done:
+        raise ConfigError(
+            f"training.epochs: expected more than the {done} epochs after which the run was stopped, "
+            f"got {config.training.epochs}"
+        )
     backend.start(manifest)
     return _go_on(directory, config, manifest)
 

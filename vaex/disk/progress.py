@@ -76,6 +76,21 @@ def newest_common(directories: Sequence[Path], most: int | None = None) -> list[
     return []
 
 
+def newest_of_pack(directories: Sequence[Path], ghosts: Sequence[bool], most: int | None = None) -> list[Found | None]:
+    """The checkpoint of each run to go on from: of the newest epoch that all have which are no ghosts.
+
+    A ghost that has none of that epoch (it was stopped before) may begin anew: lanes do not see each other.
+    """
+    going = [index for index, ghost in enumerate(ghosts) if not ghost]
+    found = newest_common([directories[index] for index in going], most)
+    if not found:
+        return []
+    of = dict(zip(going, found, strict=True))
+    epoch = max(record["epoch"] for _, record in found)
+    of_ghosts = ([] if index in of else newest_common([each], epoch) for index, each in enumerate(directories))
+    return [of.get(index) or next(iter(ghost), None) for index, ghost in enumerate(of_ghosts)]
+
+
 def _usable_epochs(directory: Path) -> list[int]:
     """Epochs with a checkpoint and with their rows on disk, newest first."""
     rows = metrics.read_rows(directory / "metrics.jsonl") if (directory / "metrics.jsonl").exists() else []

@@ -97,7 +97,9 @@ def replay(directory: Path, config: Config, manifest: Mapping[str, Any], place: 
     return _Way(jobs, founds, device).to(place)
 
 
-def _members(job: Job, manifest: Mapping[str, Any], epoch: int, wished: int) -> tuple[list[Job], list[progress.Found]]:
+def _members(
+    job: Job, manifest: Mapping[str, Any], epoch: int, wished: int
+) -> tuple[list[Job], list[progress.Found | None]]:
     """The runs of the pack, and their checkpoints of at most `epoch`; none where they begin from the start.
 
     Of the epoch `wished`, where there are, so that enough steps lie before the place.
@@ -106,17 +108,17 @@ def _members(job: Job, manifest: Mapping[str, Any], epoch: int, wished: int) -> 
         jobs = with_its_pack(job, manifest)
     except InputError:  # the others are not beside it: the pack is made again from its beginning
         return with_its_pack(replace(job, resumed=False), manifest), []
-    places = [each.directory for each in jobs]
-    earlier = progress.newest_common(places, wished) if wished else []
-    if wished == 0 or (earlier and earlier[0][1]["epoch"] == wished):
+    places, ghosts = [each.directory for each in jobs], [each.ghost for each in jobs]
+    earlier = progress.newest_of_pack(places, ghosts, wished) if wished else []
+    if wished == 0 or any(found and found[1]["epoch"] == wished for found in earlier):
         return jobs, earlier
-    return jobs, progress.newest_common(places, epoch)
+    return jobs, progress.newest_of_pack(places, ghosts, epoch)
 
 
 class _Way:
     """One way from a checkpoint on."""
 
-    def __init__(self, jobs: Sequence[Job], founds: Sequence[progress.Found], device: type_of_device):
+    def __init__(self, jobs: Sequence[Job], founds: Sequence[progress.Found | None], device: type_of_device):
         dataset = load(jobs[0].config.dataset)
         self.own = next(index for index, job in enumerate(jobs) if not job.ghost)
         self.programs = [objective.program(job.config, dataset.shape) for job in jobs]
@@ -131,12 +133,13 @@ class _Way:
         begun = zip(self.programs, map(objective.hyper, self.configs), strict=True)
         states = [compiled.init(program, hyper.seed) for program, hyper in begun]
         for index, found in enumerate(founds):
-            states[index] = progress.state_of(jobs[index].directory, found, states[index])
+            states[index] = progress.state_of(jobs[index].directory, found, states[index]) if found else states[index]
         self.state = jax.device_put(
             pack.stack(self.program, states, choice.lanes) if self.stacked else states[0], device
         )
         self.start = int(states[self.own].step)
-        self.origin = f"the checkpoint of epoch {founds[self.own][1]['epoch']}" if founds else "the start"
+        found = founds[self.own] if founds else None
+        self.origin = f"the checkpoint of epoch {found[1]['epoch']}" if found else "the start"
 
     def to(self, place: int) -> Replay:
         """All steps up to and with `place`."""

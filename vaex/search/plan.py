@@ -20,6 +20,7 @@ from vaex.search.objectives import Direction
 from vaex.search.samplers import most_trials
 from vaex.search.settings import Settings
 from vaex.search.space import SEED, Parameter, Value
+from vaex.stopping import refusals
 from vaex.tracking import tracker
 
 
@@ -106,6 +107,7 @@ def make(command: compose.Command, configs: Sequence[Config]) -> Plan:
 
 def check(plan: Plan, configs: Sequence[Config]) -> None:
     """Raise `ConfigError` where an end of a key's range, or a choice, is refused beside the first values of others."""
+    refusals.check_search(configs[0], [each.key for each in plan.parameters])
     for config in configs:
         base = configuration.dump(config)
         for each in plan.parameters:

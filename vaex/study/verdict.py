@@ -74,7 +74,9 @@ def compare(then: Recorded, now: Recorded, differences: Sequence[str]) -> Verdic
     """The verdict on a run made again; of one that was cut off, on the epochs that it has."""
     places = list(_places(then, now))
     if not places:
-        cut = f"its first {len(then.rows or ())} epochs: the original was cut off"
+        early = then.summary is not None and then.summary.get("status") == "stopped"
+        end = "stopped early by its sweep's rule" if early else "cut off"
+        cut = f"its first {len(then.rows or ())} epochs: the original was {end}"
         return Verdict("identical", () if then.complete else (cut,))
     if _within_tolerance(then, now):
         why = (f"likely cause: {'; '.join(differences)}",) if differences else ()

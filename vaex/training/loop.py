@@ -150,7 +150,8 @@ class _Pack:
     def _first_state(self) -> TrainState:
         """Fresh, or of the newest epoch from which all can go on."""
         resumed = all(member.job.resumed for member in self.members)
-        found = self._found() if resumed else []
+        places, ghosts = zip(*((member.directory, member.job.ghost) for member in self.members), strict=True)
+        found = progress.newest_of_pack(places, ghosts) if resumed else []
         states, made = [], {}
         for index, member in enumerate(self.members):
             begins = step.beginning(member.program), member.config.seed
@@ -162,23 +163,6 @@ class _Pack:
                 states[index] = member.state(found[index] if found else None, fresh)
         state = pack.stack(self.program, states, self.choice.lanes) if self.stacked else states[0]
         return jax.device_put(state, self.device)
-
-    def _found(self) -> list[progress.Found | None]:
-        """The checkpoint of each run to go on from: of the newest epoch that all have which are to go on.
-
-        A ghost that has none of that epoch (it was stopped before) may begin anew: lanes do not see each other.
-        """
-        going = [index for index, member in enumerate(self.members) if not member.job.ghost]
-        found = progress.newest_common([self.members[index].directory for index in going])
-        if not found:
-            return []
-        of = dict(zip(going, found, strict=True))
-        epoch = max(record["epoch"] for _, record in found)
-        ghosts = (
-            [] if index in of else progress.newest_common([each.directory], epoch)
-            for index, each in enumerate(self.members)
-        )
-        return [of.get(index) or next(iter(ghost), None) for index, ghost in enumerate(ghosts)]
 
     def _epoch(self, state: TrainState) -> TrainState:
         """One epoch and its validation, taken in by every run that is going."""
