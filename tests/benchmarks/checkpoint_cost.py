@@ -27,7 +27,7 @@ import numpy as np
 from tests.support.configurations import make
 from vaex import files
 from vaex.device.datasets import load
-from vaex.disk import checkpoint, metrics, provenance
+from vaex.disk import checkpoint, metrics, threads
 from vaex.disk.progress import Progress
 from vaex.disk.recorder import Recorder
 from vaex.training.member import host_copy
@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=6)
     chosen = parser.parse_args()
-    provenance.set_thread_count()
+    threads.set_count()
     times = alternate(chosen.rounds, chosen.epochs)
     show_ratios(times)
     pieces, ratios = direct(5)

@@ -24,7 +24,7 @@ from hydra._internal.utils import get_args_parser
 from vaex.config.compose import compose
 from vaex.device import compiled
 from vaex.device.datasets import load
-from vaex.disk import provenance
+from vaex.disk import threads
 from vaex.vae import objective, step
 
 SIZES = {
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--results", type=Path, default=Path("outputs/benchmarks"))
     args = parser.parse_args()
-    provenance.set_thread_count()
+    threads.set_count()
     rows = []
     print("| | sizes | seconds | exponent | MB | exponent |\n|---|---|---|---|---|---|")
     for axis, sizes in SIZES.items():

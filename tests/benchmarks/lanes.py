@@ -19,26 +19,26 @@ from typing import Any
 import jax
 import products
 
-from vaex.disk import provenance
+from vaex.disk import provenance, threads
 
 EPOCHS = 6
 """Of each kind in a round, shared out among the threads."""
 
 
-def seconds_of(function: Callable[[], Any], threads: int) -> float:
+def seconds_of(function: Callable[[], Any], side_by_side: int) -> float:
     """Wall time of `EPOCHS` calls, shared out among so many threads."""
 
     def work() -> None:
-        for _ in range(EPOCHS // threads):
+        for _ in range(EPOCHS // side_by_side):
             jax.block_until_ready(function())
 
-    workers = [threading.Thread(target=work) for _ in range(threads)]
+    workers = [threading.Thread(target=work) for _ in range(side_by_side)]
     start = time.perf_counter()
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return (time.perf_counter() - start) / (EPOCHS // threads * threads)
+    return (time.perf_counter() - start) / (EPOCHS // side_by_side * side_by_side)
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, default=Path("outputs/benchmarks/lanes.json"))
     args = parser.parse_args()
-    provenance.set_thread_count()
+    threads.set_count()
     cores = len(os.sched_getaffinity(0))
     functions = products.prepare()
     rows = []

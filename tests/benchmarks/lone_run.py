@@ -27,7 +27,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from tests.support.configurations import make
 from vaex.device.datasets import load
-from vaex.disk import provenance
+from vaex.disk import threads
 from vaex.vae import objective, step
 
 
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path, default=Path("outputs/benchmarks/lone_run.json"))
     args = parser.parse_args()
-    provenance.set_thread_count()
+    threads.set_count()
     jax.config.update("jax_num_cpu_devices", 2)
     functions, evaluate = variants()
     parameters = {name: jax.tree.leaves(run()[0].parameters) for name, run in functions.items()}

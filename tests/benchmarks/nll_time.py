@@ -29,7 +29,7 @@ from products import Kernels, forward, kernels_of
 from vaex.config.compose import compose
 from vaex.device import backend
 from vaex.device.datasets import load
-from vaex.disk import provenance
+from vaex.disk import threads
 from vaex.trained.model import BATCH, Model
 from vaex.vae import objective, step
 
@@ -82,7 +82,7 @@ def decode(decoder: Kernels, images: int, samples: int, batches: int | None = No
     latents = decoder[0].shape[0]
     codes = np.random.default_rng(0).standard_normal((BATCH, latents)).astype(np.float32)
     started = time.perf_counter()
-    with ThreadPoolExecutor(provenance.cores()) as pool:
+    with ThreadPoolExecutor(threads.cores()) as pool:
         done = pool.map(
             lambda _: products(decoder, codes, samples).block_until_ready(), range(batches or images // BATCH)
         )

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 from vaex.config.compose import compose
 from vaex.device import compiled
 from vaex.device.datasets import load
-from vaex.disk import provenance
+from vaex.disk import threads
 from vaex.vae import objective, step
 
 Kernels = Sequence[Float[Array, "_ _"]]
@@ -101,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
-    provenance.set_thread_count()
+    threads.set_count()
     functions = prepare()
     rows = []
     for _ in range(rounds + 1):

@@ -22,7 +22,7 @@ from jax import lax
 from vaex.config import implementation
 from vaex.config.compose import compose
 from vaex.device.datasets import load
-from vaex.disk import provenance
+from vaex.disk import threads
 from vaex.vae import learning_rate, objective, step
 
 VARIANTS = ("bare", "norms", "statistics", "policy", "full")
@@ -65,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds
-    provenance.set_thread_count()
+    threads.set_count()
     (config,) = compose(get_args_parser().parse_args([])).jobs
     dataset = load(config.dataset)
     program, hyper = objective.program(config, dataset.shape), objective.hyper(config)

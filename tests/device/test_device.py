@@ -9,7 +9,7 @@ from tests.conftest import Command, Finished, command
 from tests.support.processes import results
 from vaex import cli
 from vaex.device import backend
-from vaex.disk import provenance
+from vaex.disk import provenance, threads
 from vaex.errors import InputError
 from vaex.figures import gallery
 
@@ -110,26 +110,26 @@ def test_a_strange_environment_without_an_output_changes_no_bit(tmp_path: Path, 
     assert {path.stem for path in (done.directory / "figures").glob("*.png")} == set(gallery.AT_END)
 
 
-@pytest.mark.parametrize("threads", ["2.5", "two", "0", "-1", "99999", "²"])
+@pytest.mark.parametrize("named", ["2.5", "two", "0", "-1", "99999", "²"])
 def test_a_number_of_threads_that_is_none_is_refused(
-    threads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NPROC", threads)
+    monkeypatch.setenv("NPROC", named)
     assert cli._guarded(list(QUICK)) == 2
     said = capfd.readouterr().err
-    assert said == f"vaex: NPROC: expected a number of threads from 1 to 1024, got '{threads}'\n"
+    assert said == f"vaex: NPROC: expected a number of threads from 1 to 1024, got '{named}'\n"
     assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_number_of_threads_is_none(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NPROC", "")
-    assert provenance.threads() == 0
-    provenance.set_thread_count()
-    assert provenance.threads() == provenance.cores()
+    assert threads.count() == 0
+    threads.set_count()
+    assert threads.count() == threads.cores()
     monkeypatch.setenv("NPROC", "2.5")
     provenance.restore({"environment": {"threads": 3}})  # a run's own number needs no other
-    assert provenance.threads() == 3
+    assert threads.count() == 3
     monkeypatch.setenv("NPROC", "2.5")
     with pytest.raises(InputError, match="NPROC"):
         provenance.restore({})

@@ -85,8 +85,8 @@ def test_training_starts_where_the_system_does_not_say_which_cores_it_may_use(tm
     """macOS has no `os.sched_getaffinity`."""
     code = (
         "import os; del os.sched_getaffinity; "
-        "from vaex import cli; from vaex.disk import provenance; "
-        "assert provenance.cores() == os.cpu_count(); cli.main()"
+        "from vaex import cli; from vaex.disk import threads; "
+        "assert threads.cores() == os.cpu_count(); cli.main()"
     )
     sweep = ("-m", *SMALL, "training.epochs=1", "seed=0,1", "hydra.sweep.dir=sweep")
     env = {name: value for name, value in os.environ.items() if name != "NPROC"} | {"WANDB_MODE": "disabled"}

@@ -240,7 +240,7 @@ def test_rungs(tmp_path):
 
 def test_a_chart_of_very_many_decisions_shows_every_so_manieth(tmp_path):
     decisions, _ = stops.read(write_stops(tmp_path))
-    many = [dataclasses.replace(each, epoch=n, rung=None) for n in range(100) for each in decisions]
+    many = [each._replace(epoch=n, rung=None) for n in range(100) for each in decisions]
     chart = rungs.chart("", many, {})
     shown = sum(len(trace["x"]) for trace in chart.data[:2])
     assert rungs.MOST_MARKERS / 2 < shown <= rungs.MOST_MARKERS + 2
@@ -272,11 +272,11 @@ def test_a_rule_without_rungs_and_a_metric_to_minimise(tmp_path):
     ((title, some),) = rungs.groups(decisions)
     assert rungs.chart(title, some, {}).data[1]["x"] == [2, 2, 3, 3]
     assert not rungs._higher(some)
-    one = dataclasses.replace(some[0], threshold=None, of=2, stopped=True, value=1.0)  # of a metric that is better high
-    assert rungs._higher([dataclasses.replace(one, metric="valid/elbo", threshold=0.0)])
+    one = some[0]._replace(threshold=None, of=2, stopped=True, value=1.0)  # of a metric that is better high
+    assert rungs._higher([one._replace(metric="valid/elbo", threshold=0.0)])
     few = rungs._few(some)
     assert rungs._hover(one, few).endswith("too few to compare with of 2 runs")
-    assert rungs._hover(dataclasses.replace(one, of=4), few).endswith("the threshold is not finite of 4 runs")
+    assert rungs._hover(one._replace(of=4), few).endswith("the threshold is not finite of 4 runs")
     assert "<button>rung</button>" not in rungs.table(some)
 
 

@@ -14,7 +14,7 @@ from vaex.commands import flags
 from vaex.config import compose
 from vaex.config.evaluation import SECTION
 from vaex.device import backend
-from vaex.disk import provenance, saved, sweep
+from vaex.disk import saved, sweep, threads
 from vaex.disk.directory import named_path, refuse_links
 from vaex.disk.saved import read_manifest, read_saved
 from vaex.errors import ConfigError, InputError, VaexError, printable
@@ -143,7 +143,7 @@ def _evaluate_all(
                 if not _evaluate(directory, overrides, display, stop, teller):
                     failed.append(directory)
 
-    lanes = min(provenance.cores(), len(directories))
+    lanes = min(threads.cores(), len(directories))
     wait([threading.Thread(target=work, name=f"lane {number}") for number in range(lanes)], stop)
     return len(failed)
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from vaex import files
-from vaex.errors import InputError, printable
+from vaex.disk import threads
+from vaex.errors import printable
 
 DISTRIBUTIONS = (
     "vaex-experiments", "jax", "jaxlib", "jax-cuda13-plugin", "flax", "optax", "numpy", "scipy", "hydra-core",
@@ -32,45 +33,14 @@ NUMERIC_VARIABLES = (
 CODE = ("vaex", "conf", ":(exclude)conf/README.md")
 """What of a checkout decides numbers, as git takes paths."""
 
-MOST_THREADS = 1024
-"""Neither NPROC nor a manifest can ask for more threads or devices: XLA starts them all, and 99999 take for ever."""
-
-
-def cores() -> int:
-    """Those that this process may use; all there are where the system does not say (macOS)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def set_thread_count(count: int | None = None) -> None:
-    """Fix the size of XLA's CPU pool, which decides the bits of a result, before JAX starts its backend.
-
-    The cores that this process may use, unless NPROC already says otherwise or `count` is given.
-    """
-    os.environ["NPROC"] = str(count or _named_threads() or cores())
-
-
-def _named_threads() -> int | None:
-    """What NPROC says; raises `InputError` where it is no such number, for which XLA would take another."""
-    named = os.environ.get("NPROC", "").strip()
-    if not named:
-        return None
-    if not (named.isdecimal() and 1 <= int(named) <= MOST_THREADS):
-        raise InputError(f"NPROC: expected a number of threads from 1 to {MOST_THREADS}, got {named!r}")
-    return int(named)
-
-
-def threads() -> int:
-    """The size of XLA's CPU pool; 0 where nobody has set it."""
-    return int(os.environ.get("NPROC") or 0)
-
 
 def restore(manifest: Mapping[str, Any]) -> None:
     """Set the counts of threads and CPU devices that a manifest names, before JAX starts its backend."""
     environment = manifest.get("environment")
     then = environment if isinstance(environment, dict) else {}
     count, devices = then.get("threads"), then.get("devices")
-    set_thread_count(count if isinstance(count, int) and 1 <= count <= MOST_THREADS else None)
-    if isinstance(devices, list) and 1 < len(devices) <= MOST_THREADS and set(map(str, devices)) == {"cpu"}:
+    threads.set_count(count if isinstance(count, int) and 1 <= count <= threads.MOST else None)
+    if isinstance(devices, list) and 1 < len(devices) <= threads.MOST and set(map(str, devices)) == {"cpu"}:
         import jax  # late, as below
 
         jax.config.update("jax_num_cpu_devices", len(devices))
@@ -140,7 +110,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu_model(),
         "devices": [str(getattr(device, "device_kind", device)) for device in jax.devices()],
-        "threads": threads(),
+        "threads": threads.count(),
         "variables": {
             key: value
             for key, value in sorted(os.environ.items())

@@ -14,7 +14,7 @@ from typing import Any
 from vaex import config as configuration
 from vaex import files
 from vaex.config import Config
-from vaex.disk import provenance
+from vaex.disk import threads
 from vaex.disk.metrics import LONGEST_LINE
 from vaex.errors import InputError, printable
 
@@ -111,7 +111,7 @@ def encoded(jobs: Sequence[Noted], search: Mapping[str, Any] | None = None) -> b
         | ({} if job.trial is None else {"trial": job.trial})
         for job in jobs
     ]
-    content = {"format": 1, "threads": provenance.threads(), "jobs": entries}
+    content = {"format": 1, "threads": threads.count(), "jobs": entries}
     content |= {} if search is None else {"search": search}
     text = json.dumps(content, allow_nan=False).encode()
     if len(text) > LARGEST:
@@ -135,14 +135,14 @@ def read(directory: Path) -> tuple[int, list[Noted]]:
             )
             for entry in content["jobs"]
         ]
-        threads = int(content["threads"])
+        count = int(content["threads"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{directory / NAME}: not the record of a sweep ({error})") from error
     distinct = len({job.number for job in jobs}) == len({job.directory for job in jobs}) == len(jobs)
     begun = jobs or isinstance(content.get("search"), dict)
     if not (begun and distinct and all(map(_sound, jobs))):
         raise InputError(f"{directory / NAME}: not the record of a sweep")
-    return threads, jobs
+    return count, jobs
 
 
 def read_search(directory: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from vaex.config import Config, implementation
 from vaex.data.dataset import Dataset, type_of_images
 from vaex.device import compiled
 from vaex.device.datasets import load
-from vaex.disk import checkpoint, provenance, saved
+from vaex.disk import checkpoint, saved, threads
 from vaex.disk.directory import type_of_device
 from vaex.disk.saved import read_manifest
 from vaex.errors import InputError
@@ -118,7 +118,7 @@ class Model:
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     """The threads of all models together: runs that are judged side by side share the cores."""
-    return ThreadPoolExecutor(provenance.cores(), thread_name_prefix="model")
+    return ThreadPoolExecutor(threads.cores(), thread_name_prefix="model")
 
 
 # Functions of a batch: (program, marks), which are compiled in, then hyper, parameters, rows, the batch's number, key.

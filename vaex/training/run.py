@@ -23,7 +23,7 @@ import jax
 from vaex.config import Config, dump, identity, implementation, parse, schedule
 from vaex.device import compilation
 from vaex.device.datasets import load
-from vaex.disk import provenance, sweep
+from vaex.disk import sweep, threads
 from vaex.disk.directory import Job, type_of_device
 from vaex.disk.saved import completed
 from vaex.errors import ConfigError, DataError, InputError
@@ -155,11 +155,11 @@ def lanes(config: Config) -> list[type_of_device]:
     devices = jax.devices()
     if devices[0].platform != "cpu" or config.pack.strategy == "vmap":
         return devices
-    threads = provenance.threads() or provenance.cores()
-    wanted = config.sweep.lanes or provenance.cores()
-    if config.sweep.lanes and wanted > threads:
-        log.warning("sweep.lanes=%d: XLA has %d threads, so %d runs train at once", wanted, threads, threads)
-    return devices[:1] * min(wanted, threads)
+    most = threads.count() or threads.cores()
+    wanted = config.sweep.lanes or threads.cores()
+    if config.sweep.lanes and wanted > most:
+        log.warning("sweep.lanes=%d: XLA has %d threads, so %d runs train at once", wanted, most, most)
+    return devices[:1] * min(wanted, most)
 
 
 def vmapped(config: Config) -> bool:
