@@ -239,7 +239,7 @@ def test_rungs(tmp_path):
 
 
 def test_a_chart_of_very_many_decisions_shows_every_so_manieth(tmp_path):
-    decisions, _ = stops.read(write_stops(tmp_path))
+    decisions, _ = records.read_all(write_stops(tmp_path))
     many = [each._replace(epoch=n, rung=None) for n in range(100) for each in decisions]
     chart = rungs.chart("", many, {})
     shown = sum(len(trace["x"]) for trace in chart.data[:2])
@@ -249,7 +249,16 @@ def test_a_chart_of_very_many_decisions_shows_every_so_manieth(tmp_path):
 
 def test_a_job_that_went_on_is_in_the_means_and_its_directory_is_that_of_sweep_json(folder):
     """Both runs have come to their end, whatever stops.jsonl says of them."""
-    line = {"job": 7, "epoch": 1, "rung": 0, "rule": "asha", "metric": "valid/elbo", "value": -1.0, "threshold": 0.0}
+    line = {
+        "job": 7,
+        "epoch": 1,
+        "rung": 0,
+        "bracket": 0,
+        "rule": "asha",
+        "metric": "valid/elbo",
+        "value": -1.0,
+        "threshold": 0.0,
+    }
     (folder / "stops.jsonl").write_text(json.dumps(line | {"of": 3, "stopped": True}) + "\n")
     text = section(report(folder), "stops")
     assert "1 of 1 jobs that were judged were stopped early; they are in no mean." in text
