@@ -1,5 +1,7 @@
 """A population on the real command line: its decisions are carried out, members can be made again, nothing is lost."""
 
+import dataclasses
+import math
 import random
 import signal
 import time
@@ -12,12 +14,14 @@ from hydra._internal.utils import get_args_parser
 
 from tests.support.processes import SMALL, lines_of_error, results, server, until
 from vaex import files
-from vaex.config import identity
+from vaex.config import identity, schedule
 from vaex.config.compose import compose
 from vaex.disk import metrics, saved, sweep
+from vaex.disk.directory import Job
 from vaex.errors import ConfigError
 from vaex.search import lineage
-from vaex.sweeping import pbt
+from vaex.sweeping import pbt, rounds
+from vaex.terminal.displays import PopulationDisplay
 
 SPACE = ("optimizer.learning_rate=tag(log,interval(1e-3,1e4))", "kl_weight.beta=interval(0.5,2)")
 """So wide that some of it diverges."""
@@ -178,6 +182,7 @@ def test_in_vmapped_packs(tmp_path: Path):
         (("seed=0,1",), "seed: each member of a population has its own: seed=N is that of the first"),
         (("kl_weight.beta=interval(-1,1)",), "kl_weight.beta: expected greater than or equal to 0, got -1.0"),
         ((SPACE[1], "hydra/launcher=basic"), "needs hydra/launcher=packed"),
+        ((SPACE[1], "schedule=[{epoch:3,kl_weight.beta:1.5}]"), "schedule: a population writes its members' schedules"),
         ((SPACE[1], "hydra.sweeper.every=4"), "hydra.sweeper.every=4: nothing is decided in training.epochs=4"),
         ((SPACE[1], "hydra.sweeper.population=1"), "hydra.sweeper.population: expected greater than or equal to 2"),
     ],
@@ -188,6 +193,48 @@ def test_a_mistake_is_one_line_before_anything_trains(overrides: tuple[str, ...]
         pbt.asked(compose(get_args_parser().parse_args(arguments)))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_value_that_is_typed_takes_a_key_out_of_an_experiments_space(tmp_path: Path):
+    (tmp_path / "experiment").mkdir()
+    params = "\n".join(f"      {each.replace('=', ': ', 1)}" for each in SPACE)
+    text = f"# @package _global_\nhydra:\n  sweeper:\n    params:\n{params}\n"
+    (tmp_path / "experiment" / "tuned.yaml").write_text(text)
+    own = ("experiment=tuned", "kl_weight.beta=1.25", f"--config-dir={tmp_path}")
+    arguments = ["-m", *SMALL, "training.epochs=4", "hydra/sweeper=pbt", *own]
+    command = compose(get_args_parser().parse_args(arguments))
+    asked = pbt.asked(command)
+    assert asked
+    assert [*asked.space] == ["optimizer.learning_rate"]
+    assert {job.kl_weight.beta for job in pbt.with_members(command, asked).jobs} == {1.25}
+
+
+@pytest.mark.parametrize("value", [None, math.inf, math.nan])
+def test_a_metric_that_is_not_finite_is_no_score(value: float | None):
+    assert rounds._finite(value) is None
+    assert rounds._finite(-3.5) == -3.5
+
+
+def test_a_decision_that_nobody_can_follow_is_not_written_down(tmp_path: Path):
+    """Members with a schedule of their own, as an older version took them: a change after one at a later epoch."""
+    arguments = ["-m", *SMALL, *SPACE, "training.epochs=4", "hydra/sweeper=pbt", "hydra.sweeper.population=2"]
+    command = compose(get_args_parser().parse_args(arguments))
+    asked = pbt.asked(command)
+    assert asked
+    changes = (schedule.Change(4, (("seed", 5),)),)
+    jobs = [
+        Job(dataclasses.replace(config, schedule=changes), tmp_path / str(number), str(number))
+        for number, config in enumerate(pbt.with_members(command, asked).jobs)
+    ]
+    for number, job in enumerate(jobs):
+        job.directory.mkdir()
+        files.write(job.directory / "metrics.jsonl", f'{{"epoch": 1, "valid/elbo": {-number}}}\n'.encode())
+    lineage.write(tmp_path, asked)
+    deciding = rounds._Rounds(tmp_path, jobs, PopulationDisplay(jobs, 0))
+    deciding.members = jobs
+    with pytest.raises(ConfigError):
+        deciding.decide()
+    assert lineage.read(tmp_path) == asked
 
 
 def test_a_mistake_leaves_nothing_behind(tmp_path: Path):

@@ -8,6 +8,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vaex import files
 from vaex.config import Config, naming
@@ -126,16 +127,17 @@ class _Rounds:
         decisions = population.decide(self.known.settings, self.known.space, epoch, scores, values)
         self._tell(epoch, scores, decisions)
         made = Round(epoch, tuple(scores), tuple(values), tuple(decisions))
-        self.known = dataclasses.replace(self.known, rounds=(*self.known.rounds, made))
-        lineage.write(self.directory, self.known)
+        known = dataclasses.replace(self.known, rounds=(*self.known.rounds, made))
+        lineage.followed(known, [job.config for job in self.jobs])  # what nobody can follow is not written down
+        lineage.write(self.directory, known)
+        self.known = known
 
     def _score(self, place: Path, epoch: int) -> float | None:
-        """The metric after an epoch; None where the member has diverged."""
+        """The metric after an epoch; None where the member has diverged, or has no finite one."""
         rows = metrics.read_rows(place / "metrics.jsonl")
         if _status(place) == "diverged" or len(rows) < epoch:
             return None
-        value = rows[epoch - 1][self.known.settings.metric]
-        return value if math.isfinite(value) else None
+        return _finite(rows[epoch - 1][self.known.settings.metric])
 
     def _tell(self, epoch: int, scores: Sequence[float | None], decisions: Sequence[population.Decision]) -> None:
         sign = 1 if self.known.settings.direction == "maximize" else -1
@@ -151,6 +153,11 @@ class _Rounds:
 
 def _noted(job: Job) -> Noted:
     return sweep.noted(0, Path(job.directory.name), (), job.config)
+
+
+def _finite(value: Any) -> float | None:
+    """A number of metrics.jsonl, where null is one that was not finite."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _status(place: Path) -> str:
