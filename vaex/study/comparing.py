@@ -58,7 +58,8 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
     pairs, again = _independent(study, copies)
     sources = [effects.source(run) for run in study.runs]
     spoilt = [*([sentences.COPIES] if copies else []), *_stopped_early(pairs, study)]
-    apart = [*spoilt, *quantities.apart(sources), *_too_few_rates(study)]
+    independent = len(copies) < len(study.runs)
+    apart = [*spoilt, *quantities.apart(sources), *(_too_few_rates(study) if independent else [])]
     instead = "" if quantities.one(sources, "bound") else WITHOUT_BOUND
     questions = [
         _divergence(pairs, study.against),
@@ -79,7 +80,7 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
             "by_variant": {name: _variant(study, name) for name in study.variants},
             "questions": questions,
             "apart": apart,
-            "verdicts": [*(sentences.verdicts(questions) if len(copies) < len(study.runs) else []), *apart],
+            "verdicts": [*(sentences.verdicts(questions) if independent else []), *apart],
             "method": list(METHOD),
         }
     )
