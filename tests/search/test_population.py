@@ -109,6 +109,15 @@ def test_a_space_is_read_from_hydras_grammar():
     assert fixed == ["training.epochs=4"]
 
 
+def test_a_later_value_takes_a_key_out_of_the_space():
+    beta, rate = "kl_weight.beta=interval(0.5,2)", "optimizer.learning_rate=tag(log,interval(1e-4,1e-2))"
+    assert explored.split([rate, beta, "kl_weight.beta=1"]) == (
+        {"optimizer.learning_rate": SPACE["optimizer.learning_rate"]},
+        ["kl_weight.beta=1"],
+    )
+    assert explored.split(["kl_weight.beta=1", beta])[0] == {"kl_weight.beta": SPACE["kl_weight.beta"]}
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [

@@ -1,5 +1,7 @@
 """A population on the real command line: its decisions are carried out, members can be made again, nothing is lost."""
 
+import dataclasses
+import math
 import random
 import signal
 import time
@@ -12,12 +14,13 @@ from hydra._internal.utils import get_args_parser
 
 from tests.support.processes import SMALL, lines_of_error, results, server, until
 from vaex import files
-from vaex.config import identity
+from vaex.config import Config, identity, schedule
 from vaex.config.compose import compose
 from vaex.disk import metrics, saved, sweep
-from vaex.errors import ConfigError
+from vaex.errors import ConfigError, InputError
 from vaex.search import lineage
-from vaex.sweeping import pbt
+from vaex.sweeping import pbt, rounds
+from vaex.terminal.displays import PopulationDisplay
 
 SPACE = ("optimizer.learning_rate=tag(log,interval(1e-3,1e4))", "kl_weight.beta=interval(0.5,2)")
 """So wide that some of it diverges."""
@@ -85,11 +88,11 @@ def test_a_member_is_made_again_alone_bit_for_bit(trained: Path, tmp_path: Path)
 
 
 def test_it_has_a_report_and_no_verdict(trained: Path):
-    (said,) = [each for each in files.read_json(trained / "compare.json")["verdicts"] if "population" in each]
-    assert (
-        said
-        == "no verdict on a population: its members go on from copies of each other, so they are not independent runs"
-    )
+    found = files.read_json(trained / "compare.json")
+    assert found["verdicts"] == [
+        "no verdict on a population: its members go on from copies of each other, so they are not independent runs"
+    ]
+    assert found["by"] != "schedule"  # a long name for each
     assert (trained / "report.html").exists()
     assert not any(
         item["pairs"] for q in files.read_json(trained / "compare.json")["questions"] for item in q["comparisons"]
@@ -104,6 +107,13 @@ def test_one_that_has_ended_is_left_alone(trained: Path):
     code, text = run(trained, "hydra.sweeper.every=2")
     assert (code, "holds another sweep" in text) == (2, True)
     assert outcome(trained) == before
+
+
+def test_one_that_goes_on_is_not_stopped_early(trained: Path):
+    code, text = server().run("resume", trained, "sweep.stop=asha")
+    assert code == 2
+    (line,) = lines_of_error(text)
+    assert "sweep.stop: a population replaces its worst members itself; choose one of both" in line
 
 
 def killed_when(directory: Path, condition: Any) -> None:
@@ -178,6 +188,7 @@ def test_in_vmapped_packs(tmp_path: Path):
         (("seed=0,1",), "seed: each member of a population has its own: seed=N is that of the first"),
         (("kl_weight.beta=interval(-1,1)",), "kl_weight.beta: expected greater than or equal to 0, got -1.0"),
         ((SPACE[1], "hydra/launcher=basic"), "needs hydra/launcher=packed"),
+        ((SPACE[1], "schedule=[{epoch:3,kl_weight.beta:1.5}]"), "schedule: a population writes its members' schedules"),
         ((SPACE[1], "hydra.sweeper.every=4"), "hydra.sweeper.every=4: nothing is decided in training.epochs=4"),
         ((SPACE[1], "hydra.sweeper.population=1"), "hydra.sweeper.population: expected greater than or equal to 2"),
     ],
@@ -188,6 +199,87 @@ def test_a_mistake_is_one_line_before_anything_trains(overrides: tuple[str, ...]
         pbt.asked(compose(get_args_parser().parse_args(arguments)))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_value_that_is_typed_takes_a_key_out_of_an_experiments_space(tmp_path: Path):
+    (tmp_path / "experiment").mkdir()
+    params = "\n".join(f"      {each.replace('=', ': ', 1)}" for each in SPACE)
+    text = f"# @package _global_\nhydra:\n  sweeper:\n    params:\n{params}\n"
+    (tmp_path / "experiment" / "tuned.yaml").write_text(text)
+    own = ("experiment=tuned", "kl_weight.beta=1.25", f"--config-dir={tmp_path}")
+    arguments = ["-m", *SMALL, "training.epochs=4", "hydra/sweeper=pbt", *own]
+    command = compose(get_args_parser().parse_args(arguments))
+    asked = pbt.asked(command)
+    assert asked
+    assert [*asked.space] == ["optimizer.learning_rate"]
+    assert {job.kl_weight.beta for job in pbt.with_members(command, asked).jobs} == {1.25}
+
+
+@pytest.mark.parametrize("value", [None, math.inf, math.nan])
+def test_a_metric_that_is_not_finite_is_no_score(value: float | None):
+    assert rounds._finite(value) is None
+    assert rounds._finite(-3.5) == -3.5
+
+
+def begun(directory: Path) -> lineage.Population:
+    """A population of two, noted before anything trains."""
+    arguments = ["-m", *SMALL, *SPACE, "training.epochs=4", "hydra/sweeper=pbt", "hydra.sweeper.population=2"]
+    command = compose(get_args_parser().parse_args(arguments))
+    asked = pbt.asked(command)
+    assert asked
+    jobs = pbt.with_members(command, asked).jobs
+    lineage.write(directory, asked)
+    sweep.write(directory, [sweep.noted(n, Path(str(n)), (f"seed={n}",), config) for n, config in enumerate(jobs)])
+    return asked
+
+
+def noted(directory: Path) -> list[tuple[sweep.Noted, Config]]:
+    return [(job, saved.parse_saved(directory, job.config, [])) for job in sweep.read(directory)[1]]
+
+
+def test_members_that_lie_elsewhere_are_refused(tmp_path: Path):
+    begun(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "1").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="/1: is a link to another place; remove it to go on"):
+        rounds.jobs_of(tmp_path, noted(tmp_path))
+    (tmp_path / "1").unlink()
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "figures").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="/1/figures: is a link to another place; remove it to go on"):
+        rounds.jobs_of(tmp_path, noted(tmp_path))
+
+
+@pytest.mark.parametrize("place", [".", "0/figures", "2"])
+def test_members_are_in_directories_of_their_own(tmp_path: Path, place: str):
+    begun(tmp_path)
+    first, second = sweep.read(tmp_path)[1]
+    sweep.write(tmp_path, [first, dataclasses.replace(second, directory=Path(place))])
+    with pytest.raises(InputError, match="its jobs are not the 2 members of population"):
+        rounds.jobs_of(tmp_path, noted(tmp_path))
+
+
+def test_interrupted_between_two_rounds_it_ends_as_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    begun(tmp_path)
+    monkeypatch.setattr(rounds._Rounds, "carry_out", lambda _: signal.raise_signal(signal.SIGINT))
+    ended = rounds.train(tmp_path, rounds.jobs_of(tmp_path, noted(tmp_path)))
+    assert (ended.signal, set(ended.statuses.values())) == (signal.SIGINT, {"interrupted"})
+
+
+def test_a_decision_that_nobody_can_follow_is_not_written_down(tmp_path: Path):
+    """Members with a schedule of their own, as an older version took them: a change after one at a later epoch."""
+    asked = begun(tmp_path)
+    changes = (schedule.Change(4, (("seed", 5),)),)
+    members = rounds.jobs_of(tmp_path, noted(tmp_path))
+    jobs = [dataclasses.replace(job, config=dataclasses.replace(job.config, schedule=changes)) for job in members]
+    for number, job in enumerate(jobs):
+        job.directory.mkdir()
+        files.write(job.directory / "metrics.jsonl", f'{{"epoch": 1, "valid/elbo": {-number}}}\n'.encode())
+    deciding = rounds._Rounds(tmp_path, jobs, PopulationDisplay(jobs, 0))
+    deciding.members = jobs
+    with pytest.raises(ConfigError):
+        deciding.decide()
+    assert lineage.read(tmp_path) == asked
 
 
 def test_a_mistake_leaves_nothing_behind(tmp_path: Path):

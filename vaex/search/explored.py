@@ -58,10 +58,14 @@ Space = Mapping[str, Interval | Choice]
 
 
 def split(overrides: Iterable[str]) -> tuple[Space, list[str]]:
-    """The space of overrides in Hydra's grammar, and those overrides that are fixed; `ConfigError` for a wrong one."""
+    """The space of overrides in Hydra's grammar, and those overrides that are fixed; `ConfigError` for a wrong one.
+
+    Of two for one key the later holds: a value that is typed takes the key out of an experiment's space.
+    """
     space, fixed = {}, []
     for item in OverridesParser.create().parse_overrides(list(overrides)):
         if not item.is_sweep_override():
+            space.pop(item.key_or_group, None)
             fixed.append(item.input_line or "")
             continue
         space[item.key_or_group] = _of(item)

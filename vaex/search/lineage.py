@@ -14,7 +14,7 @@ from vaex import files
 from vaex.config import Config, schedule
 from vaex.config.validation import validate
 from vaex.disk.directory import POPULATION
-from vaex.errors import InputError
+from vaex.errors import ConfigError, InputError
 from vaex.search.explored import Choice, Interval, Space
 from vaex.search.population import Decision, Settings
 
@@ -78,6 +78,12 @@ def _round(plain: Mapping[str, Any], settings: Settings, space: Space) -> Round:
     if not len(plain["scores"]) == len(plain["values"]) == settings.population or type(plain["epoch"]) is not int:
         raise ValueError(f"scores after epoch {plain['epoch']}")
     return Round(plain["epoch"], tuple(plain["scores"]), tuple(plain["values"]), decisions)
+
+
+def refuse_stopping(configs: Sequence[Config]) -> None:
+    """Raise `ConfigError` where the members of a population are to be stopped early."""
+    if any(config.sweep.stop.stops for config in configs):
+        raise ConfigError("sweep.stop: a population replaces its worst members itself; choose one of both")
 
 
 def followed(population: Population, begun: Sequence[Config]) -> list[Config]:

@@ -61,13 +61,15 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
     pairs, again = _independent(study, copies)
     sources = [effects.source(run) for run in study.runs]
     spoilt = [*([sentences.COPIES] if copies else []), *_stopped_early(pairs, study)]
+    independent = len(copies) < len(study.runs)
     instead = "" if quantities.one(sources, "bound") else WITHOUT_BOUND
     questions = [
         _divergence(pairs, study.against),
         *(_ask(study, each, pairs, target, each.headline or each.key == instead) for each in _asked(study)),
     ]
     silent = _of_search(study, questions)
-    apart = [*spoilt, *quantities.apart(sources), *([] if silent else _too_few_rates(study))]
+    rates = _too_few_rates(study) if independent and not silent else []
+    apart = [*spoilt, *quantities.apart(sources), *rates]
     told = [sentences.SEARCHED] if silent else sentences.verdicts(questions)
     return metrics.finite_or_null(
         {
@@ -84,7 +86,7 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
             "by_variant": {name: _variant(study, name) for name in study.variants},
             "questions": questions,
             "apart": apart,
-            "verdicts": [*(told if len(copies) < len(study.runs) else []), *apart],
+            "verdicts": [*(told if independent else []), *apart],
             "method": list(METHOD),
         }
     )

@@ -15,9 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vaex.config import GROUPS
+from vaex.config import GROUPS, schedule
 from vaex.config.validation import nearest
 from vaex.disk import sweep
+from vaex.disk.directory import is_of_population
 from vaex.errors import InputError, printable
 from vaex.study import contents
 from vaex.study.run import StudyRun, read_run, without
@@ -52,8 +53,9 @@ class Study:
 def read(directories: Sequence[Path], by: str | None = None, against: str | None = None) -> Study:
     """The study of sweep and run directories, mixed; one named twice counts once.
 
-    `by` is `loss` when there is more than one, else the first key that differs (not the seed); a group, such as
-    `loss` or `optimizer`, takes all its keys with it. `against` is `gamma` if it is there, else the first variant.
+    `by` is `loss` when there is more than one, else the first key that differs (not the seed, nor the schedules of a
+    population); a group, such as `loss` or `optimizer`, takes all its keys with it. `against` is `gamma` if it is
+    there, else the first variant.
     Raises `InputError` when there is no run, or when `by` or `against` is not among them.
     """
     found = list(dict.fromkeys(path for directory in directories for path in _run_directories(directory)))
@@ -142,7 +144,8 @@ def _key(by: str | None, runs: Sequence[StudyRun]) -> str:
             known = {key[: end.start()] for key in keys for end in re.finditer(r"\.|$", key)}
             raise InputError(f"--by {by}: no run has such a key or group{nearest(by, known)}")
         return by
-    varied = [key for key in _differing(runs, "") if key != "seed"]
+    own = {"seed", *((schedule.KEY,) if all(is_of_population(run.directory) for run in runs) else ())}
+    varied = [key for key in _differing(runs, "") if key not in own]
     groups = [key.partition(".")[0] for key in varied if key.partition(".")[0] in GROUPS and key.endswith(".name")]
     if "loss.name" in varied or not varied:
         return "loss"

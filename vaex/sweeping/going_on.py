@@ -63,7 +63,10 @@ def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int, c
     backend.start({"environment": {"threads": threads}})
     from vaex.sweeping import ending, task  # late: with them comes jax, after the thread count is set
 
-    check_all([config for _, config in jobs], directory)
+    configs = [config for _, config in jobs]
+    check_all(configs, directory)
+    if lineage.exists(directory):
+        lineage.refuse_stopping(configs)
     with files.locked(directory):
         if lineage.exists(directory):
             return _go_on_with_population(directory, jobs, checked)
@@ -126,10 +129,7 @@ def packs_of(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> list[list
 
 def _job(directory: Path, job: Noted, config: Config, name: str, figures: bool) -> Job:
     """A job as it is to go on. One whose directory holds another run is warned of, and left as it is."""
-    place = directory / job.directory
-    if place.resolve() != directory.resolve() / job.directory:
-        raise InputError(f"{place}: is a link to another place; remove it to go on")
-    refuse_links(place)
+    place = place_of(directory, job)
     begun = (place / "config.yaml").exists()
     ended = sweep.has_ended(place)
     if begun and not is_of(place, job):
@@ -140,6 +140,15 @@ def _job(directory: Path, job: Noted, config: Config, name: str, figures: bool) 
     group = sweep.group_of(directory)
     program = compilation.of(read_manifest(place)) if begun else None
     return Job(config, place, job.label, group, name, begun, figures, ended, program, job.number)
+
+
+def place_of(directory: Path, job: Noted) -> Path:
+    """A job's directory; raises `InputError` where it, or what would be written in it, lies elsewhere."""
+    place = directory / job.directory
+    if place.resolve() != directory.resolve() / job.directory:
+        raise InputError(f"{place}: is a link to another place; remove it to go on")
+    refuse_links(place)
+    return place
 
 
 def is_of(place: Path, job: Noted) -> bool:

@@ -70,8 +70,9 @@ def _refuse_unfit(command: Command, settings: Settings, space: Space) -> None:
         raise ConfigError(f"hydra/sweeper=pbt: nothing to explore; give a key a space, as in {EXAMPLE}")
     if not command.launcher.endswith(".PackedLauncher"):
         raise ConfigError("hydra/sweeper=pbt: needs hydra/launcher=packed, whose jobs know of each other")
-    if config.sweep.stop.stops:
-        raise ConfigError("sweep.stop: a population replaces its worst members itself; choose one of both")
+    lineage.refuse_stopping([config])
+    if config.schedule:
+        raise ConfigError("schedule: a population writes its members' schedules itself; leave it empty")
     if command.subdirectories != ("0",):
         raise ConfigError("hydra.sweep.subdir: the members of a population are in 0, 1, 2, …")
     if settings.every >= epochs:

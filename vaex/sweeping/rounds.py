@@ -6,8 +6,10 @@ off, by Ctrl-C or kill -9, goes on from there to the same bits.
 
 import dataclasses
 import math
+import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vaex import files
 from vaex.config import Config, naming
@@ -16,6 +18,7 @@ from vaex.disk import checkpoint, metrics, results, sweep
 from vaex.disk.directory import Job
 from vaex.disk.saved import read_manifest
 from vaex.disk.sweep import Noted
+from vaex.errors import InputError
 from vaex.search import lineage, population
 from vaex.search.lineage import Population, Round
 from vaex.sweeping import going_on
@@ -28,12 +31,19 @@ from vaex.vae import pack
 
 
 def jobs_of(directory: Path, noted: Sequence[tuple[Noted, Config]]) -> list[Job]:
-    """The members of a population that goes on, as they began."""
+    """The members of a population that goes on, as they began.
+
+    Raises `InputError` unless they are as many as it says, each in its own directory 0, 1, 2, …
+    """
+    members = lineage.read(directory).settings.population
+    if [job.directory for job, _ in noted] != [Path(str(number)) for number in range(members)]:
+        raise InputError(f"{directory / sweep.NAME}: its jobs are not the {members} members of {lineage.NAME}")
     common = naming.common([job.overrides for job, _ in noted])
     figures, group = len(noted) <= noted[0][1].sweep.figures_up_to, sweep.group_of(directory)
+    places = [going_on.place_of(directory, job) for job, _ in noted]
     return [
-        Job(config, directory / job.directory, job.label, group, naming.of_job(job.overrides, common), figures=figures)
-        for job, config in noted
+        Job(config, place, job.label, group, naming.of_job(job.overrides, common), figures=figures)
+        for place, (job, config) in zip(places, noted, strict=True)
     ]
 
 
@@ -42,16 +52,21 @@ def train(directory: Path, jobs: Sequence[Job]) -> Outcome:
     left = [job for job in jobs if _status(job.directory) != "finished"]
     display, table = PopulationDisplay(left, len(jobs) - len(left)), results.GrowingTable(directory)
     try:
-        rounds = _Rounds(directory, jobs, display)
-        while True:
-            rounds.carry_out()
-            outcome = rounds.train(table)
-            ended = outcome.signal or outcome.ended_by_policy or {"failed", "refused"} & {*outcome.statuses.values()}
-            if ended or rounds.until == rounds.epochs:
-                return outcome
-            rounds.decide()
+        return _train(_Rounds(directory, jobs, display), table)
+    except KeyboardInterrupt:  # between two rounds: what is half carried out is so again
+        return Outcome({job.directory: _status(job.directory) for job in jobs}, signal.SIGINT, ended_by_policy=False)
     finally:
         display.close()
+
+
+def _train(rounds: "_Rounds", table: results.GrowingTable) -> Outcome:
+    while True:
+        rounds.carry_out()
+        outcome = rounds.train(table)
+        ended = outcome.signal or outcome.ended_by_policy or {"failed", "refused"} & {*outcome.statuses.values()}
+        if ended or rounds.until == rounds.epochs:
+            return outcome
+        rounds.decide()
 
 
 class _Rounds:
@@ -126,16 +141,17 @@ class _Rounds:
         decisions = population.decide(self.known.settings, self.known.space, epoch, scores, values)
         self._tell(epoch, scores, decisions)
         made = Round(epoch, tuple(scores), tuple(values), tuple(decisions))
-        self.known = dataclasses.replace(self.known, rounds=(*self.known.rounds, made))
-        lineage.write(self.directory, self.known)
+        known = dataclasses.replace(self.known, rounds=(*self.known.rounds, made))
+        lineage.followed(known, [job.config for job in self.jobs])  # what nobody can follow is not written down
+        lineage.write(self.directory, known)
+        self.known = known
 
     def _score(self, place: Path, epoch: int) -> float | None:
-        """The metric after an epoch; None where the member has diverged."""
+        """The metric after an epoch; None where the member has diverged, or has no finite one."""
         rows = metrics.read_rows(place / "metrics.jsonl")
         if _status(place) == "diverged" or len(rows) < epoch:
             return None
-        value = rows[epoch - 1][self.known.settings.metric]
-        return value if math.isfinite(value) else None
+        return _finite(rows[epoch - 1][self.known.settings.metric])
 
     def _tell(self, epoch: int, scores: Sequence[float | None], decisions: Sequence[population.Decision]) -> None:
         sign = 1 if self.known.settings.direction == "maximize" else -1
@@ -151,6 +167,11 @@ class _Rounds:
 
 def _noted(job: Job) -> Noted:
     return sweep.noted(0, Path(job.directory.name), (), job.config)
+
+
+def _finite(value: Any) -> float | None:
+    """A number of metrics.jsonl, where null is one that was not finite."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _status(place: Path) -> str:
