@@ -74,15 +74,20 @@ def go_on_as_typed(directory: Path, plan: Plan, checked: bool) -> int:
             raise InputError(
                 f"{directory}: its search has {settings.SECTION}.{key}={old}, not {new}; only trials may change"
             )
-    if not same or before.directions != plan.directions or _identities(before) != _identities(plan):
+    if not same or before.directions != plan.directions or _identities(directory, before, plan) != _identities(directory, plan, plan):
         raise InputError(f"{directory} holds another search: choose another directory, or go on with `vaex resume`")
     return go_on(directory, plan, checked)
 
 
-def _identities(plan: Plan) -> dict[str, str]:
+def _identities(directory: Path, plan: Plan, typed: Plan) -> dict[str, str]:
+    """Digests of a plan's bases, read as data: the plugins are those of the command line, which the user has named."""
     from vaex import config as configuration
 
-    parsed = {name: configuration.parse(saved.completed(dict(base))) for name, base in plan.bases.items()}
+    named = list(next(iter(typed.bases.values()))["plugins"])
+    parsed = {
+        name: saved.parse_saved(directory / sweep.NAME, dict(base) | {"plugins": named}, ["plugins"])
+        for name, base in plan.bases.items()
+    }
     return {name: configuration.identity(config) for name, config in parsed.items()}
 
 
@@ -168,8 +173,9 @@ def _job(directory: Path, job: Noted, config: Config, plan: Plan) -> Job:
     from vaex.sweeping.task import shown
 
     place = shown(directory / job.directory)
-    if place.is_symlink():
+    if place.resolve() != directory.resolve() / job.directory:
         raise InputError(f"{place}: is a link to another place; remove it to go on")
+    refuse_links(place)
     figures = plan.trials * len(plan.seeds) <= config.sweep.figures_up_to
     name = naming.of_job(job.overrides, set(plan.fixed))
     label = job.label_without(set(plan.fixed))
