@@ -14,6 +14,7 @@ from vaex import config as configuration
 from vaex import files
 from vaex.config import Config
 from vaex.disk import provenance
+from vaex.disk.saved import read_manifest
 from vaex.errors import InputError, printable
 
 NAME = "sweep.json"
@@ -64,6 +65,34 @@ def status_of(directory: Path) -> Any:
     """How the run in a directory ended; None where it has not said so."""
     path = directory / "summary.json"
     return files.read_json(path).get("status") if path.exists() else None
+
+
+def pack_of(
+    directory: Path, jobs: Sequence[Noted], own: Noted, record: Mapping[str, Any], identities: Sequence[str]
+) -> list[Noted]:
+    """The jobs of a recorded vmapped pack that has one of its own: those that are there, in order.
+
+    A search draws a configuration more than once, so an identity alone may be that of another pack's job. A pack's jobs
+    are numbered upwards and no other pack of the program lies between: they are those nearest to its own, less such
+    whose manifest says another pack, or another place in it.
+    """
+
+    def fits(job: Noted, index: int) -> bool:
+        written = read_manifest(directory / job.directory).get("pack")
+        return written is None or written == {**record, "index": index}
+
+    place, found = int(record["index"]), [own] if own.identity == identities[record["index"]] else []
+    for index in reversed(range(place)) if found else ():
+        below = [job for job in jobs if job.identity == identities[index] and job.number < found[0].number]
+        found[:0] = next(([job] for job in sorted(below, key=_number, reverse=True) if fits(job, index)), [])
+    for index in range(place + 1, len(identities)) if found else ():
+        above = [job for job in jobs if job.identity == identities[index] and job.number > found[-1].number]
+        found += next(([job] for job in sorted(above, key=_number) if fits(job, index)), [])
+    return found
+
+
+def _number(job: Noted) -> int:
+    return job.number
 
 
 def group_of(directory: Path) -> str:
