@@ -11,7 +11,8 @@ import logging
 import statistics
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,7 @@ class Trials:
         self._waiting: deque[Sequence[Job]] = deque()
         self._left: dict[int, set[int]] = {}
         self._ended: set[int] = set()
+        self._broken = False
         self.ended: Callable[[Job, str], None] = lambda job, status: None
         trials = place.study.trials()
         self._asked = len(trials)
@@ -92,13 +94,13 @@ class Trials:
 
     @property
     def left(self) -> bool:
-        """Whether there is anything to train."""
-        return bool(self._waiting) or self._asked < self._place.plan.trials
+        """Whether there is anything to train, or to tell."""
+        return bool(self._waiting) or self._asked < self._place.plan.trials or "running" in self._states
 
     def take(self, stop: Stop) -> Sequence[Job] | None:
         """The next pack, of a new trial where none waits; in an ordered search it may have to wait."""
-        with self._free:
-            while not stop.asked:
+        with self._free, self._breaking():
+            while not (stop.asked or self._broken):
                 self._tell_due()
                 if self._waiting:
                     return self._waiting.popleft()
@@ -113,7 +115,7 @@ class Trials:
 
     def told(self, jobs: Sequence[Job], statuses: Sequence[str]) -> None:
         """How the jobs of a pack have ended; a trial has, when all of its jobs have."""
-        with self._free:
+        with self._free, self._breaking():
             for job, status in zip(jobs, statuses, strict=True):
                 self.ended(job, status)
                 left = self._left.get(self._of(job), set())
@@ -121,8 +123,19 @@ class Trials:
                     left.discard(int(job.directory.name))
                     if not left:
                         self._ended.add(self._of(job))
-            self._tell_due()
+            if not self._broken:  # else they are told when the search goes on
+                self._tell_due()
             self._free.notify_all()
+
+    @contextmanager
+    def _breaking(self) -> Iterator[None]:
+        """What goes wrong where trials are made or told ends all lanes: they would wait for that trial for ever."""
+        try:
+            yield
+        except BaseException:
+            self._broken = True
+            self._free.notify_all()
+            raise
 
     def steps(self, jobs: Sequence[Job]) -> int:
         """Optimizer steps of the whole search, as if all its trials were as long."""
@@ -200,8 +213,8 @@ class Trials:
                 break
             if ordered and not all_asked and number > self._next_ask() - self._width:
                 break
-            self._ended.discard(number)
             self._tell(number, *self._result(number))
+            self._ended.discard(number)
 
     def _next_ask(self) -> int:
         """The number of the last trial that is asked for next."""

@@ -68,8 +68,14 @@ class Study:
                 self._study.sampler = sampler(self._settings, self._space, number)
                 trial = optuna.trial.Trial(self._study, frozen._trial_id)
                 for name, distribution in self._distributions.items():
-                    trial._suggest(name, distribution)
+                    self._pass_over(trial, name) if name in frozen.params else trial._suggest(name, distribution)
         return self.trials()[number]
+
+    def _pass_over(self, trial: Any, name: str) -> None:
+        """Draw what has been drawn already once more, so that the next key gets the random numbers that were its."""
+        distribution = self._distributions[name]
+        if not (distribution.single() or trial._is_relative_param(name, distribution)):
+            self._study.sampler.sample_independent(self._study, trial._cached_frozen_trial, name, distribution)
 
     def tell(self, number: int, state: str, values: Sequence[float], spread: Sequence[float], reason: str) -> None:
         """How a trial has ended: complete with its values, failed, or stopped early with its last value."""
@@ -150,7 +156,10 @@ def _repair(path: Path) -> None:
     """Cut off the end of a line that a power cut has left half written: the next one would be added to it."""
     if not path.exists():
         return
-    content = path.read_bytes()
+    try:
+        content = files.read_bytes(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({files.first_line(error)})") from error
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         with path.open("r+b") as file:
