@@ -41,9 +41,7 @@ def full(*_: Any) -> Any:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def source(
-    directory: Path, plan: Plan, ordered: bool, noted: Sequence[Noted] = ()
-) -> tuple[Trials, Study, list[bool]]:
+def source(directory: Path, plan: Plan, ordered: bool, noted: Sequence[Noted] = ()) -> tuple[Trials, Study, list[bool]]:
     """Trials of a search, whose jobs cannot be opened once the list says so."""
     plan = dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, ordered=ordered))
     study = Study(directory, plan.settings, plan.directions, plan.parameters)

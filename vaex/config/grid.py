@@ -21,7 +21,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig, OmegaConf
 
-from vaex.config.overrides import check, check_grid, drawn, key_of, written
+from vaex.config.overrides import check, check_grid, drawn, key_of, refuse_no_step, written
 from vaex.errors import ConfigError
 
 SEARCH = "hydra_plugins.vaex.OptunaSweeper"
@@ -102,6 +102,8 @@ def _searched(hydra: Hydra, master: DictConfig) -> tuple[list[Override], tuple[s
     own = {item.key_or_group for item in typed}
     prepared = [item for item in parser.parse_overrides(_swept(master)) if item.key_or_group not in own]
     swept = [item for item in [*prepared, *typed] if item.is_sweep_override()]
+    for item in swept:
+        refuse_no_step(item)
     return swept, tuple(item.input_line or "" for item in [*typed, *prepared] if not item.is_sweep_override())
 
 
@@ -133,8 +135,8 @@ def probes(hydra: Hydra, master: DictConfig) -> list[list[str]]:
 
 def _first(item: Override) -> str:
     sweep: Any = item.value()
-    if isinstance(sweep, IntervalSweep):
-        return str(sweep.start)
+    if isinstance(sweep, IntervalSweep):  # Hydra's are floats; of a key of whole numbers is told with the way to say it
+        return str(int(sweep.start) if float(sweep.start).is_integer() else sweep.start)
     return next(iter(item.sweep_string_iterator()))
 
 

@@ -106,12 +106,20 @@ def check_stopping(master: DictConfig, mode: RunMode, configs: Iterable[Config])
 def check_grid(items: Iterable[Override]) -> None:
     """Refuse a sweep whose values the basic sweeper cannot list."""
     for item in items:
+        refuse_no_step(item)
         if item.is_interval_sweep():
             key = item.key_or_group
             raise ConfigError(
                 f"{key}: a grid takes values that can be listed, as {key}=1e-4,1e-3,1e-2 or choice(...) or range(...); "
                 f"{item.input_line} is for a sweeper that searches (hydra/sweeper=...)"
             )
+
+
+def refuse_no_step(item: Override) -> None:
+    """Refuse a range that comes nowhere: `int(range(1,3,0.5))` has the whole number of its step, 0."""
+    sweep = item.value()
+    if isinstance(sweep, RangeSweep) and sweep.step == 0:
+        raise ConfigError(f"{item.input_line}: has steps of 0; expected range(start,stop,step) with another step")
 
 
 def drawn(item: Override) -> str:

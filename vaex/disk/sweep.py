@@ -107,24 +107,33 @@ def write(directory: Path, jobs: Sequence[Noted], search: Mapping[str, Any] | No
 
 def encoded(jobs: Sequence[Noted], search: Mapping[str, Any] | None = None) -> bytes:
     """The content of sweep.json, with the thread count on which its bits depend; `InputError` when it is too large."""
-    entries = [
-        {
-            "job": job.number,
-            "directory": str(job.directory),
-            "overrides": list(job.overrides),
-            "identity": job.identity,
-            "config": job.config,
-        }
-        | ({} if job.trial is None else {"trial": job.trial})
-        for job in jobs
-    ]
-    content = {"format": 1, "threads": provenance.threads(), "jobs": entries}
+    content = {"format": 1, "threads": provenance.threads(), "jobs": list(map(_entry, jobs))}
     content |= {} if search is None else {"search": search}
     text = json.dumps(content, allow_nan=False).encode()
-    if len(text) > LARGEST:
-        size = f"{len(text) / 1e6:.0f} MB, at most {LARGEST / 1e6:.0f} MB"
-        raise InputError(f"{len(jobs)} jobs are too many for one sweep: {NAME} would have {size}; make several sweeps")
+    _refuse_too_large(len(jobs), len(text))
     return text
+
+
+def refuse_too_many(count: int, example: Noted) -> None:
+    """Raise `InputError` where so many jobs like this one, which are not known yet, would be too many."""
+    _refuse_too_large(count, count * len(json.dumps(_entry(example))))
+
+
+def _refuse_too_large(count: int, size: int) -> None:
+    if size > LARGEST:
+        told = f"{size / 1e6:.0f} MB, at most {LARGEST / 1e6:.0f} MB"
+        raise InputError(f"{count} jobs are too many for one sweep: {NAME} would have {told}; make several sweeps")
+
+
+def _entry(job: Noted) -> dict[str, Any]:
+    entry = {
+        "job": job.number,
+        "directory": str(job.directory),
+        "overrides": list(job.overrides),
+        "identity": job.identity,
+        "config": job.config,
+    }
+    return entry if job.trial is None else entry | {"trial": job.trial}
 
 
 def read(directory: Path) -> tuple[int, list[Noted]]:

@@ -59,6 +59,8 @@ class Trials:
         self._left: dict[int, set[int]] = {}
         self._ended: set[int] = set()
         self._broken = False
+        self._best = place.study.best()
+        self._table = table.growing(place.directory, place.plan, place.study)
         self.ended: Callable[[Job, str], None] = lambda job, status: None
         trials = place.study.trials()
         self._asked = len(trials)
@@ -73,12 +75,14 @@ class Trials:
             raise InputError(f"{self._place.directory / sweep.NAME}: has jobs of trials that the study's journal lacks")
         self._waiting.extend(jobs for jobs in packs if any(self._states[self._of(job)] == "running" for job in jobs))
         waiting = {int(job.directory.name) for jobs in self._waiting for job in jobs if not job.ghost}
+        unmade: list[Trial] = []
         for number in range(self._asked):
             if self._states[number] == "running":
                 if self._numbers(number) <= have:
                     self._await(number, self._numbers(number) & waiting)
                 else:
-                    self._add([self._place.study.completed(number)])
+                    unmade.append(self._place.study.completed(number))
+        self._add(unmade)
         self._tell_due()
 
     @property
@@ -141,11 +145,16 @@ class Trials:
         """Optimizer steps of the whole search, as if all its trials were as long."""
         return steps_of(jobs) // len(jobs) * self.jobs
 
+    def write_table(self) -> None:
+        """Write trials.csv as it is now."""
+        with self._free:
+            table.write(self._place.directory, self._place.plan, self._place.study)
+
     def headline(self) -> str:
         """How far the search is, for the sweep's bar."""
         ended = sum(state != "running" for state in self._states)
         text = f"trials {ended}/{self._place.plan.trials}"
-        best = self._place.study.best() if ended else []
+        best = self._best  # of the last trial that was told: this is asked for after each epoch
         if len(self._place.plan.directions) > 1:
             text += f", {len(best)} on the Pareto front" if best else ""
         elif best:
@@ -223,7 +232,8 @@ class Trials:
     def _tell(self, number: int, state: str, values: Sequence[float], spread: Sequence[float], reason: str) -> None:
         self._place.study.tell(number, state, values, spread, reason)
         self._states[number] = self._place.study.trials()[number].state
-        table.write(self._place.directory, self._place.plan, self._place.study)
+        self._best = self._place.study.best()
+        self._table.update()
 
     def _result(self, number: int) -> tuple[str, list[float], list[float], str]:
         """State, values and their spread over seeds of a trial whose jobs have ended, and why it failed if it did."""

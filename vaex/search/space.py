@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
+from vaex.config.overrides import refuse_no_step
 from vaex.errors import ConfigError
 
 SEED = "seed"
@@ -116,6 +117,7 @@ def _parameter(item: Override) -> Parameter:
     if isinstance(sweep, IntervalSweep):
         found = _interval(blank, sweep, line)
     elif isinstance(sweep, RangeSweep):
+        refuse_no_step(item)
         found = _range(blank, sweep, line)
     elif isinstance(sweep, ChoiceSweep):
         found = dataclasses.replace(blank, choices=_choices(sweep, line))

@@ -44,6 +44,8 @@ class Study:
         with _quiet():
             self._study = _opened(directory / JOURNAL, directions)
         self._refuse_other_space(directory)
+        self._front: list[Trial] = []
+        self._held: set[int] = set()
 
     def __enter__(self) -> "Study":
         return self
@@ -104,17 +106,23 @@ class Study:
 
     def best(self) -> list[Trial]:
         """The best trial, or those on the Pareto front; none where none has ended."""
-        found = [trial for trial in self.trials() if trial.state == "complete"]
+        for frozen in self._study.get_trials(deepcopy=False):
+            if frozen.state.name == "COMPLETE" and frozen.number not in self._held:
+                self._held.add(frozen.number)
+                self._hold_against_front(self._read(frozen))
+        return self._front if len(self._study.directions) > 1 else self._front[:1]
+
+    def _hold_against_front(self, trial: Trial) -> None:
+        """Add a trial to the front unless one there is better; those that it beats leave it."""
         signs = [1 if direction.name == "MAXIMIZE" else -1 for direction in self._study.directions]
 
-        def beaten(one: Trial) -> bool:
-            pairs = (
-                [sign * (o - m) for sign, o, m in zip(signs, other.values, one.values, strict=True)] for other in found
-            )
-            return any(min(pair) >= 0 and max(pair) > 0 for pair in pairs)
+        def beats(one: Trial, other: Trial) -> bool:
+            gains = [sign * (o - m) for sign, o, m in zip(signs, one.values, other.values, strict=True)]
+            return min(gains) >= 0 and max(gains) > 0
 
-        front = [trial for trial in found if not beaten(trial)]
-        return front if len(signs) > 1 else front[:1]
+        if not any(beats(other, trial) for other in self._front):
+            front = [other for other in self._front if not beats(trial, other)]
+            self._front = sorted([*front, trial], key=lambda each: each.number)
 
     def _read(self, frozen: Any) -> Trial:
         parameters = {key: frozen.params[key] for key in self._distributions if key in frozen.params}
