@@ -13,6 +13,7 @@ from vaex.config.validation import nearest
 from vaex.disk import metrics
 from vaex.errors import ConfigError, InputError
 from vaex.study import quantities
+from vaex.study.questions import OF_CODES
 
 Direction = Literal["maximize", "minimize"]
 
@@ -26,10 +27,6 @@ OF_THE_MACHINE = ("wall_seconds", "seconds", "examples_per_second")
 LARGER = ("elbo", "elbo_per_pixel", "accuracy", "precision", "recall", "density", "coverage")
 SMALLER = ("loss", "nll", "bits_per_dimension", "loss_spikes", "skipped_steps", "wall_seconds", "seconds")
 """Last parts of keys of which more, or less, is better whoever asks."""
-
-
-OF_BOUND = ("nll", "bits_per_dimension", "elbo")
-"""Last parts of what `vaex evaluate` measures that are of log p."""
 
 
 def known(configs: Iterable[Config]) -> list[str]:
@@ -69,7 +66,7 @@ def _kind(key: str) -> quantities.Kind | None:
     """What kind of number an objective is; None for one that is the same in all runs, as far as is known."""
     last = key.rpartition("/")[2]
     if key.startswith(EVALUATED):
-        return "bound" if last in OF_BOUND else "data"
+        return "data" if any(key.startswith(f"{EVALUATED}{metric}") for metric in OF_CODES) else "bound"
     return quantities.BETTER[last][0] if last in quantities.BETTER else "spikes" if last == "loss_spikes" else None
 
 

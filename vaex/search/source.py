@@ -19,8 +19,10 @@ from pathlib import Path
 from vaex.config import Config
 from vaex.disk import sweep
 from vaex.disk.directory import Job
+from vaex.disk.results import TRIALS
 from vaex.disk.sweep import Noted
 from vaex.errors import ConfigError, InputError
+from vaex.files import first_line
 from vaex.search import objectives, table
 from vaex.search.plan import Plan
 from vaex.search.study import Study, Trial
@@ -148,7 +150,10 @@ class Trials:
     def write_table(self) -> None:
         """Write trials.csv as it is now."""
         with self._free:
-            table.write(self._place.directory, self._place.plan, self._place.study)
+            try:
+                table.write(self._place.directory, self._place.plan, self._place.study)
+            except OSError as error:  # the study has it all, and the command's end writes it again
+                log.warning("%s: not written for now (%s)", self._place.directory / TRIALS, first_line(error))
 
     def headline(self) -> str:
         """How far the search is, for the sweep's bar."""

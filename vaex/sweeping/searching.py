@@ -61,8 +61,8 @@ def train(directory: Path, source: Any, base: Config, before: int, ended: Callab
         cut_off = source.left and not outcome.signal  # no further trial could be made: why has been said
         return outcome._replace(statuses=outcome.statuses | {directory: "failed"}) if cut_off else outcome
     finally:
-        source.write_table()  # sweep.csv has the states of its trials
         display.close()
+        source.write_table()  # sweep.csv has the states of its trials
 
 
 def go_on_as_typed(directory: Path, plan: Plan, checked: bool) -> int:
