@@ -88,6 +88,7 @@ def check(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:
                     else ""
                 )
                 raise ConfigError(f"{line} is a sweep: run it with `vaex -m {' '.join(items)}`{hint}")
+            refuse_no_step(item)
             if item.is_discrete_sweep() and not list(item.sweep_string_iterator()):
                 raise ConfigError(f"{item.key_or_group}: {line} matches nothing")
         elif item.key_or_group in groups and not item.is_delete() and not isinstance(item.value(), str):
@@ -106,7 +107,6 @@ def check_stopping(master: DictConfig, mode: RunMode, configs: Iterable[Config])
 def check_grid(items: Iterable[Override]) -> None:
     """Refuse a sweep whose values the basic sweeper cannot list."""
     for item in items:
-        refuse_no_step(item)
         if item.is_interval_sweep():
             key = item.key_or_group
             raise ConfigError(
