@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -85,15 +86,22 @@ def test_half_a_line_and_a_lock_of_a_killed_command_are_no_obstacle(tmp_path: Pa
     assert opened(tmp_path, "random", LISTED).trials()[0].state == "complete"
 
 
-def test_a_trial_whose_drawing_was_cut_off_gets_the_rest(tmp_path: Path):
-    whole = opened(tmp_path, "random", SPACE).ask()
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_trial_whose_drawing_was_cut_off_gets_the_rest(sampler: str, tmp_path: Path):
+    whole = opened(tmp_path, sampler, SPACE).ask()
     journal = tmp_path / JOURNAL
     journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-2]))
-    study = opened(tmp_path, "random", SPACE)
+    study = opened(tmp_path, sampler, SPACE)
     assert 0 < len(study.trials()[0].parameters) < 4
     completed = study.completed(0)
-    assert set(completed.parameters) == set(whole.parameters)
+    assert completed.parameters == whole.parameters
     assert study.trials() == [completed]
+
+
+def test_a_journal_that_is_no_file_is_refused(tmp_path: Path):
+    os.mkfifo(tmp_path / JOURNAL)
+    with pytest.raises(InputError, match="not a regular file"):
+        opened(tmp_path, "random", SPACE)
 
 
 def test_a_journal_of_another_space_or_elsewhere_is_refused(tmp_path: Path):

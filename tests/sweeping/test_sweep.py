@@ -619,7 +619,7 @@ def test_with_chdir_a_lone_run_is_in_its_directory(tmp_path: Path):
 def test_the_table_grows_as_jobs_end_and_no_thread_waits_for_another(packed: Path, tmp_path: Path):
     directory = Path(shutil.copytree(packed, tmp_path / "sweep"))
     (directory / "5" / "summary.json").unlink()
-    growing = reading.GrowingTable(directory)
+    growing = reading.growing_sweep_csv(directory)
     with growing._lock:  # another thread is writing the table
         thread = threading.Thread(target=growing.update)
         thread.start()

@@ -8,6 +8,7 @@ jobs that choose the same options. `tests/config/test_config.py` compares the re
 
 import copy
 import functools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig, OmegaConf
 
-from vaex.config.overrides import check, check_grid, drawn, key_of, written
+from vaex.config.overrides import check, check_grid, drawn, key_of, refuse_no_step, written
 from vaex.errors import ConfigError
 
 SEARCH = "hydra_plugins.vaex.OptunaSweeper"
@@ -51,7 +52,7 @@ def asked(hydra: Hydra, master: DictConfig) -> Asked:
     if not str(master.hydra.launcher._target_).endswith(".PackedLauncher"):
         raise ConfigError("hydra/sweeper=optuna trains in this process: it needs hydra/launcher=packed, the default")
     swept, fixed = _searched(hydra, master)
-    _refuse_following(master, [item.key_or_group for item in swept])
+    _refuse_following(master, [*(item.key_or_group for item in swept), "seed"])
     settings = OmegaConf.to_container(master.hydra.sweeper, resolve=True)
     assert isinstance(settings, dict)
     groups = tuple(item.key_or_group for item in swept if hydra.config_loader.list_groups("").count(item.key_or_group))
@@ -59,13 +60,39 @@ def asked(hydra: Hydra, master: DictConfig) -> Asked:
 
 
 def _refuse_following(master: DictConfig, keys: Sequence[str]) -> None:
-    """Refuse values that follow from searched ones: trials are made from what has been resolved once."""
+    """Refuse values that follow from searched ones, or the seed: trials are made from what has been resolved once."""
     own = OmegaConf.masked_copy(master, [str(key) for key in master if key != "hydra"])
-    text = OmegaConf.to_yaml(own, resolve=False)
-    for line in (line.strip() for line in text.splitlines() if "${" in line):
-        key = next((key for key in keys if key in line.partition("${")[2]), None)
+    for place, text in _interpolated(OmegaConf.to_container(own, resolve=False), ()):
+        sought = [_absolute(name, place) for name in INTERPOLATION.findall(text)]
+        key = next((key for key in keys for name in sought if _touches(name, key.replace("/", "."))), None)
         if key:
-            raise ConfigError(f"{line}: follows from {key}, which is searched; give it a value of its own")
+            differs = "differs between the jobs of a trial" if key == "seed" else "is searched"
+            line = f"{'.'.join(place)}: {text}"
+            raise ConfigError(f"{line}: follows from {key}, which {differs}; give it a value of its own")
+
+
+INTERPOLATION = re.compile(r"(?:\$\{|(?<=[,:]))\s*(\.*[A-Za-z_][\w.\[\]]*)(?=\s*[},])")
+"""The keys that a text names: `${key}`, `${..key}` from where it stands, an argument of a resolver."""
+
+
+def _interpolated(value: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Texts with an interpolation, and where they stand."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield from _interpolated(each, (*place, str(key)))
+    if isinstance(value, str) and "${" in value:
+        yield place, value
+
+
+def _absolute(name: str, place: Sequence[str]) -> str:
+    """A key as seen from the root: each dot that it begins with is a section upwards."""
+    up, plain = len(name) - len(name.lstrip(".")), name.lstrip(".").replace("[", ".").replace("]", "")
+    return ".".join([*(place[: len(place) - up] if up else ()), plain])
+
+
+def _touches(name: str, key: str) -> bool:
+    """Whether a key is another, in its section, or a section that it is in."""
+    return name == key or name.startswith(f"{key}.") or key.startswith(f"{name}.")
 
 
 def _searched(hydra: Hydra, master: DictConfig) -> tuple[list[Override], tuple[str, ...]]:
@@ -75,6 +102,8 @@ def _searched(hydra: Hydra, master: DictConfig) -> tuple[list[Override], tuple[s
     own = {item.key_or_group for item in typed}
     prepared = [item for item in parser.parse_overrides(_swept(master)) if item.key_or_group not in own]
     swept = [item for item in [*prepared, *typed] if item.is_sweep_override()]
+    for item in swept:
+        refuse_no_step(item)
     return swept, tuple(item.input_line or "" for item in [*typed, *prepared] if not item.is_sweep_override())
 
 
@@ -106,8 +135,8 @@ def probes(hydra: Hydra, master: DictConfig) -> list[list[str]]:
 
 def _first(item: Override) -> str:
     sweep: Any = item.value()
-    if isinstance(sweep, IntervalSweep):
-        return str(sweep.start)
+    if isinstance(sweep, IntervalSweep):  # Hydra's are floats; of a key of whole numbers is told with the way to say it
+        return str(int(sweep.start) if float(sweep.start).is_integer() else sweep.start)
     return next(iter(item.sweep_string_iterator()))
 
 

@@ -88,6 +88,7 @@ def check(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:
                     else ""
                 )
                 raise ConfigError(f"{line} is a sweep: run it with `vaex -m {' '.join(items)}`{hint}")
+            refuse_no_step(item)
             if item.is_discrete_sweep() and not list(item.sweep_string_iterator()):
                 raise ConfigError(f"{item.key_or_group}: {line} matches nothing")
         elif item.key_or_group in groups and not item.is_delete() and not isinstance(item.value(), str):
@@ -112,6 +113,13 @@ def check_grid(items: Iterable[Override]) -> None:
                 f"{key}: a grid takes values that can be listed, as {key}=1e-4,1e-3,1e-2 or choice(...) or range(...); "
                 f"{item.input_line} is for a sweeper that searches (hydra/sweeper=...)"
             )
+
+
+def refuse_no_step(item: Override) -> None:
+    """Refuse a range that comes nowhere: `int(range(1,3,0.5))` has the whole number of its step, 0."""
+    sweep = item.value()
+    if isinstance(sweep, RangeSweep) and sweep.step == 0:
+        raise ConfigError(f"{item.input_line}: has steps of 0; expected range(start,stop,step) with another step")
 
 
 def drawn(item: Override) -> str:

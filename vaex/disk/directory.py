@@ -83,9 +83,14 @@ def named_path(verb: str, arguments: Sequence[str]) -> Path:
 
 
 def refuse_links(directory: Path) -> None:
-    """Raise `InputError` where a directory that somebody sent would make a run write or delete elsewhere."""
+    """Raise `InputError` where a directory that somebody sent would make a run write or delete elsewhere.
+
+    Files that are replaced as a whole (`files.write`) take the place of a link: named are those that are added to.
+    """
     for path in (
         directory / "vaex.log",
+        directory / "metrics.jsonl",
+        directory / ".hydra",
         directory / ".lock",
         directory / "checkpoints",
         directory / "figures",

@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,12 +85,12 @@ def write_sweep_csv(directory: Path, only_ended: bool = False) -> pd.DataFrame:
 
 
 class GrowingTable:
-    """sweep.csv while a sweep's jobs end: written so often that it costs a twentieth of the time at most."""
+    """A table on disk while a sweep's jobs end: written so often that it costs a twentieth of the time at most."""
 
     SHARE = 0.05
 
-    def __init__(self, directory: Path):
-        self._directory, self._lock, self._next = directory, threading.Lock(), 0.0
+    def __init__(self, path: Path, write: Callable[[], object]):
+        self._path, self._write, self._lock, self._next = path, write, threading.Lock(), 0.0
 
     def update(self) -> None:
         """A job has ended. A thread that finds another one writing leaves it to that one, or to the next job."""
@@ -98,13 +98,18 @@ class GrowingTable:
             return
         try:
             started = time.monotonic()
-            write_sweep_csv(self._directory, only_ended=True)
+            self._write()
             ended = time.monotonic()
             self._next = ended + (ended - started) / self.SHARE
         except (OSError, InputError) as error:  # the jobs' own files are what counts; the end writes it again
-            log.warning("%s: not written for now (%s)", self._directory / "sweep.csv", files.first_line(error))
+            log.warning("%s: not written for now (%s)", self._path, files.first_line(error))
         finally:
             self._lock.release()
+
+
+def growing_sweep_csv(directory: Path) -> GrowingTable:
+    """sweep.csv while the jobs end, of those that have."""
+    return GrowingTable(directory / "sweep.csv", lambda: write_sweep_csv(directory, only_ended=True))
 
 
 def override_columns(table: pd.DataFrame) -> list[str]:

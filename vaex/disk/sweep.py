@@ -16,6 +16,7 @@ from vaex import files
 from vaex.config import Config
 from vaex.disk import threads
 from vaex.disk.metrics import LONGEST_LINE
+from vaex.disk.saved import read_manifest
 from vaex.errors import InputError, printable
 
 NAME = "sweep.json"
@@ -88,6 +89,34 @@ def stopped_early(directory: Path) -> set[Path]:
     return {(directory / job.directory).resolve() for job in read(directory)[1] if str(job.number) in numbers}
 
 
+def pack_of(
+    directory: Path, jobs: Sequence[Noted], own: Noted, record: Mapping[str, Any], identities: Sequence[str]
+) -> list[Noted]:
+    """The jobs of a recorded vmapped pack that has one of its own: those that are there, in order.
+
+    A search draws a configuration more than once, so an identity alone may be that of another pack's job. A pack's jobs
+    are numbered upwards and no other pack of the program lies between: they are those nearest to its own, less such
+    whose manifest says another pack, or another place in it.
+    """
+
+    def fits(job: Noted, index: int) -> bool:
+        written = read_manifest(directory / job.directory).get("pack")
+        return written is None or written == {**record, "index": index}
+
+    place, found = int(record["index"]), [own] if own.identity == identities[record["index"]] else []
+    for index in reversed(range(place)) if found else ():
+        below = [job for job in jobs if job.identity == identities[index] and job.number < found[0].number]
+        found[:0] = next(([job] for job in sorted(below, key=_number, reverse=True) if fits(job, index)), [])
+    for index in range(place + 1, len(identities)) if found else ():
+        above = [job for job in jobs if job.identity == identities[index] and job.number > found[-1].number]
+        found += next(([job] for job in sorted(above, key=_number) if fits(job, index)), [])
+    return found
+
+
+def _number(job: Noted) -> int:
+    return job.number
+
+
 def group_of(directory: Path) -> str:
     """W&B's group of a sweep's jobs."""
     return "/".join(directory.absolute().parts[-2:])
@@ -100,24 +129,33 @@ def write(directory: Path, jobs: Sequence[Noted], search: Mapping[str, Any] | No
 
 def encoded(jobs: Sequence[Noted], search: Mapping[str, Any] | None = None) -> bytes:
     """The content of sweep.json, with the thread count on which its bits depend; `InputError` when it is too large."""
-    entries = [
-        {
-            "job": job.number,
-            "directory": str(job.directory),
-            "overrides": list(job.overrides),
-            "identity": job.identity,
-            "config": job.config,
-        }
-        | ({} if job.trial is None else {"trial": job.trial})
-        for job in jobs
-    ]
-    content = {"format": 1, "threads": threads.count(), "jobs": entries}
+    content = {"format": 1, "threads": threads.count(), "jobs": list(map(_entry, jobs))}
     content |= {} if search is None else {"search": search}
     text = json.dumps(content, allow_nan=False).encode()
-    if len(text) > LARGEST:
-        size = f"{len(text) / 1e6:.0f} MB, at most {LARGEST / 1e6:.0f} MB"
-        raise InputError(f"{len(jobs)} jobs are too many for one sweep: {NAME} would have {size}; make several sweeps")
+    _refuse_too_large(len(jobs), len(text))
     return text
+
+
+def refuse_too_many(count: int, example: Noted) -> None:
+    """Raise `InputError` where so many jobs like this one, which are not known yet, would be too many."""
+    _refuse_too_large(count, count * len(json.dumps(_entry(example))))
+
+
+def _refuse_too_large(count: int, size: int) -> None:
+    if size > LARGEST:
+        told = f"{size / 1e6:.0f} MB, at most {LARGEST / 1e6:.0f} MB"
+        raise InputError(f"{count} jobs are too many for one sweep: {NAME} would have {told}; make several sweeps")
+
+
+def _entry(job: Noted) -> dict[str, Any]:
+    entry = {
+        "job": job.number,
+        "directory": str(job.directory),
+        "overrides": list(job.overrides),
+        "identity": job.identity,
+        "config": job.config,
+    }
+    return entry if job.trial is None else entry | {"trial": job.trial}
 
 
 def read(directory: Path) -> tuple[int, list[Noted]]:

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from vaex import config as configuration
 from vaex import files
 from vaex.config import Config
 from vaex.config.expect import EVALUATED, OF_RUN
 from vaex.config.validation import nearest
 from vaex.disk import metrics, sweep
 from vaex.errors import ConfigError, InputError
+from vaex.study import quantities
+from vaex.study.questions import OF_CODES
 
 Direction = Literal["maximize", "minimize"]
 
@@ -46,6 +49,26 @@ def check(
         got = f"{len(directions)} for {len(keys)} objectives"
         raise ConfigError(f"hydra.sweeper.direction: expected one for each objective, got {got}")
     return tuple(directions)
+
+
+def refuse_apart(keys: Sequence[str], configs: Sequence[Config]) -> None:
+    """Raise `ConfigError` where an objective is not the same quantity in all these: no best of them is the best."""
+    sources = [quantities.of_configuration(configuration.dump(config)) for config in configs]
+    for key in keys:
+        kind = _kind(key)
+        if kind and not quantities.one(sources, kind):
+            raise ConfigError(
+                f"hydra.sweeper.objective: {key} is not the same quantity in {quantities.between(sources, kind)}; "
+                "make a search of each"
+            )
+
+
+def _kind(key: str) -> quantities.Kind | None:
+    """What kind of number an objective is; None for one that is the same in all runs, as far as is known."""
+    last = key.rpartition("/")[2]
+    if key.startswith(EVALUATED):
+        return "data" if any(key.startswith(f"{EVALUATED}{metric}") for metric in OF_CODES) else "bound"
+    return quantities.BETTER[last][0] if last in quantities.BETTER else "spikes" if last == "loss_spikes" else None
 
 
 def _refuse_unknown(key: str, configs: Sequence[Config]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from vaex import config as configuration
 from vaex.config import Config, compose
-from vaex.config.overrides import key_of
+from vaex.config.overrides import among, key_of
 from vaex.disk import saved, sweep
 from vaex.errors import ConfigError, InputError
 from vaex.search import objectives, settings, space
@@ -22,6 +22,9 @@ from vaex.search.settings import Settings
 from vaex.search.space import SEED, Parameter, Value
 from vaex.stopping import refusals
 from vaex.tracking import tracker
+
+OF_SWEEP = ("sweep", "pack")
+"""Sections that say how a sweep is run."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ def make(command: compose.Command, configs: Sequence[Config]) -> Plan:
     chosen = settings.parse(asked.settings)
     settings.refuse_missing(chosen.sampler)
     parameters = tuple(space.parameters(asked.lines))
+    _refuse_of_sweep(parameters)
     directions = objectives.check(chosen.objective, chosen.direction, configs)
     groups = frozenset(asked.groups)
     own = {each.element for each in parameters if each.key in groups}
@@ -108,18 +112,46 @@ def make(command: compose.Command, configs: Sequence[Config]) -> Plan:
 def check(plan: Plan, configs: Sequence[Config]) -> None:
     """Raise `ConfigError` where an end of a key's range, or a choice, is refused beside the first values of others."""
     refusals.check_search(configs[0], [each.key for each in plan.parameters])
+    refusals.check(configs)
+    refuse_too_many(plan, configs[0])
+    ends = [*configs]
     for config in configs:
         base = configuration.dump(config)
         for each in plan.parameters:
             for value in each.ends() if each.key not in plan.groups else ():
                 changed, _ = compose.override(base, [each.override(value)])
-                _parsed(each, changed)
+                ends.append(_parsed(each, changed))
+    objectives.refuse_apart(plan.settings.objective, ends)
+
+
+def refuse_too_many(plan: Plan, config: Config) -> None:
+    """Raise `InputError` where sweep.json would not hold all jobs: now, not when most have been trained."""
+    jobs = plan.trials * len(plan.seeds)
+    sweep.refuse_too_many(jobs, sweep.noted(jobs, Path(str(jobs)), [*plan.fixed, *plan.lines], config, plan.trials))
 
 
 def _parsed(each: Parameter, changed: Mapping[str, Any]) -> Config:
     try:
-        return configuration.parse(changed)
+        config = configuration.parse(changed)
+        refusals.check([config])
+        return config
     except ConfigError as error:
-        whole = isinstance(each.low, float) and "integer" in str(error)
-        hint = f"; whole numbers are {each.element}=int({each.text})" if whole else ""
-        raise ConfigError(f"{error} ({each.element}={each.text}){hint}") from error
+        raise ConfigError(f"{error} ({each.element}={each.text}){_hint(each, str(error))}") from error
+
+
+def _hint(each: Parameter, told: str) -> str:
+    """How a range of whole numbers is written, where a key wants one."""
+    return (
+        f"; whole numbers are {each.element}=int({each.text})"
+        if isinstance(each.low, float) and "integer" in told
+        else ""
+    )
+
+
+def _refuse_of_sweep(parameters: Sequence[Parameter]) -> None:
+    """Raise `ConfigError` for a key that says how the whole sweep is run, which no trial can choose."""
+    for each in parameters:
+        if among(each.key, OF_SWEEP):
+            raise ConfigError(
+                f"{each.element}={each.text}: is of the whole search, the same in all trials; give it one"
+            )

@@ -10,15 +10,18 @@ Jobs are numbered by their trial: trial n has jobs n·K to n·K + K − 1, for K
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from vaex.config import Config
 from vaex.disk import sweep
 from vaex.disk.directory import Job
+from vaex.disk.results import TRIALS
 from vaex.disk.sweep import Noted
 from vaex.errors import ConfigError, InputError
+from vaex.files import first_line
 from vaex.search import objectives, table
 from vaex.search.plan import Plan
 from vaex.search.study import Study, Trial
@@ -56,6 +59,9 @@ class Trials:
         self._waiting: deque[Sequence[Job]] = deque()
         self._left: dict[int, set[int]] = {}
         self._ended: set[int] = set()
+        self._broken = False
+        self._best = place.study.best()
+        self._table = table.growing(place.directory, place.plan, place.study)
         self.ended: Callable[[Job, str], None] = lambda job, status: None
         trials = place.study.trials()
         self._asked = len(trials)
@@ -70,12 +76,14 @@ class Trials:
             raise InputError(f"{self._place.directory / sweep.NAME}: has jobs of trials that the study's journal lacks")
         self._waiting.extend(jobs for jobs in packs if any(self._states[self._of(job)] == "running" for job in jobs))
         waiting = {int(job.directory.name) for jobs in self._waiting for job in jobs if not job.ghost}
+        unmade: list[Trial] = []
         for number in range(self._asked):
             if self._states[number] == "running":
                 if self._numbers(number) <= have:
                     self._await(number, self._numbers(number) & waiting)
                 else:
-                    self._add([self._place.study.completed(number)])
+                    unmade.append(self._place.study.completed(number))
+        self._add(unmade)
         self._tell_due()
 
     @property
@@ -91,13 +99,13 @@ class Trials:
 
     @property
     def left(self) -> bool:
-        """Whether there is anything to train."""
-        return bool(self._waiting) or self._asked < self._place.plan.trials
+        """Whether there is anything to train, or to tell."""
+        return bool(self._waiting) or self._asked < self._place.plan.trials or "running" in self._states
 
     def take(self, stop: Stop) -> Sequence[Job] | None:
         """The next pack, of a new trial where none waits; in an ordered search it may have to wait."""
-        with self._free:
-            while not stop.asked:
+        with self._free, self._breaking():
+            while not (stop.asked or self._broken):
                 self._tell_due()
                 if self._waiting:
                     return self._waiting.popleft()
@@ -112,7 +120,7 @@ class Trials:
 
     def told(self, jobs: Sequence[Job], statuses: Sequence[str]) -> None:
         """How the jobs of a pack have ended; a trial has, when all of its jobs have."""
-        with self._free:
+        with self._free, self._breaking():
             for job, status in zip(jobs, statuses, strict=True):
                 self.ended(job, status)
                 left = self._left.get(self._of(job), set())
@@ -120,18 +128,37 @@ class Trials:
                     left.discard(int(job.directory.name))
                     if not left:
                         self._ended.add(self._of(job))
-            self._tell_due()
+            if not self._broken:  # else they are told when the search goes on
+                self._tell_due()
             self._free.notify_all()
+
+    @contextmanager
+    def _breaking(self) -> Iterator[None]:
+        """What goes wrong where trials are made or told ends all lanes: they would wait for that trial for ever."""
+        try:
+            yield
+        except BaseException:
+            self._broken = True
+            self._free.notify_all()
+            raise
 
     def steps(self, jobs: Sequence[Job]) -> int:
         """Optimizer steps of the whole search, as if all its trials were as long."""
         return steps_of(jobs) // len(jobs) * self.jobs
 
+    def write_table(self) -> None:
+        """Write trials.csv as it is now."""
+        with self._free:
+            try:
+                table.write(self._place.directory, self._place.plan, self._place.study)
+            except OSError as error:  # the study has it all, and the command's end writes it again
+                log.warning("%s: not written for now (%s)", self._place.directory / TRIALS, first_line(error))
+
     def headline(self) -> str:
         """How far the search is, for the sweep's bar."""
         ended = sum(state != "running" for state in self._states)
         text = f"trials {ended}/{self._place.plan.trials}"
-        best = self._place.study.best() if ended else []
+        best = self._best  # of the last trial that was told: this is asked for after each epoch
         if len(self._place.plan.directions) > 1:
             text += f", {len(best)} on the Pareto front" if best else ""
         elif best:
@@ -199,9 +226,9 @@ class Trials:
                 break
             if ordered and not all_asked and number > self._next_ask() - self._width:
                 break
-            self._ended.discard(number)
             found = self._result(number)
             self._tell(number, found.state, found.values, found.spread, found.reason, found.epoch)
+            self._ended.discard(number)
 
     def _next_ask(self) -> int:
         """The number of the last trial that is asked for next."""
@@ -212,7 +239,8 @@ class Trials:
     ) -> None:
         self._place.study.tell(number, state, values, spread, reason, epoch)
         self._states[number] = self._place.study.trials()[number].state
-        table.write(self._place.directory, self._place.plan, self._place.study)
+        self._best = self._place.study.best()
+        self._table.update()
 
     def _result(self, number: int) -> objectives.Result:
         """What a trial came to whose jobs have all ended."""

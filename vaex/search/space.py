@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
+from vaex.config.overrides import refuse_no_step
 from vaex.errors import ConfigError
 
 SEED = "seed"
@@ -116,15 +117,26 @@ def _parameter(item: Override) -> Parameter:
     if isinstance(sweep, IntervalSweep):
         found = _interval(blank, sweep, line)
     elif isinstance(sweep, RangeSweep):
+        refuse_no_step(item)
         found = _range(blank, sweep, line)
     elif isinstance(sweep, ChoiceSweep):
-        found = dataclasses.replace(blank, choices=tuple(dict.fromkeys(map(_choice, sweep.list))))
+        found = dataclasses.replace(blank, choices=_choices(sweep, line))
         _refuse_tags(sweep, line, ())
     else:
         raise ConfigError(f"{line}: expected choice(...), range(...) or interval(...)")
     if found.log and found.low <= 0:
         raise ConfigError(f"{line}: a logarithmic scale begins above 0, got {found.low:g}")
     return found
+
+
+def _choices(sweep: ChoiceSweep, line: str) -> tuple[Value, ...]:
+    """Its different values; `ConfigError` for two that Python, and so Optuna, takes for one: 0 and false, 1 and 1.0."""
+    known: dict[Value, Value] = {}
+    for value in map(_choice, sweep.list):
+        other = known.setdefault(value, value)
+        if type(other) is not type(value):
+            raise ConfigError(f"{line}: {as_text(other)} and {as_text(value)} cannot be told apart; leave out one")
+    return tuple(known)
 
 
 def _choice(value: Any) -> Value:
@@ -151,7 +163,10 @@ def _interval(blank: Parameter, sweep: IntervalSweep, line: str) -> Parameter:
 
 def _range(blank: Parameter, sweep: RangeSweep, line: str) -> Parameter:
     _refuse_tags(sweep, line, ("log", "int", "float"))
-    values = [int(value) if "int" in sweep.tags else value for value in sweep.range()]
+    listed = [*sweep.range()]
+    values = [int(value) for value in listed] if "int" in sweep.tags else listed
+    if any(value != number for value, number in zip(values, listed, strict=True)):
+        raise ConfigError(f"{line}: whole numbers come in whole steps from a whole one on")
     if len(values) > MOST_VALUES:
         raise ConfigError(f"{line}: has {len(values)} values; interval(...) takes any number between two")
     if "log" in sweep.tags and abs(sweep.step) != 1:

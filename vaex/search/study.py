@@ -44,6 +44,8 @@ class Study:
         with _quiet():
             self._study = _opened(directory / JOURNAL, directions)
         self._refuse_other_space(directory)
+        self._front: list[Trial] = []
+        self._held: set[int] = set()
 
     def __enter__(self) -> "Study":
         return self
@@ -68,8 +70,14 @@ class Study:
                 self._study.sampler = sampler(self._settings, self._space, number)
                 trial = optuna.trial.Trial(self._study, frozen._trial_id)
                 for name, distribution in self._distributions.items():
-                    trial._suggest(name, distribution)
+                    self._pass_over(trial, name) if name in frozen.params else trial._suggest(name, distribution)
         return self.trials()[number]
+
+    def _pass_over(self, trial: Any, name: str) -> None:
+        """Draw what has been drawn already once more, so that the next key gets the random numbers that were its."""
+        distribution = self._distributions[name]
+        if not (distribution.single() or trial._is_relative_param(name, distribution)):
+            self._study.sampler.sample_independent(self._study, trial._cached_frozen_trial, name, distribution)
 
     def tell(
         self,
@@ -109,17 +117,23 @@ class Study:
 
     def best(self) -> list[Trial]:
         """The best trial, or those on the Pareto front; none where none has ended."""
-        found = [trial for trial in self.trials() if trial.state == "complete"]
+        for frozen in self._study.get_trials(deepcopy=False):
+            if frozen.state.name == "COMPLETE" and frozen.number not in self._held:
+                self._held.add(frozen.number)
+                self._hold_against_front(self._read(frozen))
+        return self._front if len(self._study.directions) > 1 else self._front[:1]
+
+    def _hold_against_front(self, trial: Trial) -> None:
+        """Add a trial to the front unless one there is better; those that it beats leave it."""
         signs = [1 if direction.name == "MAXIMIZE" else -1 for direction in self._study.directions]
 
-        def beaten(one: Trial) -> bool:
-            pairs = (
-                [sign * (o - m) for sign, o, m in zip(signs, other.values, one.values, strict=True)] for other in found
-            )
-            return any(min(pair) >= 0 and max(pair) > 0 for pair in pairs)
+        def beats(one: Trial, other: Trial) -> bool:
+            gains = [sign * (o - m) for sign, o, m in zip(signs, one.values, other.values, strict=True)]
+            return min(gains) >= 0 and max(gains) > 0
 
-        front = [trial for trial in found if not beaten(trial)]
-        return front if len(signs) > 1 else front[:1]
+        if not any(beats(other, trial) for other in self._front):
+            front = [other for other in self._front if not beats(trial, other)]
+            self._front = sorted([*front, trial], key=lambda each: each.number)
 
     def _read(self, frozen: Any) -> Trial:
         parameters = {key: frozen.params[key] for key in self._distributions if key in frozen.params}
@@ -161,7 +175,10 @@ def _repair(path: Path) -> None:
     """Cut off the end of a line that a power cut has left half written: the next one would be added to it."""
     if not path.exists():
         return
-    content = path.read_bytes()
+    try:
+        content = files.read_bytes(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({files.first_line(error)})") from error
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         with path.open("r+b") as file:

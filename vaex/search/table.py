@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vaex import files
-from vaex.disk.results import TRIALS
+from vaex.disk.results import TRIALS, GrowingTable
+from vaex.errors import printable
 from vaex.search.plan import Plan
 from vaex.search.study import Study, Trial
 from vaex.terminal.tables import show
@@ -16,28 +17,34 @@ MOST_SHOWN = 5
 """Trials of a Pareto front that are told."""
 
 
+def growing(directory: Path, plan: Plan, study: Study) -> GrowingTable:
+    """trials.csv while trials end, which the owner of the study updates."""
+    return GrowingTable(directory / TRIALS, lambda: write(directory, plan, study))
+
+
 def write(directory: Path, plan: Plan, study: Study) -> None:
     """Write trials.csv of the study as it is."""
     text = io.StringIO()
-    rows = [_row(plan, trial) for trial in study.trials()]
+    rows = [_row(directory, plan, trial) for trial in study.trials()]
     writer = csv.DictWriter(text, list(rows[0]) if rows else ["trial"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     files.write(directory / TRIALS, text.getvalue().encode())
 
 
-def _row(plan: Plan, trial: Trial) -> Mapping[str, object]:
+def _row(directory: Path, plan: Plan, trial: Trial) -> Mapping[str, object]:
     keys, seeds = plan.settings.objective, len(plan.seeds)
     values = dict(zip(keys, trial.values, strict=False)) if trial.state in ("complete", "stopped") else {}
     spread = dict(zip(keys, trial.spread, strict=False))
     several = len(keys) > 1
+    numbers = map(str, range(trial.number * seeds, (trial.number + 1) * seeds))
     return {
         "trial": trial.number,
         "state": trial.state,
         **{each.key: trial.parameters.get(each.key, "") for each in plan.parameters},
         **{key if several else "value": values.get(key, "") for key in keys},
         **{f"spread/{key}" if several else "spread": spread.get(key, "") for key in keys},
-        "jobs": " ".join(str(trial.number * seeds + number) for number in range(seeds)),
+        "jobs": " ".join(number for number in numbers if (directory / number).exists()),
         "reason": trial.reason,
     }
 
@@ -50,7 +57,7 @@ def told(plan: Plan, study: Study) -> list[str]:
         lines.append(f"{kind}: trial {trial.number}, {_values(plan, trial)}")
         items = [each for each in plan.overrides(trial.parameters, plan.seeds[0]) if not of_sweeps(each)]
         command = " ".join(map(shlex.quote, items))
-        lines.append(f"  again: vaex {command}")
+        lines.append(printable(f"  again: vaex {command}"))
     if len(best) > MOST_SHOWN:
         lines.append(f"and {len(best) - MOST_SHOWN} more on the Pareto front: {TRIALS}")
     return lines or ["no trial has come to its end yet"]

@@ -186,13 +186,8 @@ def _recorded_pack(directory: Path, job: Noted, config: Config, jobs: Sequence[t
         return []
     own = saved.completed(job.config) | {"plugins": list(config.plugins)}
     plain = described(record, own)  # as noted, wherever the data are by now
-    left = {other.number: other.identity for other, _ in jobs}
-    numbers = []
-    for identity in (configuration.identity(configuration.parse(each)) for each in plain):
-        number = next((number for number, own in left.items() if own == identity), None)
-        if number is not None:
-            del left[number]
-            numbers.append(number)
-    if job.number not in numbers or len(numbers) != len(plain):
+    identities = [configuration.identity(configuration.parse(each)) for each in plain]
+    members = sweep.pack_of(directory, [other for other, _ in jobs], job, record, identities)
+    if len(members) != len(plain):
         raise InputError(f"{directory / job.directory}/manifest.json: its pack is not of this sweep")
-    return numbers
+    return [member.number for member in members]

@@ -50,7 +50,7 @@ def jobs_of(directory: Path, noted: Sequence[tuple[Noted, Config]]) -> list[Job]
 def train(directory: Path, jobs: Sequence[Job]) -> Outcome:
     """Train the members, given as they began, from wherever they are to their end."""
     left = [job for job in jobs if _status(job.directory) != "finished"]
-    display, table = PopulationDisplay(left, len(jobs) - len(left)), results.GrowingTable(directory)
+    display, table = PopulationDisplay(left, len(jobs) - len(left)), results.growing_sweep_csv(directory)
     try:
         return _train(_Rounds(directory, jobs, display), table)
     except KeyboardInterrupt:  # between two rounds: what is half carried out is so again

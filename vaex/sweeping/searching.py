@@ -13,8 +13,8 @@ from vaex.disk import saved, sweep
 from vaex.disk.directory import Job, refuse_links
 from vaex.disk.sweep import Noted
 from vaex.errors import ConfigError, InputError
+from vaex.search import objectives, settings, table
 from vaex.search import plan as plans
-from vaex.search import settings, table
 from vaex.search.plan import Plan
 from vaex.search.study import Study
 from vaex.stopping.judge import judging
@@ -54,7 +54,7 @@ def train(directory: Path, source: Any, base: Config, before: int, ended: Callab
     from vaex.training import run
 
     display = SearchDisplay(source.jobs - before, before, base.training.epochs, source.headline)
-    grown = results.GrowingTable(directory)
+    grown = results.growing_sweep_csv(directory)
     source.ended = ended
     try:
         outcome = run.run(source, display, grown.update, run.lanes(base), judging(directory, base))
@@ -62,10 +62,18 @@ def train(directory: Path, source: Any, base: Config, before: int, ended: Callab
         return outcome._replace(statuses=outcome.statuses | {directory: "failed"}) if cut_off else outcome
     finally:
         display.close()
+        source.write_table()  # sweep.csv has the states of its trials
 
 
 def go_on_as_typed(directory: Path, plan: Plan, checked: bool) -> int:
     """Go on where this very search was begun, perhaps with more trials; raises `InputError` when it was another one."""
+    refuse_links(directory)
+    with files.locked(directory):
+        _refuse_another(directory, plan)
+        return _go_on(directory, plan, (), checked)
+
+
+def _refuse_another(directory: Path, plan: Plan) -> None:
     before = plans.read(directory)
     same = dataclasses.replace(before, settings=plan.settings, directions=plan.directions, bases=plan.bases) == plan
     for key in (field.name for field in dataclasses.fields(plan.settings)):
@@ -74,20 +82,34 @@ def go_on_as_typed(directory: Path, plan: Plan, checked: bool) -> int:
             raise InputError(
                 f"{directory}: its search has {settings.SECTION}.{key}={old}, not {new}; only trials may change"
             )
-    if not same or before.directions != plan.directions or _identities(before) != _identities(plan):
+    if (
+        not same
+        or before.directions != plan.directions
+        or _identities(directory, before, plan) != _identities(directory, plan, plan)
+    ):
         raise InputError(f"{directory} holds another search: choose another directory, or go on with `vaex resume`")
-    return go_on(directory, plan, checked)
 
 
-def _identities(plan: Plan) -> dict[str, str]:
+def _identities(directory: Path, plan: Plan, typed: Plan) -> dict[str, str]:
+    """Digests of a plan's bases, read as data: the plugins are those of the command line, which the user has named."""
     from vaex import config as configuration
 
-    parsed = {name: configuration.parse(saved.completed(dict(base))) for name, base in plan.bases.items()}
+    named = list(next(iter(typed.bases.values()))["plugins"])
+    parsed = {
+        name: saved.parse_saved(directory / sweep.NAME, dict(base) | {"plugins": named}, ["plugins"])
+        for name, base in plan.bases.items()
+    }
     return {name: configuration.identity(config) for name, config in parsed.items()}
 
 
 def resume(directory: Path, overrides: Sequence[str], may_change: Sequence[str]) -> int:
     """The verb's work on a search; returns the exit code."""
+    refuse_links(directory)
+    with files.locked(directory):  # first: another command may change what is read
+        return _resume(directory, overrides, may_change)
+
+
+def _resume(directory: Path, overrides: Sequence[str], may_change: Sequence[str]) -> int:
     plan = plans.read(directory)
     settings.refuse_missing(plan.settings.sampler)
     typed = [line for line in overrides if key_of(line) == MORE]
@@ -97,7 +119,7 @@ def resume(directory: Path, overrides: Sequence[str], may_change: Sequence[str])
             allowed = ", ".join([MORE, *may_change])
             raise ConfigError(f"{key}: cannot change in a search that goes on (may change: {allowed})")
     bases = {name: _changed(directory, base, others) for name, base in plan.bases.items()}
-    return go_on(directory, _with_trials(dataclasses.replace(plan, bases=bases), typed), checked=False)
+    return _go_on(directory, _with_trials(dataclasses.replace(plan, bases=bases), typed), others, checked=False)
 
 
 def _changed(directory: Path, base: Any, overrides: Sequence[str]) -> dict[str, Any]:
@@ -115,17 +137,20 @@ def _with_trials(plan: Plan, typed: Sequence[str]) -> Plan:
     return dataclasses.replace(plan, settings=settings.parse(own))
 
 
-def go_on(directory: Path, plan: Plan, checked: bool) -> int:
-    """Train what is left of a search, and finish its tables."""
+def _go_on(directory: Path, plan: Plan, overrides: Sequence[str], checked: bool) -> int:
+    """Train what is left of a search, whose directory is locked, and finish its tables."""
     from vaex.sweeping import ending, going_on  # late: with them comes jax, after the thread count is set
 
-    refuse_links(directory)
     threads, noted = sweep.read(directory)
+    _refuse_unsound(directory, noted, len(plan.seeds))
     backend.start({"environment": {"threads": threads}})
     configs = [_parsed(base) for base in plan.bases.values()]
+    objectives.check(plan.settings.objective, plan.directions, configs)
+    if plan.trials > plans.read(directory).trials:
+        plans.refuse_too_many(plan, configs[0])
     going_on.check_all(configs, directory)
-    with files.locked(directory), Study(directory, plan.settings, plan.directions, plan.parameters) as study:
-        jobs = [(job, _of_job(directory, job, plan, configs[0])) for job in noted]
+    with Study(directory, plan.settings, plan.directions, plan.parameters) as study:
+        jobs = [(job, _of_job(directory, job, plan, overrides, configs[0])) for job in noted]
         packs = going_on.packs_of(directory, jobs) if jobs else []
 
         def opened(made: Sequence[tuple[Noted, Config]]) -> list[Job]:
@@ -153,14 +178,25 @@ def _parsed(base: Any) -> Config:
     return tracker.resolved(configuration.parse(base))
 
 
-def _of_job(directory: Path, job: Noted, plan: Plan, base: Config) -> Config:
-    """The configuration of a job as it goes on: what may change is that of the search by now."""
+def _refuse_unsound(directory: Path, noted: Sequence[Noted], seeds: int) -> None:
+    """Raise `InputError` where a record has jobs in other places, or of other trials, than their numbers say."""
+    for job in noted:
+        if job.directory != Path(str(job.number)) or job.trial != job.number // seeds:
+            raise InputError(
+                f"{directory / sweep.NAME}: job {job.number} is not that of trial {job.number // seeds} in directory "
+                f"{job.number}; take the file from where this search was made"
+            )
+
+
+def _of_job(directory: Path, job: Noted, plan: Plan, overrides: Sequence[str], base: Config) -> Config:
+    """The configuration of a job as it goes on: what may change is that of the search by now, or is overridden."""
     from vaex.tracking import tracker
 
     now = next(iter(plan.bases.values()))
     changed = saved.completed(job.config) | {key: now[key] for key in ("tracking", "figures", "checkpoint", "sweep")}
-    changed = saved.with_data_found(changed | {"plugins": list(base.plugins)}, ["plugins"], directory)
-    return tracker.resolved(saved.parse_saved(directory / sweep.NAME, changed, ["plugins"]))
+    changed, keys = compose.override(changed, overrides)
+    changed = saved.with_data_found(changed | {"plugins": list(base.plugins)}, keys, directory)
+    return tracker.resolved(saved.parse_saved(directory / sweep.NAME, changed, [*keys, "plugins"]))
 
 
 def _job(directory: Path, job: Noted, config: Config, plan: Plan) -> Job:
@@ -168,8 +204,9 @@ def _job(directory: Path, job: Noted, config: Config, plan: Plan) -> Job:
     from vaex.sweeping.task import shown
 
     place = shown(directory / job.directory)
-    if place.is_symlink():
+    if place.resolve() != directory.resolve() / job.directory:
         raise InputError(f"{place}: is a link to another place; remove it to go on")
+    refuse_links(place)
     figures = plan.trials * len(plan.seeds) <= config.sweep.figures_up_to
     name = naming.of_job(job.overrides, set(plan.fixed))
     label = job.label_without(set(plan.fixed))

@@ -10,7 +10,7 @@ from vaex.config.compose import Command
 from vaex.config.overrides import pinned
 from vaex.device import backend
 from vaex.disk import sweep
-from vaex.disk.directory import refuse_existing, reserve
+from vaex.disk.directory import refuse_existing, refuse_links, reserve
 from vaex.errors import InputError
 from vaex.search import lineage
 from vaex.search import plan as plans
@@ -103,6 +103,7 @@ def _make_directory(command: Command) -> Path:
             return reserve(command.directory)
         for folder in (command.directory, *(folders if command.multirun else [])):
             refuse_existing(folder)
+            refuse_links(folder)
         command.directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{command.directory}: cannot be made: {error.strerror}") from error

@@ -139,7 +139,7 @@ def train_sweep(directory: Path, packs: Sequence[Sequence[Job]], ended_before: i
 
     jobs = [job for members in packs for job in members if not job.ghost]
     display = SweepDisplay(jobs, ended_before)
-    table = results.GrowingTable(directory)
+    table = results.growing_sweep_csv(directory)
     judge = judging(directory, jobs[0].config)
     try:
         return run.run(packs, display, table.update, run.lanes(jobs[0].config), judge)

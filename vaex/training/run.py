@@ -242,18 +242,20 @@ def _beside(job: Job, record: Mapping[str, Any]) -> list[Path]:
     directory = job.directory.absolute()
     folder = next((above for above in directory.parents if (above / sweep.NAME).exists()), directory)
     noted = sweep.read(folder)[1] if folder != directory else []
-    own = next((each.config for each in noted if folder / each.directory == directory), None)
-    members = pack.described(dict(record), completed(own) | {"plugins": list(job.config.plugins)}) if own else []
-    found = {each.identity: folder / each.directory for each in noted}
-    places = [found.get(identity(parse(plain))) for plain in members]
-    if not places or not all(place and (place / "config.yaml").exists() for place in places):
+    own = next((each for each in noted if folder / each.directory == directory), None)
+    plugins = {"plugins": list(job.config.plugins)}
+    plain = pack.described(dict(record), completed(own.config) | plugins) if own else []
+    identities = [identity(parse(each)) for each in plain]
+    members = sweep.pack_of(folder, noted, own, record, identities) if own else []
+    places = [folder / each.directory for each in members]
+    if not own or len(places) != len(plain) or not all((place / "config.yaml").exists() for place in places):
         raise InputError(
             f"{job.directory}: shared a vmapped program with runs that are not beside it, so it cannot go on; "
             f"`vaex reproduce {job.directory}` makes the whole pack again"
         )
-    if not all(place == directory or sweep.has_ended(place) for place in places if place):
+    if not all(place == directory or sweep.has_ended(place) for place in places):
         raise InputError(
             f"{job.directory}: shares a vmapped program with runs that have not ended; "
             f"`vaex resume {folder}` goes on with all of them"
         )
-    return [place for place in places if place]
+    return places

@@ -1,0 +1,99 @@
+"""Who asks for trials and hears how they ended, without training: what goes wrong on the way is not waited for."""
+
+import dataclasses
+import errno
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.search.test_planned import RATE, planned
+from vaex.config import Config
+from vaex.disk import sweep
+from vaex.disk.directory import Job
+from vaex.disk.sweep import Noted
+from vaex.search.plan import Plan
+from vaex.search.source import Place, Trials
+from vaex.search.study import Study
+from vaex.terminal.stop import Stop
+
+
+class Patience(Stop):
+    """Somebody who asks for an end at the tenth look."""
+
+    looks = 0
+
+    @property
+    def asked(self) -> bool:
+        self.looks += 1
+        return self.looks > 10
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return planned(RATE, "hydra.sweeper.trials=4", "hydra.sweeper.sampler=random")
+
+
+def full(*_: Any) -> Any:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def source(directory: Path, plan: Plan, ordered: bool, noted: Sequence[Noted] = ()) -> tuple[Trials, Study, list[bool]]:
+    """Trials of a search, whose jobs cannot be opened once the list says so."""
+    plan = dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, ordered=ordered))
+    study = Study(directory, plan.settings, plan.directions, plan.parameters)
+    fails = [False]
+
+    def opened(made: Sequence[tuple[Noted, Config]]) -> list[Job]:
+        return full() if fails[0] else [Job(config, directory / job.directory, job.label) for job, config in made]
+
+    sweep.write(directory, noted, plan.record())
+    return Trials(Place(directory, plan, study, opened, lanes=2, at_once=1, plugins=()), noted), study, fails
+
+
+def finish(jobs: Sequence[Job], elbo: float) -> None:
+    for job in jobs:
+        job.directory.mkdir()
+        (job.directory / "summary.json").write_text(json.dumps({"status": "finished", "valid/elbo": elbo}))
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_trial_that_could_not_be_opened_ends_the_lanes_that_wait_for_it(ordered: bool, plan: Plan, tmp_path: Path):
+    trials, study, fails = source(tmp_path, plan, ordered)
+    first = trials.take(Patience())
+    fails[0] = True
+    with pytest.raises(OSError, match="No space"):
+        trials.take(Patience())
+    assert first
+    finish(first, -100.0)
+    trials.told(first, ["finished"])
+    other = Patience()
+    assert trials.take(other) is None
+    assert other.looks < 10
+    assert trials.left
+    assert [trial.state for trial in study.trials()] == ["running", "running"]  # both told when it goes on
+
+
+def test_a_trial_that_could_not_be_told_is_left(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    trials, study, _ = source(tmp_path, plan, ordered=False)
+    packs = [trials.take(Patience()) for _ in range(4)]
+    monkeypatch.setattr(study, "tell", full)
+    for jobs in packs[:1]:
+        assert jobs
+        finish(jobs, -100.0)
+        with pytest.raises(OSError, match="No space"):
+            trials.told(jobs, ["finished"])
+    monkeypatch.undo()
+    for jobs in packs[1:]:
+        assert jobs
+        finish(jobs, -100.0)
+        trials.told(jobs, ["finished"])
+    assert trials.left
+    noted = sweep.read(tmp_path)[1]
+    again, study, _ = source(tmp_path, plan, ordered=False, noted=noted)
+    again.go_on([])
+    assert [trial.state for trial in study.trials()] == ["complete"] * 4
+    assert not again.left
