@@ -136,7 +136,8 @@ def probes(hydra: Hydra, master: DictConfig) -> list[list[str]]:
 def _first(item: Override) -> str:
     sweep: Any = item.value()
     if isinstance(sweep, IntervalSweep):  # Hydra's are floats; of a key of whole numbers is told with the way to say it
-        return str(int(sweep.start) if float(sweep.start).is_integer() else sweep.start)
+        start: Any = sweep.start
+        return str(int(start) if float(start).is_integer() else start)
     return next(iter(item.sweep_string_iterator()))
 
 
