@@ -14,7 +14,7 @@ from tests.support.processes import lines_of_error, server
 from vaex import config as configuration
 from vaex.diagnosis import cures, limits, place
 from vaex.disk import metrics, saved
-from vaex.disk.directory import Job
+from vaex.disk.directory import Job, read_manifest
 from vaex.disk.metrics import STEP_COLUMNS
 from vaex.inspection import equations, proportion, replay
 from vaex.inspection.look import Look, Size
@@ -156,7 +156,7 @@ def test_a_finite_step_is_replayed_bit_for_bit_and_looked_into(digits_run: Finis
 
 def test_a_replay_sets_out_from_where_enough_steps_lie_before_the_place(digits_run: Finished):
     directory = digits_run.directory
-    manifest, config = saved.read_manifest(directory), configuration.parse(saved.read_values(directory / "config.yaml"))
+    manifest, config = read_manifest(directory), configuration.parse(saved.read_values(directory / "config.yaml"))
     job = Job(config, directory, "run", resumed=True)
     for epoch, wished, found in ((1, 1, [1]), (2, 1, [1]), (2, 0, []), (3, 3, [2])):
         assert [record["epoch"] for _, record in replay._members(job, manifest, epoch, wished)[1]] == found

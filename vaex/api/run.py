@@ -20,8 +20,8 @@ from vaex.api.states import State
 from vaex.data.dataset import Split
 from vaex.device import backend
 from vaex.disk import checkpoint, metrics
-from vaex.disk.directory import named_path
-from vaex.disk.saved import read_manifest, read_saved
+from vaex.disk.directory import named_path, read_manifest
+from vaex.disk.saved import read_saved
 from vaex.errors import InputError
 from vaex.trained.model import Model, read_model, read_state
 

@@ -20,7 +20,7 @@ from vaex.device import backend
 from vaex.diagnosis import place
 from vaex.disk import metrics, saved
 from vaex.disk.alterations import find_altered
-from vaex.disk.directory import refuse_links
+from vaex.disk.directory import read_manifest, refuse_links
 from vaex.errors import InputError, VaexError, printable
 from vaex.terminal.screen import say
 
@@ -91,7 +91,7 @@ def _folder(chosen: argparse.Namespace, directory: Path) -> Path:
 def _diagnose(
     directory: Path, chosen: argparse.Namespace, step: int, steps: dict[str, np.ndarray], folder: Path
 ) -> int:
-    manifest, config = saved.read_manifest(directory), saved.read_saved(directory, chosen.overrides)
+    manifest, config = read_manifest(directory), saved.read_saved(directory, chosen.overrides)
     backend.start(manifest)
     from vaex.diagnosis.diagnosis import Diagnosis  # late: after the thread count is set
     from vaex.training import run

@@ -15,8 +15,8 @@ from vaex.config import compose
 from vaex.config.evaluation import SECTION
 from vaex.device import backend
 from vaex.disk import saved, sweep, threads
-from vaex.disk.directory import named_path, refuse_links
-from vaex.disk.saved import read_manifest, read_saved
+from vaex.disk.directory import named_path, read_manifest, refuse_links
+from vaex.disk.saved import read_saved
 from vaex.errors import ConfigError, InputError, VaexError, printable
 from vaex.terminal.evaluation import EvaluationDisplay
 from vaex.terminal.screen import say

@@ -11,8 +11,8 @@ from vaex import files
 from vaex.commands import flags
 from vaex.device import backend
 from vaex.disk import metrics, saved
-from vaex.disk.directory import named_path
-from vaex.disk.saved import read_manifest, read_saved
+from vaex.disk.directory import named_path, read_manifest
+from vaex.disk.saved import read_saved
 from vaex.errors import InputError, VaexError, printable
 from vaex.figures import gallery
 from vaex.figures.subject import UnfitError

@@ -18,8 +18,8 @@ from vaex.config.overrides import among
 from vaex.device import backend, compilation
 from vaex.disk import provenance, saved
 from vaex.disk.alterations import find_altered
-from vaex.disk.directory import named_path, refuse_existing, reserve
-from vaex.disk.saved import parse_saved, read_manifest
+from vaex.disk.directory import named_path, read_manifest, refuse_existing, reserve
+from vaex.disk.saved import parse_saved
 from vaex.errors import printable
 from vaex.study import quantities
 from vaex.study.verdict import Recorded, Verdict, compare, read_recorded

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vaex import files
 from vaex.config import Config
 from vaex.errors import InputError
 
@@ -80,6 +81,12 @@ def named_path(verb: str, arguments: Sequence[str]) -> Path:
     if not path.exists():
         raise InputError(f"{path}: no such run directory")
     return path
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """A run's manifest.json; empty without one."""
+    path = directory / "manifest.json"
+    return files.read_json(path) if path.exists() else {}
 
 
 def refuse_links(directory: Path) -> None:

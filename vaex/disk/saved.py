@@ -47,12 +47,6 @@ def completed(plain: dict[str, Any]) -> dict[str, Any]:
     return later.with_sections(later.with_keys(plain), files.read_yaml(compose.conf_directory() / "config.yaml"))
 
 
-def read_manifest(directory: Path) -> dict[str, Any]:
-    """A run's manifest.json; empty without one."""
-    path = directory / "manifest.json"
-    return files.read_json(path) if path.exists() else {}
-
-
 def with_data_found(plain: dict[str, Any], keys: Sequence[str], directory: Path) -> dict[str, Any]:
     """Saved values in which a relative `dataset.path` that is not here is the one from where the run was started."""
     path = path_of_data(plain)

@@ -15,8 +15,8 @@ from vaex import config as configuration
 from vaex import files
 from vaex.config import Config
 from vaex.disk import threads
+from vaex.disk.directory import read_manifest
 from vaex.disk.metrics import LONGEST_LINE
-from vaex.disk.saved import read_manifest
 from vaex.errors import InputError, printable
 
 NAME = "sweep.json"

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from vaex import files
 from vaex.config import Config, dump
 from vaex.config.schema import Stopping
-from vaex.disk import metrics, provenance, saved, sweep
-from vaex.disk.directory import Job
+from vaex.disk import metrics, provenance, sweep
+from vaex.disk.directory import Job, read_manifest
 from vaex.errors import InputError
 from vaex.stopping import asha, hyperband, median, patience, records
 from vaex.stopping.history import Asked, Held, History, Scores
@@ -60,7 +60,7 @@ class Judge:
         scores = self._history(job.number, job.config)
         if not (directory / "metrics.jsonl").exists():
             return
-        known = provenance.identities(saved.read_manifest(directory))
+        known = provenance.identities(read_manifest(directory))
         if known and job.identity not in known:
             raise InputError(f"{directory}: holds another run than job {job.number}")
         rows = metrics.read_rows(directory / "metrics.jsonl")

@@ -14,8 +14,8 @@ from vaex.config.overrides import among
 from vaex.device import backend, compilation
 from vaex.disk import saved, sweep
 from vaex.disk.alterations import refuse_altered
-from vaex.disk.directory import Job, refuse_links
-from vaex.disk.saved import parse_saved, read_manifest
+from vaex.disk.directory import Job, read_manifest, refuse_links
+from vaex.disk.saved import parse_saved
 from vaex.disk.sweep import Noted
 from vaex.errors import ConfigError, InputError
 from vaex.search import lineage

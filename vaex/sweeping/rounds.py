@@ -15,8 +15,7 @@ from vaex import files
 from vaex.config import Config, naming
 from vaex.device import compilation
 from vaex.disk import checkpoint, metrics, results, sweep
-from vaex.disk.directory import Job
-from vaex.disk.saved import read_manifest
+from vaex.disk.directory import Job, read_manifest
 from vaex.disk.sweep import Noted
 from vaex.errors import InputError
 from vaex.search import lineage, population

@@ -22,8 +22,7 @@ from vaex.data.dataset import Dataset, type_of_images
 from vaex.device import compiled
 from vaex.device.datasets import load
 from vaex.disk import checkpoint, saved, threads
-from vaex.disk.directory import type_of_device
-from vaex.disk.saved import read_manifest
+from vaex.disk.directory import read_manifest, type_of_device
 from vaex.errors import InputError
 from vaex.judging.subject import Bounds
 from vaex.trained.rows import Rows
