@@ -32,7 +32,7 @@ judging: .venv/.developer  ## disentanglement on known codes, features, evidence
 	$(BIN)/pytest -m slow tests/judging tests/trained/test_features.py tests/trained/test_evaluation.py tests/vae/test_ppca.py tests/api/test_run.py
 
 use: .venv/.developer  ## exports and the page of vaex explore, for every model, loss, likelihood and precision (minutes)
-	$(BIN)/pytest -m slow tests/explorer tests/portable
+	$(BIN)/pytest -m slow tests/explorer tests/portable tests/report
 
 cache: .venv/.developer  ## compiled programs from the cache against fresh ones, bit for bit (minutes)
 	$(BIN)/pytest -m slow tests/device/test_compilation_cache.py

@@ -280,6 +280,7 @@ def test_two_runs_side_by_side_and_earlier_states(page: Page, tmp_path: Path):
     assert sides[0] == sides[1]
 
 
+@pytest.mark.slow
 def test_a_run_that_diverged_and_the_state_of_an_epoch(page: Page, tmp_path: Path):
     """Infinite σ and KL are dashes; an early state is called by its epoch, and has no ELBO of the end."""
     rate = ("loss=gamma", "optimizer.learning_rate=0.3", "training.epochs=3")

@@ -71,7 +71,7 @@ def test_slice_mlp(index: int):
     ("loss", "likelihood", "model"),
     [
         ("gamma", "bernoulli", "conv"),
-        ("sigma", "gaussian", "conv"),
+        pytest.param("sigma", "gaussian", "conv", marks=pytest.mark.slow),
         ("gamma_clamped", "bernoulli", "gated_mlp"),
         ("gamma", "gaussian", "linear"),
     ],

@@ -162,6 +162,7 @@ def test_in_a_browser(browser, reports, name, width):
     assert browser.ask("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
 
 
+@pytest.mark.slow
 def test_512_runs_in_a_browser(browser, many, tmp_path):
     """Bands instead of lines: the data is small beside Plotly itself."""
     document.write(tmp_path / "report.html", many, comparing.compare(many))

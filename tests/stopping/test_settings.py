@@ -70,7 +70,7 @@ def test_a_command_line_is_refused_before_anything_is_made(tmp_path: Path):
         (("sweep.stop=asha",), "only the jobs of a sweep"),
         (("-m", "seed=0,1", "sweep.stop=asha,median"), "of the whole sweep"),
         (("-m", "seed=0,1", "sweep.stop=asha", "training.epochs=1"), "nothing is left to stop"),
-        (("-m", "hydra/sweeper=optuna", "sweep.stop=asha", "sweep.stop.factor=range(2,4)"), "cannot be searched"),
+        (("-m", "hydra/sweeper=optuna", "sweep.stop=asha", "sweep.stop.factor=range(2,4)"), "is of the whole search"),
     ):
         code, text = server().run(*DIGITS, *arguments, cwd=tmp_path)
         assert code == 2

@@ -458,7 +458,7 @@ def drawn(directory: Path) -> list[str]:
     return sorted(path.parent.name for path in directory.glob("*/figures"))
 
 
-@pytest.mark.parametrize("launcher", ["packed", "basic"])
+@pytest.mark.parametrize("launcher", ["packed", pytest.param("basic", marks=pytest.mark.slow)])
 def test_a_sweeper_of_somebody_elses_sends_two_batches(tmp_path: Path, launcher: str):
     chosen = [] if launcher == "packed" else ["hydra/launcher=basic"]
     with_hydras_plugins(tmp_path, "hydra/sweeper=TwoBatches", "sweep.figures_up_to=2", SEVERAL, *chosen)
@@ -498,7 +498,7 @@ def test_processes_of_another_launcher_leave_no_record_of_one_job_when_nobody_kn
     assert drawn(tmp_path / "sweep") == ["0"]
 
 
-@pytest.mark.parametrize("launcher", ["packed", "basic"])
+@pytest.mark.parametrize("launcher", ["packed", pytest.param("basic", marks=pytest.mark.slow)])
 def test_a_time_in_the_names_of_directories_is_one_for_the_whole_command(tmp_path: Path, launcher: str):
     where = ("hydra.sweep.dir=runs/${now:%M-%S-%f}", "hydra.sweep.subdir=${now:%S-%f}/${hydra.job.num}")
     line = ("-m", *BARE, "training.epochs=1", "seed=0,1", *where, f"hydra/launcher={launcher}")
@@ -599,7 +599,7 @@ def test_jobs_in_folders_of_any_name_and_without_hydras_record(tmp_path: Path):
     assert "leaves the sweep's directory" in text
 
 
-@pytest.mark.parametrize("launcher", ["packed", "basic"])
+@pytest.mark.parametrize("launcher", ["packed", pytest.param("basic", marks=pytest.mark.slow)])
 def test_with_chdir_every_job_is_in_its_own_directory(tmp_path: Path, launcher: str):
     line = ("-m", *SMALL, SHORT, "seed=0,1", "hydra.sweep.dir=sweep", "hydra.job.chdir=true")
     code, text = server().run(*line, f"hydra/launcher={launcher}", cwd=tmp_path)

@@ -63,7 +63,7 @@ def after_an_epoch(optimizer: str) -> tuple[Any, ...]:
     return runs, merged, hyper, *pack_epoch(merged, hyper, state)
 
 
-@pytest.mark.parametrize("optimizer", ["rmsprop", "adamw"])
+@pytest.mark.parametrize("optimizer", ["rmsprop", pytest.param("adamw", marks=pytest.mark.slow)])
 def test_padded_weights_stay_exactly_zero(optimizer: str):
     runs, merged, _, state, _ = after_an_epoch(optimizer)
     padded = 0
