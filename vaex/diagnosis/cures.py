@@ -31,7 +31,7 @@ SLOWER = ((3, "a third"), (9, "a ninth"), (27, "a 27th"))
 class Cure:
     """Overrides of a run's configuration, and what they are in words; `from_start`: they change how a run begins.
 
-    `further`: the one before, taken further; of use only where that got past the place without training.
+    `further`: the one before, taken further; tried only where that did not help.
     """
 
     title: str
@@ -80,7 +80,8 @@ def _clip(config: Config, steps: Steps, place: int) -> list[Cure]:
     few = len(norms) < FEWEST
     clip = float(f"{norms.max() if few else np.quantile(norms, QUANTILE):.3g}")
     now = config.training.gradient_clip or math.inf
-    usual = f"their norm's {100 * QUANTILE:.0f} %" if not few else f"the largest norm of {len(norms)} steps before"
+    before = "the norm of the step before" if len(norms) == 1 else f"the largest norm of {len(norms)} steps before"
+    usual = before if few else f"their norm's {100 * QUANTILE:.0f} %"
     return [Cure(f"clip gradients at {usual}", (f"training.gradient_clip={clip:g}",))] if clip < now else []
 
 

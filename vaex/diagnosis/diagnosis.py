@@ -118,7 +118,7 @@ class Diagnosis:
         self.content["cures_to_try"] = sum(not cure.further for cure in wanted)
         trial = None
         for cure in wanted:
-            if cure.further and (trial is None or trial.passed or trial.diverged or trial.problem):
+            if cure.further and (trial is None or trial.passed or trial.problem):
                 trial = None
                 continue
             trial = trials.of(cure, None if cure.from_start else beginning, self.replay.origin)
