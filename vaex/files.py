@@ -122,6 +122,16 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
         return file.read()
 
 
+def cut_unfinished_line(path: Path) -> None:
+    """Take off what follows the last line break of a file of lines, if it is there; an `OSError` when it cannot be."""
+    if not path.exists():
+        return
+    content = read_bytes(path)
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
+
+
 def sha256_of_file(path: Path) -> str:
     """SHA-256 of a regular file's content, which is not held in memory, as hexadecimal digits."""
     with open_regular(path) as file:

@@ -14,6 +14,7 @@ from tests.support import browser as browsing
 from tests.support.made_runs import write_run
 from tests.support.made_searches import SPACE, a_search, points, two_objectives, value, write_stops, write_trials
 from tests.support.processes import until
+from vaex.disk import stops
 from vaex.errors import InputError
 from vaex.report import document, training_charts
 from vaex.report.charts import Panel, Plotter
@@ -21,7 +22,6 @@ from vaex.report.search import history, outcome, rungs, space
 from vaex.report.search.look import Shown
 from vaex.searched import importance, trials
 from vaex.searched import points as places
-from vaex.stopping import records
 from vaex.study import comparing, runs
 from vaex.study.run import StudyRun
 
@@ -219,7 +219,7 @@ def test_rungs(tmp_path):
     path = write_stops(tmp_path) / "stops.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text(path.read_text() + 'x\n[]\n{"job": null, "epoch": 1}\n{"job": 3, "epo')
-    decisions, damaged = records.read_all(tmp_path)
+    decisions, damaged = stops.read_all(tmp_path)
     assert (len(decisions), damaged) == (len(lines), 3)
     ((title, some),) = rungs.groups(decisions)
     chart = rungs.chart(title, some, {"0": 4})
@@ -239,7 +239,7 @@ def test_rungs(tmp_path):
 
 
 def test_a_chart_of_very_many_decisions_shows_every_so_manieth(tmp_path):
-    decisions, _ = records.read_all(write_stops(tmp_path))
+    decisions, _ = stops.read_all(write_stops(tmp_path))
     many = [each._replace(epoch=n, rung=None) for n in range(100) for each in decisions]
     chart = rungs.chart("", many, {})
     shown = sum(len(trace["x"]) for trace in chart.data[:2])
@@ -277,7 +277,7 @@ def test_a_rule_without_rungs_and_a_metric_to_minimise(tmp_path):
         for epoch in (2, 3) for job in range(4) if epoch == 2 or job < 2
     ]  # fmt: skip
     (tmp_path / "stops.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    decisions, _ = records.read_all(tmp_path)
+    decisions, _ = stops.read_all(tmp_path)
     ((title, some),) = rungs.groups(decisions)
     assert rungs.chart(title, some, {}).data[1]["x"] == [2, 2, 3, 3]
     assert not rungs._higher(some)

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import DIGITS
 from tests.support.processes import epochs_on_disk, results, server, until
 from vaex import files
-from vaex.stopping import records
+from vaex.disk import stops
 
 JOBS, EPOCHS, KILLS = 12, 9, 20
 GRID = (
@@ -62,7 +62,7 @@ def test_kills_lose_no_job_and_no_decision(tmp_path: Path, strategy: str, rule: 
     kills = kill_again_and_again(early, (*grid, f"sweep.stop={rule}"), random.Random(f"{strategy} {rule}"))
     assert kills
     summaries = [files.read_json(early / str(job) / "summary.json") for job in range(JOBS)]
-    decisions = records.read(early)
+    decisions = stops.read(early)
     assert len({(each.rule, each.job, each.epoch) for each in decisions}) == len(decisions)
     assert {(each.job, each.epoch) for each in decisions if each.stopped} == {
         (job, summary["epoch"]) for job, summary in enumerate(summaries) if summary["status"] == "stopped"

@@ -17,11 +17,10 @@ from tests.support.processes import results
 from vaex import files
 from vaex.commands import evaluate, resume
 from vaex.config import Config
-from vaex.disk import checkpoint, saved, sweep
+from vaex.disk import checkpoint, saved, stops, sweep
 from vaex.disk.directory import Job
 from vaex.disk.results import load_sweep
 from vaex.errors import ConfigError
-from vaex.stopping import records
 from vaex.stopping.judge import Judge
 from vaex.sweeping import going_on, task
 from vaex.training import run
@@ -39,7 +38,7 @@ class Swept(NamedTuple):
 
     directory: Path
     statuses: list[str]
-    decisions: list[records.Decision]
+    decisions: list[stops.Decision]
 
     @property
     def stopped(self) -> list[int]:
@@ -74,7 +73,7 @@ def swept(directory: Path, configs: Sequence[Config]) -> Swept:
         for n, config in enumerate(configs)
     ]
     outcome = task.train_sweep(directory, run.group(jobs), ended_before=0)
-    return Swept(directory, [outcome.statuses[job.directory] for job in jobs], records.read(directory))
+    return Swept(directory, [outcome.statuses[job.directory] for job in jobs], stops.read(directory))
 
 
 @pytest.fixture(scope="module", params=["lone", pytest.param("vmap", marks=pytest.mark.slow)])
@@ -150,7 +149,7 @@ def test_a_sweep_goes_on_with_what_was_decided(both: tuple[Swept, Swept], tmp_pa
     directory = Path(shutil.copytree(early.directory, tmp_path / "sweep"))
     number = early.stopped[0]
     (directory / str(number) / "summary.json").unlink()
-    with (directory / records.NAME).open("a") as file:
+    with (directory / stops.NAME).open("a") as file:
         file.write('{"job": 1, "epo')
     strategy = f"pack.strategy={early.directory.parent.name.rstrip('0123456789')}"
     noted = sweep.read(directory)[1]
@@ -158,19 +157,19 @@ def test_a_sweep_goes_on_with_what_was_decided(both: tuple[Swept, Swept], tmp_pa
     assert [job.number for jobs in packs for job in jobs if not job.ghost] == [number]
     outcome = task.train_sweep(directory, packs, 3)
     assert list(outcome.statuses.values()) == ["stopped"]
-    assert records.read(directory) == early.decisions
+    assert stops.read(directory) == early.decisions
     assert results(directory / str(number)) == results(early.directory / str(number))
 
 
 def test_stops_jsonl_is_read_as_data(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     """A cut last line is nobody's; a line that is no decision is left out with a warning."""
-    decision = records.Decision(3, 1, 0, None, "asha", "valid/elbo", -1.5, None, 1, stopped=False)
-    records.append(tmp_path, [decision, decision._replace(job=4)])
-    path = tmp_path / records.NAME
+    decision = stops.Decision(3, 1, 0, None, "asha", "valid/elbo", -1.5, None, 1, stopped=False)
+    stops.append(tmp_path, [decision, decision._replace(job=4)])
+    path = tmp_path / stops.NAME
     whole = path.read_bytes()
     path.write_bytes(whole + whole[:30])
-    assert [each.job for each in records.read(tmp_path)] == [3, 4]
-    records.cut_back(tmp_path)
+    assert [each.job for each in stops.read(tmp_path)] == [3, 4]
+    stops.cut_back(tmp_path)
     assert path.read_bytes() == whole
     for line in (
         "[]",
@@ -180,29 +179,29 @@ def test_stops_jsonl_is_read_as_data(tmp_path: Path, caplog: pytest.LogCaptureFi
     ):
         path.write_bytes(line.encode() + b"\n" + whole)
         caplog.clear()
-        assert [each.job for each in records.read(tmp_path)] == [3, 4]
+        assert [each.job for each in stops.read(tmp_path)] == [3, 4]
         assert "stops.jsonl: 1 lines are no decisions; they are left out" in caplog.text
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(files.InputError, match=r"stops.jsonl: .*not a regular file"):
-        records.cut_back(tmp_path)
+        stops.cut_back(tmp_path)
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     """A write of which only a part fits is taken back; later ones are lines of their own."""
-    decision = records.Decision(3, 1, 0, None, "asha", "valid/elbo", -1.5, None, 1, stopped=False)
-    records.append(tmp_path, [decision])
-    whole = (tmp_path / records.NAME).read_bytes()
+    decision = stops.Decision(3, 1, 0, None, "asha", "valid/elbo", -1.5, None, 1, stopped=False)
+    stops.append(tmp_path, [decision])
+    whole = (tmp_path / stops.NAME).read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, limits[1]))
     try:
-        records.append(tmp_path, [decision._replace(job=4)])
+        stops.append(tmp_path, [decision._replace(job=4)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "stops.jsonl: cannot be written" in caplog.text
-    assert (tmp_path / records.NAME).read_bytes() == whole
-    records.append(tmp_path, [decision._replace(job=5)])
-    assert [each.job for each in records.read(tmp_path)] == [3, 5]
+    assert (tmp_path / stops.NAME).read_bytes() == whole
+    stops.append(tmp_path, [decision._replace(job=5)])
+    assert [each.job for each in stops.read(tmp_path)] == [3, 5]
 
 
 def test_damaged_and_foreign_runs_are_left_out_of_the_comparison(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -234,8 +233,8 @@ def test_rules_without_rungs_note_only_whom_they_stop(tmp_path: Path):
         said = [judge.ask(job, epoch) for job in jobs]
     stopped = [each for each in said if each]
     assert [each.job for each in stopped] == list(range(6))
-    assert {each.job for each in records.read(tmp_path)} == set(range(6))
-    assert all(each.stopped for each in records.read(tmp_path))
+    assert {each.job for each in stops.read(tmp_path)} == set(range(6))
+    assert all(each.stopped for each in stops.read(tmp_path))
 
 
 def test_stopped_jobs_of_a_sweep_are_not_evaluated(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.made_runs import two_variants, write_run
-from vaex.disk import sweep
+from vaex.disk import stops, sweep
 from vaex.report import outcome_charts, publish
 from vaex.report.charts import Plotter
 from vaex.study import comparing, runs, sentences
@@ -116,8 +116,9 @@ def test_a_stopped_run_that_goes_on_stays_one_until_it_ends(folder: Path, tmp_pa
     names = sorted(path.name for path in copy.iterdir() if (path / "config.yaml").exists())
     jobs = [sweep.Noted(number, Path(name), (), "", {}) for number, name in enumerate(names)]
     sweep.write(copy, jobs)
-    lines = [{"job": job.number, "stopped": str(job.directory) in ("0", "1", "2")} for job in jobs]
-    (copy / sweep.STOPS).write_text("x\n" + "".join(json.dumps(line) + "\n" for line in lines))
+    one = stops.Decision(0, 1, 0, 0, "asha", "valid/elbo", -9.0, -8.0, 4, stopped=True)
+    lines = [one._replace(job=job.number, stopped=str(job.directory) in ("0", "1", "2"))._asdict() for job in jobs]
+    (copy / stops.NAME).write_text("x\n" + "".join(json.dumps(line) + "\n" for line in lines))
     (copy / "0" / "summary.json").unlink()
     (copy / "1" / "summary.json").write_text('{"status": "interrupted"}')
     assert comparing.compare(runs.read([copy]))["by_variant"]["sigma"]["stopped"] == 3

@@ -68,8 +68,8 @@ class Command:
     """Whether a sweeper of the user's makes up the jobs as it goes; `jobs` is then only what they have in common."""
     sweeper: dict[str, Any]
     """Hydra's section of the sweeper, as it is written."""
-    launcher: str
-    """The class that is Hydra's launcher."""
+    packed: bool
+    """Whether our own launcher trains the jobs."""
     checked: bool
     """Whether the exit code says that the outcome is what was expected."""
     search: grid.Asked | None
@@ -122,7 +122,7 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace, checked: bo
         asked=tuple(asked),
         sweeper_decides=mode is RunMode.MULTIRUN and not grid.is_grid(master),
         sweeper=_as_written(master.hydra.sweeper),
-        launcher=str(master.hydra.launcher._target_),
+        packed=overrides.is_packed(master),
         checked=checked,
         search=search,
     )

@@ -21,11 +21,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig, OmegaConf
 
-from vaex.config.overrides import check, check_grid, drawn, key_of, refuse_no_step, written
+from vaex.config.overrides import check, check_grid, drawn, is_packed, key_of, refuse_no_step, written
 from vaex.errors import ConfigError
 
-SEARCH = "hydra_plugins.vaex.OptunaSweeper"
-"""Our sweeper that searches."""
+SEARCH, POPULATION = "hydra_plugins.vaex.OptunaSweeper", "hydra_plugins.vaex.PopulationSweeper"
+"""What Hydra calls our sweepers (`_target_` in conf/hydra/sweeper/)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def asked(hydra: Hydra, master: DictConfig) -> Asked:
         raise ConfigError("hydra.sweep.subdir: a search numbers its jobs' directories itself; leave it out")
     if master.hydra.job.chdir:
         raise ConfigError("hydra.job.chdir: a search opens jobs while others train, all in one working directory")
-    if not str(master.hydra.launcher._target_).endswith(".PackedLauncher"):
+    if not is_packed(master):
         raise ConfigError("hydra/sweeper=optuna trains in this process: it needs hydra/launcher=packed, the default")
     swept, fixed = _searched(hydra, master)
     _refuse_following(master, [*(item.key_or_group for item in swept), "seed"])

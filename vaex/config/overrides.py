@@ -23,6 +23,9 @@ from vaex.errors import ConfigError
 STOP = "sweep.stop"
 """The section whose name alone stands for its rule: `sweep.stop=asha`."""
 
+LAUNCHER = "hydra_plugins.vaex.PackedLauncher"
+"""What Hydra calls our launcher (`_target_` in conf/hydra/launcher/)."""
+
 
 def spelled_out(items: Iterable[str]) -> list[str]:
     """Overrides in which `sweep.stop=asha` is `sweep.stop.rule=asha`."""
@@ -97,10 +100,15 @@ def check(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:
             raise ConfigError(f"{item.key_or_group}: expected the name of one option, got {line} {listed}")
 
 
+def is_packed(master: DictConfig) -> bool:
+    """Whether our own launcher trains the jobs, in this process."""
+    return str(master.hydra.launcher._target_) == LAUNCHER
+
+
 def check_stopping(master: DictConfig, mode: RunMode, configs: Iterable[Config]) -> None:
     """Refuse a sweep that is to stop jobs early, by a launcher that trains each by itself."""
-    launcher = master.hydra.runtime.choices.get("hydra/launcher")
-    if mode is RunMode.MULTIRUN and launcher != "packed" and any(config.sweep.stop.stops for config in configs):
+    if mode is RunMode.MULTIRUN and not is_packed(master) and any(config.sweep.stop.stops for config in configs):
+        launcher = master.hydra.runtime.choices.get("hydra/launcher")
         raise ConfigError(f"sweep.stop: jobs are stopped early by hydra/launcher=packed only, not by {launcher}")
 
 

@@ -19,9 +19,6 @@ from vaex.errors import InputError
 
 log = logging.getLogger("vaex")
 
-TRIALS = "trials.csv"
-"""A search's own table."""
-
 
 def load_sweep(directory: str | Path) -> pd.DataFrame:
     """One row a job of a sweep, in job order: overrides as typed columns, status, every single-valued summary entry."""
@@ -46,7 +43,7 @@ class _Job(NamedTuple):
     directory: Path
     overrides: Sequence[str]
     config: dict[str, Any]
-    trial: dict[str, Any] = {}  # noqa: RUF012  # of a search: whose it is, and what became of that
+    trial: dict[str, Any] | None = None  # of a search: whose it is, and what became of that
 
 
 def _jobs(directory: Path) -> list[_Job]:
@@ -63,14 +60,14 @@ def _jobs(directory: Path) -> list[_Job]:
     return sorted(jobs, key=lambda job: (job.number, job.directory))
 
 
-def _trial(number: int | None, states: Mapping[str, str]) -> dict[str, Any]:
-    return {} if number is None else {"trial": number, "trial_state": states.get(str(number), "running")}
+def _trial(number: int | None, states: Mapping[str, str]) -> dict[str, Any] | None:
+    return None if number is None else {"trial": number, "trial_state": states.get(str(number), "running")}
 
 
 def _states(directory: Path) -> dict[str, str]:
     """The states of a search's trials by their numbers, as its trials.csv has them; none where that is not there."""
     try:
-        text = (directory / TRIALS).read_text(encoding="utf-8")
+        text = (directory / sweep.TRIALS).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return {}
     return {str(row.get("trial")): str(row.get("state")) for row in csv.DictReader(text.splitlines())}
@@ -126,7 +123,7 @@ def _row(job: _Job) -> dict[str, Any]:
     values = {key: value for key, value in summary.items() if not isinstance(value, list | dict)}
     row: dict[str, Any] = {"job": job.number}
     row |= {key: _value(key, text, job.config) for key, _, text in (item.partition("=") for item in job.overrides)}
-    return row | {"status": values.pop("status", "interrupted")} | job.trial | values
+    return row | {"status": values.pop("status", "interrupted")} | (job.trial or {}) | values
 
 
 def _overrides(directory: Path) -> list[str]:

@@ -17,7 +17,7 @@ from vaex.errors import InputError, printable
 
 log = logging.getLogger("vaex")
 
-NAME = sweep.STOPS
+NAME = "stops.jsonl"
 
 
 class Decision(NamedTuple):
@@ -91,17 +91,21 @@ def _number_or_none(value: Any) -> bool:
     return value is None or (type(value) in (int, float) and math.isfinite(value))
 
 
+def stopped(directory: Path) -> set[Path]:
+    """Directories of the jobs that a sweep's rule has stopped, whatever became of them since."""
+    if not ((directory / NAME).exists() and (directory / sweep.NAME).exists()):
+        return set()
+    numbers = {each.job for each in read_all(directory)[0] if each.stopped}
+    return {(directory / job.directory).resolve() for job in sweep.read(directory)[1] if job.number in numbers}
+
+
 def cut_back(directory: Path) -> None:
     """Take off the last line where it was not finished, so that the next one is a line of its own."""
     path = directory / NAME
-    if not path.exists():
-        return
     try:
-        content = files.read_bytes(path)
+        files.cut_unfinished_line(path)
     except OSError as error:
         raise InputError(f"{path}: {files.first_line(error)}") from error
-    if content and not content.endswith(b"\n"):
-        files.write(path, content[: content.rfind(b"\n") + 1])
 
 
 def append(directory: Path, decisions: Iterable[Decision]) -> None:

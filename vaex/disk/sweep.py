@@ -4,7 +4,6 @@ Written before the first job trains. A job is what its number and the digest of 
 tracking, checkpoint, sweep and pack keys).
 """
 
-import contextlib
 import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -16,13 +15,10 @@ from vaex import files
 from vaex.config import Config
 from vaex.disk import threads
 from vaex.disk.directory import read_manifest
-from vaex.disk.metrics import LONGEST_LINE
 from vaex.errors import InputError, printable
 
-NAME = "sweep.json"
-
-STOPS = "stops.jsonl"
-"""What its rule decided (stopping/records.py)."""
+NAME, TRIALS = "sweep.json", "trials.csv"
+"""The record of any sweep; a search's own table beside it."""
 
 LARGEST = 1 << 25
 """Bytes of a sweep.json that is written or read: 25 000 jobs; 20 times as much memory for one that somebody forged."""
@@ -70,23 +66,6 @@ def status_of(directory: Path) -> Any:
     """How the run in a directory ended; None where it has not said so."""
     path = directory / "summary.json"
     return files.read_json(path).get("status") if path.exists() else None
-
-
-def stopped_early(directory: Path) -> set[Path]:
-    """Directories of the jobs that a sweep's rule has stopped, as its stops.jsonl names them, whatever became of them.
-
-    Damaged lines name nobody.
-    """
-    if not ((directory / STOPS).exists() and (directory / NAME).exists()):
-        return set()
-    numbers = set()
-    with contextlib.suppress(OSError), files.open_regular(directory / STOPS) as file:
-        for line in iter(lambda: file.readline(LONGEST_LINE), b""):
-            with contextlib.suppress(ValueError, RecursionError):
-                decision = json.loads(line)
-                if isinstance(decision, dict) and decision.get("stopped") is True:
-                    numbers.add(str(decision.get("job")))
-    return {(directory / job.directory).resolve() for job in read(directory)[1] if str(job.number) in numbers}
 
 
 def pack_of(

@@ -18,7 +18,6 @@ from pathlib import Path
 from vaex.config import Config
 from vaex.disk import sweep
 from vaex.disk.directory import Job
-from vaex.disk.results import TRIALS
 from vaex.disk.sweep import Noted
 from vaex.errors import ConfigError, InputError
 from vaex.files import first_line
@@ -152,7 +151,7 @@ class Trials:
             try:
                 table.write(self._place.directory, self._place.plan, self._place.study)
             except OSError as error:  # the study has it all, and the command's end writes it again
-                log.warning("%s: not written for now (%s)", self._place.directory / TRIALS, first_line(error))
+                log.warning("%s: not written for now (%s)", self._place.directory / sweep.TRIALS, first_line(error))
 
     def headline(self) -> str:
         """How far the search is, for the sweep's bar."""

@@ -1,6 +1,5 @@
 """The study of a search on disk: Optuna's journal in the sweep's directory, asked for trials, told how they ended."""
 
-import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,8 +12,6 @@ from vaex.search.objectives import Direction
 from vaex.search.samplers import sampler
 from vaex.search.settings import Settings
 from vaex.search.space import Parameter, Value
-
-log = logging.getLogger("vaex")
 
 NAME, JOURNAL = "vaex", "study.journal"
 
@@ -173,16 +170,10 @@ def _opened(path: Path, directions: Sequence[Direction]) -> Any:
 
 def _repair(path: Path) -> None:
     """Cut off the end of a line that a power cut has left half written: the next one would be added to it."""
-    if not path.exists():
-        return
     try:
-        content = files.read_bytes(path)
+        files.cut_unfinished_line(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({files.first_line(error)})") from error
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with path.open("r+b") as file:
-            file.truncate(whole)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vaex import files
-from vaex.disk.results import TRIALS, GrowingTable
+from vaex.disk.results import GrowingTable
+from vaex.disk.sweep import TRIALS
 from vaex.errors import printable
 from vaex.search.plan import Plan
 from vaex.search.study import Study, Trial

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from vaex import files
+from vaex.disk import sweep
 from vaex.errors import InputError, printable
 from vaex.study.stability import number
 
-NAME, RECORD, SECTION = "trials.csv", "sweep.json", "search"
-
-LARGEST = 1 << 25
-"""Bytes of either file that are read."""
+NAME = sweep.TRIALS
 
 ENDED = ("complete", "stopped", "failed")
 
@@ -128,20 +126,22 @@ def job_directories(directory: Path) -> dict[str, str]:
 
 
 def _section(directory: Path) -> Mapping[str, Any]:
-    found = _record(directory).get(SECTION)
-    return found if isinstance(found, Mapping) else {}
+    try:
+        return sweep.read_search(directory)
+    except InputError:
+        return {}
 
 
 def _record(directory: Path) -> Mapping[str, Any]:
     try:
-        return files.read_json(directory / RECORD, LARGEST)
+        return files.read_json(directory / sweep.NAME, sweep.LARGEST)
     except InputError:
         return {}
 
 
 def _table(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
-        text = files.read_bytes(path, LARGEST).decode()
+        text = files.read_bytes(path, sweep.LARGEST).decode()
         head, *rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a table: {files.first_line(error)}") from error

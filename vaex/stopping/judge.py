@@ -11,12 +11,12 @@ from typing import Any, Literal
 from vaex import files
 from vaex.config import Config, dump
 from vaex.config.schema import Stopping
-from vaex.disk import metrics, provenance, sweep
+from vaex.disk import metrics, provenance, stops, sweep
 from vaex.disk.directory import Job, read_manifest
+from vaex.disk.stops import Decision
 from vaex.errors import InputError
-from vaex.stopping import asha, hyperband, median, patience, records
+from vaex.stopping import asha, hyperband, median, patience
 from vaex.stopping.history import Asked, Held, History, Scores
-from vaex.stopping.records import Decision
 from vaex.study import quantities
 from vaex.study.quantities import Kind, Quantity
 
@@ -46,8 +46,8 @@ class Judge:
         self._better: Literal["high", "low"] = meaning[1]
         self._groups: dict[int, Quantity] = {}
         self._histories: dict[Quantity, dict[int, Scores]] = defaultdict(lambda: defaultdict(Scores))
-        records.cut_back(directory)
-        self._made = {(each.rule, each.job, each.epoch): each for each in records.read(directory)}
+        stops.cut_back(directory)
+        self._made = {(each.rule, each.job, each.epoch): each for each in stops.read(directory)}
         self._told_before: dict[int, int] = {}
         for job in sweep.read(directory)[1] if (directory / sweep.NAME).exists() else ():
             try:
@@ -85,7 +85,7 @@ class Judge:
             kept = [each for each in found if each.stopped or each.rung is not None]  # without rungs: all epochs of all
             new = {key: each for each in kept if (key := (each.rule, each.job, each.epoch)) not in self._made}
             if new:
-                records.append(self._directory, new.values())
+                stops.append(self._directory, new.values())
                 self._made |= new
         return next((each for each in found if each.stopped), None)
 

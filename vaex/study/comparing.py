@@ -41,8 +41,8 @@ from typing import Any
 
 import numpy as np
 
-from vaex import __version__, files
-from vaex.disk import metrics
+from vaex import __version__
+from vaex.disk import metrics, sweep
 from vaex.disk.directory import is_of_population
 from vaex.errors import InputError, printable
 from vaex.study import effects, evidence, pairing, quantities, sentences, stability
@@ -50,9 +50,6 @@ from vaex.study.pairing import FEWEST, Pair
 from vaex.study.questions import FEWEST_RATES, LEARNING_RATE, METHOD, SENSITIVITY, WITHOUT_BOUND, Question, asked
 from vaex.study.run import STATUSES
 from vaex.study.runs import Study, StudyRun, text
-
-LARGEST = 1 << 25
-"""Bytes of a sweep.json that is read."""
 
 
 def compare(study: Study, target: float | None = None) -> dict[str, Any]:
@@ -122,7 +119,7 @@ def _of_search(study: Study, questions: Sequence[Mapping[str, Any]]) -> bool:
 
 def _is_search(directory: Path) -> bool:
     try:
-        return isinstance(files.read_json(directory / "sweep.json", LARGEST).get("search"), Mapping)
+        return bool(sweep.read_search(directory))
     except InputError:
         return False
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from vaex.config import GROUPS, schedule
 from vaex.config.validation import nearest
-from vaex.disk import sweep
+from vaex.disk import stops
 from vaex.disk.directory import is_of_population
 from vaex.errors import InputError, printable
 from vaex.study import contents
@@ -106,11 +106,11 @@ def _run_directories(directory: Path) -> list[Path]:
 
 def _stopped_early(paths: Sequence[Path]) -> set[Path]:
     """Those that their sweep's rule has stopped; a damaged sweep says it of none."""
-    sweeps = {folder for path in paths for folder in path.parents if (folder / sweep.STOPS).exists()}
+    sweeps = {folder for path in paths for folder in path.parents if (folder / stops.NAME).exists()}
     found: set[Path] = set()
     for folder in sweeps:
         with contextlib.suppress(InputError):
-            found |= sweep.stopped_early(folder)
+            found |= stops.stopped(folder)
     return found
 
 

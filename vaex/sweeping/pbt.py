@@ -14,7 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from vaex import config as configuration
-from vaex.config import Config, compose, schedule
+from vaex.config import Config, compose, grid, schedule
 from vaex.config.compose import Command
 from vaex.config.overrides import key_of
 from vaex.config.validation import validate
@@ -23,6 +23,7 @@ from vaex.search import explored, lineage, population
 from vaex.search.explored import Choice, Space
 from vaex.search.lineage import Population
 from vaex.search.population import Settings
+from vaex.search.settings import NOT_OURS
 from vaex.sweeping.launcher import PackedLauncher
 
 EXAMPLE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-2))"
@@ -50,9 +51,9 @@ class PopulationSweeper(Sweeper):
 def asked(command: Command) -> Population | None:
     """The population that a command asks for, None for another one; `ConfigError` where it cannot be."""
     sweeper = command.sweeper
-    if not command.multirun or sweeper.get("_target_") != "hydra_plugins.vaex.PopulationSweeper":
+    if not command.multirun or sweeper.get("_target_") != grid.POPULATION:
         return None
-    own = {key: value for key, value in sweeper.items() if key not in ("_target_", "params")}
+    own = {key: value for key, value in sweeper.items() if key not in NOT_OURS}
     settings = validate("hydra.sweeper", Settings, {"hydra.sweeper": own})
     space = _space(command)
     _refuse_unfit(command, settings, space)
@@ -68,7 +69,7 @@ def _refuse_unfit(command: Command, settings: Settings, space: Space) -> None:
     config, epochs = command.jobs[0], command.jobs[0].training.epochs
     if not space:
         raise ConfigError(f"hydra/sweeper=pbt: nothing to explore; give a key a space, as in {EXAMPLE}")
-    if not command.launcher.endswith(".PackedLauncher"):
+    if not command.packed:
         raise ConfigError("hydra/sweeper=pbt: needs hydra/launcher=packed, whose jobs know of each other")
     lineage.refuse_stopping([config])
     if config.schedule:

@@ -23,8 +23,8 @@ from vaex.disk import checkpoint, journal, metrics, progress
 from vaex.disk.directory import Job, refuse_existing
 from vaex.disk.progress import Found, Progress
 from vaex.disk.recorder import Recorder, model_arrays
+from vaex.disk.stops import Decision
 from vaex.errors import InputError, VaexError, printable
-from vaex.stopping.records import Decision
 from vaex.study import stability
 from vaex.terminal.displays import Display
 from vaex.terminal.stop import Stop

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from vaex.disk import stops
 from vaex.errors import InputError
 from vaex.report import page
 from vaex.report.charts import Chart
@@ -11,7 +12,6 @@ from vaex.report.search import history, outcome, rungs, space
 from vaex.report.search.look import Shown
 from vaex.searched import importance, trials
 from vaex.searched.trials import Search
-from vaex.stopping import records
 from vaex.study.runs import Study
 
 log = logging.getLogger("vaex")
@@ -29,7 +29,7 @@ def of_searches(study: Study, charts: Charts) -> str:
 
 def of_stops(study: Study, charts: Charts) -> str:
     """Early stopping in a study's directories."""
-    return "".join(_each(study, records.there, lambda directory, runs: _stops(study, directory, runs, charts)))
+    return "".join(_each(study, stops.there, lambda directory, runs: _stops(study, directory, runs, charts)))
 
 
 def _each(study: Study, there: Callable[[Path], bool], draw: Callable[[Path, dict[str, int]], str]) -> Iterable[str]:
@@ -108,10 +108,10 @@ def _stopped(stopped: set[int], judged: int | None, went_on: set[int]) -> str:
 
 
 def _stops(study: Study, directory: Path, runs: dict[str, int], charts: Charts) -> str:
-    decisions, damaged = records.read_all(directory)
+    decisions, damaged = stops.read_all(directory)
     if damaged:
-        log.warning("%s: %d lines are no decisions; they are left out", directory / records.NAME, damaged)
-    warned = f'<p class="note warn">{damaged} lines of {records.NAME} are no decisions.</p>' if damaged else ""
+        log.warning("%s: %d lines are no decisions; they are left out", directory / stops.NAME, damaged)
+    warned = f'<p class="note warn">{damaged} lines of {stops.NAME} are no decisions.</p>' if damaged else ""
     if not decisions:
         return warned
     found = rungs.groups(decisions)

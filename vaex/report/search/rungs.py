@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vaex.disk.stops import Decision
 from vaex.report import page
 from vaex.report.charts import COLORS, GREY, Chart, Trace, axis, layout, short
 from vaex.report.page import label, shown
 from vaex.report.search.look import of_values
-from vaex.stopping.records import Decision
 from vaex.study import quantities
 
 MOST_JOBS = 400
