@@ -2,14 +2,15 @@
 
     python tests/benchmarks/search.py stopping [--dataset digits|fashion_mnist] [--repetitions 5] [--rule asha]
     python tests/benchmarks/search.py samplers [--repetitions 10] [--trials 30]
-    python tests/benchmarks/search.py overhead [--rounds 3]
+    python tests/benchmarks/search.py overhead [--rounds 3] [--epochs 60]
 
 `stopping`: 64 configurations in full, then the same grid with early stopping, each repetition with a seed of its own:
 how far the best of those that ran to their end is from the full grid's best, and for what share of its optimizer steps.
 `samplers`: TPE and random search, as many trials each, in turns: the best valid/elbo, differences by repetition with a
 95 % interval (Student's t).
 `overhead`: the same 8 jobs as a grid, as a search whose space is that grid, and as a grid with a rule that never stops;
-16 trials of uneven length, told as they end and in the order of asking; all in turns.
+16 trials of uneven length, told as they end and in the order of asking; all in turns. Of each the seconds and the
+seconds of its cores, which other work on the machine changes less.
 Nothing here is asserted: the tables are read by a person. See README.md beside this file.
 """
 
@@ -72,19 +73,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=60, help="of each job of `overhead`")
     parser.add_argument("--json", type=Path, default=Path("outputs/benchmarks/search.json"))
     return parser.parse_args()
 
 
-def sweep(directory: Path, overrides: Sequence[str]) -> tuple[pd.DataFrame, float]:
-    """A sweep as a shell command: its table, and its seconds."""
+def sweep(directory: Path, overrides: Sequence[str]) -> tuple[pd.DataFrame, float, float]:
+    """A sweep as a shell command: its table, its seconds, and the seconds of its cores."""
     line = [sys.executable, "-m", "vaex", "-m", *overrides, f"hydra.sweep.dir={directory}"]
-    started = time.perf_counter()
+    started, before = time.perf_counter(), os.times()
     done = subprocess.run(line, capture_output=True, text=True)
-    seconds = time.perf_counter() - started
+    seconds, after = time.perf_counter() - started, os.times()
+    of_cores = after.children_user + after.children_system - before.children_user - before.children_system
     if done.returncode:
         sys.exit(f"{' '.join(line)}: exit {done.returncode}\n{done.stderr}")
-    return results.load_sweep(directory), seconds
+    return results.load_sweep(directory), seconds, of_cores
 
 
 def best_of(table: pd.DataFrame) -> float:
@@ -97,8 +100,8 @@ def stopping(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     rows = []
     for seed in range(args.repetitions):
         common = [*SMALL[args.dataset], *GRID, f"training.epochs={EPOCHS}", f"seed={seed}", "sweep.figures_up_to=0"]
-        full, full_seconds = sweep(folder / f"full{seed}", common)
-        short, seconds = sweep(folder / f"{args.rule}{seed}", [*common, f"sweep.stop={args.rule}"])
+        full, full_seconds, _ = sweep(folder / f"full{seed}", common)
+        short, seconds, _ = sweep(folder / f"{args.rule}{seed}", [*common, f"sweep.stop={args.rule}"])
         rows.append(
             {
                 "seed": seed,
@@ -122,7 +125,7 @@ def samplers(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         for name, values in best.items():
             own = ["hydra/sweeper=optuna", f"hydra.sweeper.sampler={name}", f"hydra.sweeper.seed={seed}"]
             line = [*own, f"hydra.sweeper.trials={args.trials}", "dataset=digits", *SPACE, f"seed={seed}"]
-            table, _ = sweep(
+            table, *_ = sweep(
                 folder / f"{name}{seed}",
                 [*line, "training.epochs=10", "sweep.figures_up_to=0", "hydra.sweeper.ordered=true"],
             )
@@ -135,8 +138,9 @@ def samplers(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def overhead(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Seconds of each way in each round."""
-    common = ["dataset=fashion_mnist", "dataset.limit=10000", "training.epochs=10", "sweep.figures_up_to=0"]
+    """Seconds of each way in each round, and by the cores' seconds its ratio to the way that it is held against."""
+    length = f"training.epochs={args.epochs}"
+    common = ["dataset=fashion_mnist", "dataset.limit=10000", length, "sweep.figures_up_to=0"]
     grid = [*common, "optimizer.learning_rate=choice(3e-4,6e-4,1e-3,2e-3)", "model.latent_dim=choice(5,10)"]
     searched = ["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "hydra.sweeper.trials=8"]
     uneven = [*common, "optimizer.learning_rate=tag(log,interval(3e-4,3e-3))", "model.hidden=choice([50],[300,200])"]
@@ -144,19 +148,26 @@ def overhead(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     ways = {
         "grid": grid,
         "search": [*grid, *searched],
-        "patience that never stops": [*grid, "sweep.stop.patience=9"],
+        "patience that never stops": [*grid, f"sweep.stop.patience={args.epochs - 1}"],
         "asha that hardly stops": [*grid, "sweep.stop=asha", "sweep.stop.factor=9"],
         "uneven search": [*uneven, *tpe],
         "uneven search in order": [*uneven, *tpe, "hydra.sweeper.ordered=true"],
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    of_cores: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(args.rounds + 1):  # the first compiles
         for name, line in ways.items():
-            taken = sweep(folder / f"{name.replace(' ', '_')}{number}", line)[1]
+            _, taken, used = sweep(folder / f"{name.replace(' ', '_')}{number}", line)
             if number:
                 seconds[name].append(taken)
-        print(number, seconds, flush=True)
-    return {"seconds": seconds, "medians": {name: statistics.median(values) for name, values in seconds.items()}}
+                of_cores[name].append(used)
+        print(number, seconds, of_cores, flush=True)
+    ratios = {}
+    for name in ways:
+        base = "uneven search" if name.startswith("uneven") else "grid"
+        both = {"seconds": seconds, "seconds of cores": of_cores}
+        ratios[name] = {what: statistics.median(np.divide(taken[name], taken[base])) for what, taken in both.items()}
+    return {"epochs": args.epochs, "seconds": seconds, "seconds_of_cores": of_cores, "ratios": ratios}
 
 
 if __name__ == "__main__":
