@@ -1,0 +1,92 @@
+"""The runs in the lanes of a pack, and the program that they share: who may take a lane of it after another."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from vaex.device import compilation
+from vaex.device.compilation import Choice
+from vaex.disk.directory import Job, type_of_device
+from vaex.vae import objective, pack
+from vaex.vae.numbers import Numbers
+from vaex.vae.objective import Program
+
+
+class Company:
+    """Who is in which lane. `program` and `choice` stay what they were when the pack began, whoever comes and goes."""
+
+    def __init__(
+        self, jobs: Sequence[Job], shape: tuple[int, int, int], steps: int, device: type_of_device, *, spare: bool
+    ):
+        self._shape, self._steps, self._device, self._spare = shape, steps, device, spare
+        self.jobs = list(jobs)
+        self.choice = self._chosen(jobs)
+        self.number()
+        self.program = self.numbers.program
+
+    @property
+    def stacked(self) -> bool:
+        """Whether it is a vmapped pack."""
+        return len(self.jobs) > 1
+
+    def number(self) -> None:
+        """Make the numbers of those that are in the lanes now."""
+        configs = [job.config for job in self.jobs]
+        self.numbers = Numbers(configs, self._programs(self.jobs), self.choice.lanes, self.choice.latents, self._device)
+
+    def record(self, index: int) -> dict[str, Any] | None:
+        """What the manifest of the run in a lane says of its pack, if it has one: who is in it now."""
+        if not self.stacked:
+            return None
+        record = {"index": index} | pack.describe([job.config for job in self.jobs])
+        return record | {"refilled": True} if self.jobs[index].refilled else record
+
+    def compiled(self) -> dict[str, Any] | None:
+        """What manifests say of how the program is compiled."""
+        return compilation.record(self.choice, len(self.jobs), self._sizes(self.jobs), self._device)
+
+    def alike(self, jobs: Sequence[Job]) -> bool:
+        """Whether a fresh pack of these jobs would have this very program, so that all bits would be the same here."""
+        return self._chosen(jobs) == self.choice and self._merged(jobs) == self.program
+
+    def fits(self, index: int, job: Job) -> bool:
+        """Whether the program stays what it is, also when it is made again from the record, with this job in a lane."""
+        jobs = self._with(index, job)
+        if pack.shared(self._program(job), job.config) != pack.shared(self._program(self.jobs[0]), self.jobs[0].config):
+            return False
+        sizes = self._sizes(jobs)
+        if self.choice.latents > compilation.most_latents(sizes) or self.choice.latents < max(sizes):
+            return False
+        return self._merged(jobs) == self.program and self._recorded(jobs) == self.choice
+
+    def take(self, index: int, job: Job) -> None:
+        """Let a job that fits have a lane; `number` when all have theirs."""
+        self.jobs = self._with(index, job)
+
+    def _with(self, index: int, job: Job) -> list[Job]:
+        return [*self.jobs[:index], job, *self.jobs[index + 1 :]]
+
+    def _recorded(self, jobs: Sequence[Job]) -> Choice:
+        """The choice that whoever makes a pack of these jobs again takes from their manifests."""
+        sizes = self._sizes(jobs)
+        record = compilation.record(self.choice, len(jobs), sizes, self._device)
+        return compilation.recorded(record or {}, len(jobs), sizes, self._device)
+
+    def _chosen(self, jobs: Sequence[Job]) -> Choice:
+        """How the program is compiled: as it was, where runs are made again."""
+        sizes = self._sizes(jobs)
+        record = next((job.program for job in jobs if job.program is not None), None)
+        if record is not None:
+            return compilation.recorded(record, len(jobs), sizes, self._device)
+        return compilation.choose(jobs[0].config, len(jobs), sizes, self._steps, self._device, spare=self._spare)
+
+    def _merged(self, jobs: Sequence[Job]) -> Program:
+        return pack.merge(self._programs(jobs), self.choice.latents)
+
+    def _sizes(self, jobs: Sequence[Job]) -> set[int]:
+        return {job.config.model.latent_dim for job in jobs}
+
+    def _programs(self, jobs: Sequence[Job]) -> list[Program]:
+        return [self._program(job) for job in jobs]
+
+    def _program(self, job: Job) -> Program:
+        return objective.program(job.config, self._shape)
