@@ -27,7 +27,7 @@ from vaex.search.study import Study, Trial
 from vaex.terminal.stop import Stop
 from vaex.terminal.tables import show
 from vaex.training import run
-from vaex.training.packs import steps_of
+from vaex.training.packs import Room, steps_of
 
 log = logging.getLogger("vaex")
 
@@ -56,6 +56,7 @@ class Trials:
         self._seeds = len(place.plan.seeds)
         self._free = threading.Condition()
         self._waiting: deque[Sequence[Job]] = deque()
+        self._for_lanes: list[Job] = []
         self._left: dict[int, set[int]] = {}
         self._ended: set[int] = set()
         self._broken = False
@@ -73,7 +74,7 @@ class Trials:
         have = {job.number for job in self._noted}
         if any(job.trial is None or job.trial >= self._asked for job in self._noted):
             raise InputError(f"{self._place.directory / sweep.NAME}: has jobs of trials that the study's journal lacks")
-        self._waiting.extend(jobs for jobs in packs if any(self._states[self._of(job)] == "running" for job in jobs))
+        self._waiting.extend(jobs for jobs in packs if any(map(self._is_running, jobs)))
         waiting = {int(job.directory.name) for jobs in self._waiting for job in jobs if not job.ghost}
         unmade: list[Trial] = []
         for number in range(self._asked):
@@ -111,10 +112,32 @@ class Trials:
                 if self._asked >= self._place.plan.trials:
                     return None
                 count = min(self._place.at_once, self._place.plan.trials - self._asked)
-                if self._may_ask(count):
+                if self._for_lanes:
+                    self._waiting.extend(run.group(self._for_lanes))
+                    self._for_lanes = []
+                elif self._may_ask(count):
                     self._add([self._ask() for _ in range(count)])
                 else:
                     self._free.wait(PAUSE)
+            return None
+
+    def refill(self, room: Room) -> Job | None:
+        """A job of a new trial, whose other seeds take the next lanes; those that do not fit are a pack, later.
+
+        An ordered search has none: what it is told before it asks would be another.
+        """
+        with self._free, self._breaking():
+            while not (self._broken or self._place.plan.settings.ordered):
+                job = next(filter(room.fits, self._for_lanes), None)
+                if job:
+                    self._for_lanes.remove(job)
+                    return job
+                self._tell_due()
+                waiting = (self._place.plan.trials - self._asked) * self._seeds
+                full = len(self._for_lanes) > self._place.at_once
+                if full or not waiting or room.free < self._seeds or not room.worth(waiting):
+                    return None
+                self._for_lanes += self._made([self._ask()])
             return None
 
     def told(self, jobs: Sequence[Job], statuses: Sequence[str]) -> None:
@@ -165,6 +188,10 @@ class Trials:
         counts = {state: self._states.count(state) for state in ("stopped", "failed")}
         return text + "".join(f", {count} {state}" for state, count in counts.items() if count)
 
+    def _is_running(self, job: Job) -> bool:
+        """Whether a job's trial has not been told; one that nobody knows the directory of only rides along."""
+        return not (job.ghost and not job.directory.name.isdigit()) and self._states[self._of(job)] == "running"
+
     def _of(self, job: Job) -> int:
         """The number of a job's trial."""
         return int(job.directory.name) // self._seeds
@@ -191,7 +218,13 @@ class Trials:
         return trial
 
     def _add(self, trials: Sequence[Trial]) -> None:
-        """Make the jobs of some trials: noted first, then opened, then waiting for a lane."""
+        """Let the jobs of some trials wait for a device."""
+        made = self._made(trials)
+        if made:
+            self._waiting.extend(run.group(made))
+
+    def _made(self, trials: Sequence[Trial]) -> list[Job]:
+        """The jobs of some trials: noted first, then opened."""
         made: list[tuple[Noted, Config]] = []
         for trial in trials:
             try:
@@ -202,10 +235,11 @@ class Trials:
                 continue
             self._left[trial.number] = {job.number for job, _ in jobs}
             made += jobs
-        if made:
-            self._noted += [job for job, _ in made]
-            sweep.write(self._place.directory, self._noted, self._place.plan.record())
-            self._waiting.extend(run.group(self._place.open(made)))
+        if not made:
+            return []
+        self._noted += [job for job, _ in made]
+        sweep.write(self._place.directory, self._noted, self._place.plan.record())
+        return self._place.open(made)
 
     def _jobs(self, trial: Trial) -> list[tuple[Noted, Config]]:
         """The jobs of a trial, one a seed; raises `ConfigError` where its parameters make no configuration."""

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+
 from vaex.device import compilation
 from vaex.device.compilation import Choice
+from vaex.device.datasets import load
 from vaex.disk.directory import Job, type_of_device
 from vaex.vae import objective, pack
 from vaex.vae.numbers import Numbers
@@ -90,3 +93,25 @@ class Company:
 
     def _program(self, job: Job) -> Program:
         return objective.program(job.config, self._shape)
+
+
+def with_refilled(packs: Sequence[list[Job]], others: Sequence[list[Job]]) -> list[list[Job]]:
+    """The packs, and `others`, each of one run among ghosts, which takes its lane of one where that fits."""
+    found = [list(jobs) for jobs in packs]
+    for jobs in others:
+        index = next(place for place, job in enumerate(jobs) if not job.ghost)
+        fitting = next((there for there in found if _has_room(there, index, jobs)), None)
+        if fitting:
+            fitting[index] = jobs[index]
+        else:
+            found.append(jobs)
+    return found
+
+
+def _has_room(there: Sequence[Job], index: int, jobs: Sequence[Job]) -> bool:
+    """Whether a lane of a pack is free, and its program that of the other pack with the job there."""
+    if len(there) != len(jobs) or not there[index].ghost:
+        return False
+    shape = load(jobs[0].config.dataset).shape
+    company = Company(there, shape, 0, jax.devices()[0], spare=False)
+    return company.alike(jobs) and company.fits(index, jobs[index])

@@ -195,15 +195,16 @@ def _most_runs(jobs: Sequence[Job]) -> int:
 def with_its_pack(job: Job, manifest: Mapping[str, Any]) -> list[Job]:
     """The job, and as ghosts the runs with which it shared a vmapped program; `InputError` for a damaged record.
 
-    A run that goes on needs theirs: the states from which they go on lie beside it, in its sweep's directory.
+    A run that goes on needs theirs: the states from which they go on lie beside it, in its sweep's directory. Where it
+    took a lane later, they were at other epochs, and begin anew: lanes do not see each other.
     """
-    job = replace(job, program=compilation.of(manifest))
     record = manifest.get("pack")
+    job = replace(job, program=compilation.of(manifest), refilled=sweep.has_refilled(record))
     configs = [parse(plain) for plain in pack.described(record, dump(job.config))] if record else [job.config]
     refuse_unknown_program([replace(job, config=config) for config in configs])
     if not record:
         return [job]
-    if job.resumed:
+    if job.resumed and not job.refilled:
         places = _beside(job, record)
     else:
         places = [job.directory / f"ghost {index}" for index in range(len(configs))]
