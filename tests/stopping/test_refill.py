@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.stopping.test_stopped import Swept, noted_in, swept
+from tests.stopping.test_stopped import Swept, swept
 from tests.support.configurations import make
 from tests.support.processes import results
 from vaex import files
@@ -147,14 +147,13 @@ def cut(directory: Path, number: int, epoch: int) -> None:
 def test_a_refilled_pack_that_was_cut_off_goes_on_as_one(both: tuple[Swept, Swept], tmp_path: Path):
     """With each lane at an epoch of its own, also where the sweep goes on without a rule."""
     full, early = both
-    strategy = [config for config in grid("sweep.stop=asha")]
     noted = sweep.read(early.directory)[1]
     taken = [number for number in refilled(early) if early.statuses[number] == "finished"]
     for rule in (True, False):
         directory = Path(shutil.copytree(early.directory, tmp_path / f"sweep {rule}"))
         cut(directory, 0, 3)
         cut(directory, taken[0], 2)
-        configs = strategy if rule else grid()
+        configs = grid("sweep.stop=asha") if rule else grid()
         packs = going_on.packs_of(directory, list(zip(noted, configs, strict=True)))
         assert [[job.number for job in jobs if not job.ghost] for jobs in packs] == [[0, taken[0]]]
         outcome = task.train_sweep(directory, packs, 7)

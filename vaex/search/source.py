@@ -12,8 +12,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 from vaex.config import Config
 from vaex.disk import sweep
@@ -22,10 +20,9 @@ from vaex.disk.sweep import Noted
 from vaex.errors import ConfigError, InputError
 from vaex.files import first_line
 from vaex.search import objectives, table
-from vaex.search.plan import Plan
-from vaex.search.study import Study, Trial
+from vaex.search import plan as plans
+from vaex.search.study import Place, Trial
 from vaex.terminal.stop import Stop
-from vaex.terminal.tables import show
 from vaex.training import run
 from vaex.training.packs import Room, steps_of
 
@@ -33,19 +30,6 @@ log = logging.getLogger("vaex")
 
 PAUSE = 0.1
 """Seconds between two looks at whether somebody has asked for an end."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A search where it is: its directory, plan and study, what makes jobs of what is noted, and lanes to fill."""
-
-    directory: Path
-    plan: Plan
-    study: Study
-    open: Callable[[Sequence[tuple[Noted, Config]]], list[Job]]
-    lanes: int
-    at_once: int
-    plugins: tuple[str, ...]
 
 
 class Trials:
@@ -107,15 +91,15 @@ class Trials:
         with self._free, self._breaking():
             while not (stop.asked or self._broken):
                 self._tell_due()
+                if self._for_lanes:
+                    self._waiting.extend(run.group(self._for_lanes))
+                    self._for_lanes = []
                 if self._waiting:
                     return self._waiting.popleft()
                 if self._asked >= self._place.plan.trials:
                     return None
                 count = min(self._place.at_once, self._place.plan.trials - self._asked)
-                if self._for_lanes:
-                    self._waiting.extend(run.group(self._for_lanes))
-                    self._for_lanes = []
-                elif self._may_ask(count):
+                if self._may_ask(count):
                     self._add([self._ask() for _ in range(count)])
                 else:
                     self._free.wait(PAUSE)
@@ -178,15 +162,7 @@ class Trials:
 
     def headline(self) -> str:
         """How far the search is, for the sweep's bar."""
-        ended = sum(state != "running" for state in self._states)
-        text = f"trials {ended}/{self._place.plan.trials}"
-        best = self._best  # of the last trial that was told: this is asked for after each epoch
-        if len(self._place.plan.directions) > 1:
-            text += f", {len(best)} on the Pareto front" if best else ""
-        elif best:
-            text += f", best {show(best[0].values[0])} (trial {best[0].number})"
-        counts = {state: self._states.count(state) for state in ("stopped", "failed")}
-        return text + "".join(f", {count} {state}" for state, count in counts.items() if count)
+        return table.headline(self._place.plan, self._states, self._best)  # as last told: asked for after each epoch
 
     def _is_running(self, job: Job) -> bool:
         """Whether a job's trial has not been told; one that nobody knows the directory of only rides along."""
@@ -228,7 +204,7 @@ class Trials:
         made: list[tuple[Noted, Config]] = []
         for trial in trials:
             try:
-                jobs = self._jobs(trial)
+                jobs = plans.jobs_of(self._place.plan, trial.number, trial.parameters, self._place.plugins)
             except ConfigError as error:
                 log.warning("trial %d: %s", trial.number, error)
                 self._tell(trial.number, "failed", (), (), str(error))
@@ -240,16 +216,6 @@ class Trials:
         self._noted += [job for job, _ in made]
         sweep.write(self._place.directory, self._noted, self._place.plan.record())
         return self._place.open(made)
-
-    def _jobs(self, trial: Trial) -> list[tuple[Noted, Config]]:
-        """The jobs of a trial, one a seed; raises `ConfigError` where its parameters make no configuration."""
-        plan, first = self._place.plan, trial.number * self._seeds
-        found = []
-        for number, seed in enumerate(plan.seeds, first):
-            config = plan.config(trial.parameters, seed, self._place.plugins)
-            overrides = plan.overrides(trial.parameters, seed)
-            found.append((sweep.noted(number, Path(str(number)), overrides, config, trial.number), config))
-        return found
 
     def _tell_due(self) -> None:
         """Tell the study which trials have ended: at once, or in an ordered search when their turn has come."""
