@@ -47,13 +47,13 @@ def source(
 ) -> tuple[Trials, Study, list[bool]]:
     """Trials of a search, whose jobs cannot be opened once the list says so."""
     plan = dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, ordered=ordered))
+    directory.mkdir(exist_ok=True)
     study = Study(directory, plan.settings, plan.directions, plan.parameters)
     fails = [False]
 
     def opened(made: Sequence[tuple[Noted, Config]]) -> list[Job]:
         return full() if fails[0] else [Job(config, directory / job.directory, job.label) for job, config in made]
 
-    directory.mkdir(exist_ok=True)
     sweep.write(directory, noted, plan.record())
     return Trials(Place(directory, plan, study, opened, lanes=2, at_once=at_once, plugins=()), noted), study, fails
 

@@ -91,14 +91,12 @@ class Trials:
         with self._free, self._breaking():
             while not (stop.asked or self._broken):
                 self._tell_due()
-                if self._for_lanes:
-                    self._waiting.extend(run.group(self._for_lanes))
-                    self._for_lanes = []
                 if self._waiting:
                     return self._waiting.popleft()
-                if self._asked >= self._place.plan.trials:
+                if self._asked >= self._place.plan.trials and not self._for_lanes:
                     return None
-                count = min(self._place.at_once, self._place.plan.trials - self._asked)
+                room = max(0, self._place.at_once - len(self._for_lanes) // self._seeds)
+                count = min(room, self._place.plan.trials - self._asked)
                 if self._may_ask(count):
                     self._add([self._ask() for _ in range(count)])
                 else:
@@ -194,8 +192,8 @@ class Trials:
         return trial
 
     def _add(self, trials: Sequence[Trial]) -> None:
-        """Let the jobs of some trials wait for a device."""
-        made = self._made(trials)
+        """Let the jobs of some trials, and those that no lane has taken, wait for a device."""
+        made, self._for_lanes = self._for_lanes + self._made(trials), []
         if made:
             self._waiting.extend(run.group(made))
 
