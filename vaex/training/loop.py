@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -19,14 +19,11 @@ from vaex.data.dataset import Dataset
 from vaex.device.compiled import Compiled
 from vaex.device.datasets import load, on_device
 from vaex.device.memory import TooLargeError, refuse_too_large
-from vaex.disk.directory import Job, type_of_device
-from vaex.stopping.judge import Judge
-from vaex.terminal.displays import Display
-from vaex.terminal.stop import Stop
+from vaex.disk.directory import Job
 from vaex.training import states
 from vaex.training.company import Company
 from vaex.training.member import Member, host_copy
-from vaex.training.packs import Lane, Room
+from vaex.training.packs import Host, Room
 from vaex.vae import pack, step
 from vaex.vae.step import TrainState
 
@@ -34,26 +31,6 @@ log = logging.getLogger("vaex")
 
 CLOSERS = 8
 """Threads that write the results of a vmapped pack's runs: most of that work is waiting for the disk."""
-
-
-@dataclass(frozen=True)
-class Host:
-    """What surrounds a pack while it trains.
-
-    `lane` is told how each job has ended, and has further ones for lanes of the pack that are free. `judge` says after
-    each epoch which runs stop early.
-    """
-
-    display: Display
-    stop: Stop
-    device: type_of_device
-    lane: Lane
-    judge: Judge | None
-
-    def tell(self, members: Sequence[Member]) -> None:
-        """Tell the lane how some runs have ended."""
-        ends = [member.summary["status"] if member.summary else "interrupted" for member in members]
-        self.lane.tell([member.job for member in members], ends)
 
 
 def train(jobs: Sequence[Job], host: Host) -> None:

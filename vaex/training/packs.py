@@ -13,8 +13,11 @@ import jax
 
 from vaex.config import Config
 from vaex.device.datasets import load
-from vaex.disk.directory import Job
+from vaex.disk.directory import Job, type_of_device
+from vaex.stopping.judge import Judge
+from vaex.terminal.displays import Display
 from vaex.terminal.stop import Stop
+from vaex.training.member import Member
 from vaex.vae import objective, pack, step
 from vaex.vae.objective import Program
 
@@ -169,6 +172,26 @@ class Lane:
     def _begun(self, jobs: Sequence[Job]) -> None:
         self._open |= {job.directory: job for job in jobs if not job.ghost}
         self._statuses.update(dict.fromkeys(self._open, "interrupted"))
+
+
+@dataclass(frozen=True)
+class Host:
+    """What surrounds a pack while it trains.
+
+    `lane` is told how each job has ended, and has further ones for lanes of the pack that are free. `judge` says after
+    each epoch which runs stop early.
+    """
+
+    display: Display
+    stop: Stop
+    device: type_of_device
+    lane: Lane
+    judge: Judge | None
+
+    def tell(self, members: Sequence[Member]) -> None:
+        """Tell the lane how some runs have ended."""
+        ends = [member.summary["status"] if member.summary else "interrupted" for member in members]
+        self.lane.tell([member.job for member in members], ends)
 
 
 def _gives(jobs: Sequence[Job]) -> bool:

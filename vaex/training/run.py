@@ -33,7 +33,7 @@ from vaex.terminal.displays import Display, LoneDisplay
 from vaex.terminal.screen import say
 from vaex.terminal.stop import Signals
 from vaex.training import loop, remarks
-from vaex.training.packs import Lane, Listed, Source, program_of
+from vaex.training.packs import Host, Lane, Listed, Source, program_of
 from vaex.vae import objective, pack, step
 
 log = logging.getLogger("vaex")
@@ -108,7 +108,7 @@ def run(
             if jobs is None:
                 return
             try:
-                loop.train(jobs, loop.Host(shown, stop, device, lane, judge))
+                loop.train(jobs, Host(shown, stop, device, lane, judge))
             except Exception as error:  # a lane goes on with the next pack, whatever happened to this one
                 log.exception("%s: %s: %s", jobs[0].directory, type(error).__name__, error)
             lane.fail()  # of whom nothing has been heard
