@@ -1,6 +1,7 @@
 """The runs in the lanes of a pack, and the program that they share: who may take a lane of it after another."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,7 +22,8 @@ class Company:
         self, jobs: Sequence[Job], shape: tuple[int, int, int], steps: int, device: type_of_device, *, spare: bool
     ):
         self._shape, self._steps, self._device, self._spare = shape, steps, device, spare
-        self.jobs = list(jobs)
+        self.jobs, self._programs = list(jobs), [*map(self._program, jobs)]
+        self._known: dict[tuple[Path, ...], bool] = {}
         self.choice = self._chosen(jobs)
         self.number()
         self.program = self.numbers.program
@@ -34,14 +36,15 @@ class Company:
     def number(self) -> None:
         """Make the numbers of those that are in the lanes now."""
         configs = [job.config for job in self.jobs]
-        self.numbers = Numbers(configs, self._programs(self.jobs), self.choice.lanes, self.choice.latents, self._device)
+        self.numbers = Numbers(configs, self._programs, self.choice.lanes, self.choice.latents, self._device)
 
-    def record(self, index: int) -> dict[str, Any] | None:
-        """What the manifest of the run in a lane says of its pack, if it has one: who is in it now."""
+    def records(self, some: Sequence[int]) -> list[dict[str, Any] | None]:
+        """What the manifests of the runs in some lanes say of their pack, if they have one: who is in it now."""
         if not self.stacked:
-            return None
-        record = {"index": index} | pack.describe([job.config for job in self.jobs])
-        return record | {"refilled": True} if self.jobs[index].refilled else record
+            return [None for _ in some]
+        record = pack.describe([job.config for job in self.jobs])
+        later = {"refilled": True}
+        return [{"index": index} | record | (later if self.jobs[index].refilled else {}) for index in some]
 
     def compiled(self) -> dict[str, Any] | None:
         """What manifests say of how the program is compiled."""
@@ -49,30 +52,29 @@ class Company:
 
     def alike(self, jobs: Sequence[Job]) -> bool:
         """Whether a fresh pack of these jobs would have this very program, so that all bits would be the same here."""
-        return self._chosen(jobs) == self.choice and self._merged(jobs) == self.program
+        key = tuple(job.directory for job in jobs)  # asked for each free lane
+        if key not in self._known:
+            merged = pack.merge([*map(self._program, jobs)], self.choice.latents)
+            self._known[key] = self._chosen(jobs) == self.choice and merged == self.program
+        return self._known[key]
 
     def fits(self, index: int, job: Job) -> bool:
         """Whether the program stays what it is, also when it is made again from the record, with this job in a lane."""
-        jobs = self._with(index, job)
-        if pack.shared(self._program(job), job.config) != pack.shared(self._program(self.jobs[0]), self.jobs[0].config):
+        program = self._program(job)
+        if pack.shared(program, job.config) != pack.shared(self._programs[0], self.jobs[0].config):
             return False
-        sizes = self._sizes(jobs)
-        if self.choice.latents > compilation.most_latents(sizes) or self.choice.latents < max(sizes):
+        sizes = self._sizes([*self.jobs[:index], job, *self.jobs[index + 1 :]])
+        if not max(sizes) <= self.choice.latents <= compilation.most_latents(sizes):
             return False
-        return self._merged(jobs) == self.program and self._recorded(jobs) == self.choice
+        record = compilation.record(self.choice, len(self.jobs), sizes, self._device)
+        if compilation.recorded(record or {}, len(self.jobs), sizes, self._device) != self.choice:
+            return False
+        programs = [*self._programs[:index], program, *self._programs[index + 1 :]]
+        return pack.merge(programs, self.choice.latents) == self.program
 
     def take(self, index: int, job: Job) -> None:
         """Let a job that fits have a lane; `number` when all have theirs."""
-        self.jobs = self._with(index, job)
-
-    def _with(self, index: int, job: Job) -> list[Job]:
-        return [*self.jobs[:index], job, *self.jobs[index + 1 :]]
-
-    def _recorded(self, jobs: Sequence[Job]) -> Choice:
-        """The choice that whoever makes a pack of these jobs again takes from their manifests."""
-        sizes = self._sizes(jobs)
-        record = compilation.record(self.choice, len(jobs), sizes, self._device)
-        return compilation.recorded(record or {}, len(jobs), sizes, self._device)
+        self.jobs[index], self._programs[index] = job, self._program(job)
 
     def _chosen(self, jobs: Sequence[Job]) -> Choice:
         """How the program is compiled: as it was, where runs are made again."""
@@ -82,14 +84,8 @@ class Company:
             return compilation.recorded(record, len(jobs), sizes, self._device)
         return compilation.choose(jobs[0].config, len(jobs), sizes, self._steps, self._device, spare=self._spare)
 
-    def _merged(self, jobs: Sequence[Job]) -> Program:
-        return pack.merge(self._programs(jobs), self.choice.latents)
-
     def _sizes(self, jobs: Sequence[Job]) -> set[int]:
         return {job.config.model.latent_dim for job in jobs}
-
-    def _programs(self, jobs: Sequence[Job]) -> list[Program]:
-        return [self._program(job) for job in jobs]
 
     def _program(self, job: Job) -> Program:
         return objective.program(job.config, self._shape)

@@ -96,20 +96,25 @@ class _Pack:
         if self.stacked and not any(member.job.ghost or member.job.resumed for member in self.members):
             lanes = self.company.choice.lanes
             refuse_too_large(self.functions.train, step.shapes(self.program), self.device, lanes)
-        program = self.company.compiled()
-        for index, member in enumerate(self.members):
-            if member.summary is None:
-                with member.guarded():
-                    member.begin(self.company.record(index), program)
+        self._begin(range(len(self.members)))
         state = states.first(self.members, self.company, self.device)
         for member in self.members:
             if member.going:
                 with member.guarded():
-                    member.say_start(program)
+                    member.say_start(self.company.compiled())
         state = self._judged(state)  # a run that goes on may have been cut off between an epoch and its end
         while any(member.going for member in self.members) and not self.stop.asked:
             state = self._judged(self._epoch(state))
         self._close(state, range(len(self.members)))
+
+    def _begin(self, some: Sequence[int]) -> None:
+        """Write the starting files of some runs."""
+        program = self.company.compiled()
+        for index, record in zip(some, self.company.records(some), strict=True):
+            member = self.members[index]
+            if member.summary is None:
+                with member.guarded():
+                    member.begin(record, program)
 
     def _epoch(self, state: TrainState) -> TrainState:
         """One epoch and its validation, taken in by every run that is going."""
@@ -172,14 +177,16 @@ class _Pack:
         """The state with further jobs in lanes that are free, where there are any and that is cheaper."""
         free = [index for index, member in enumerate(self.members) if member.summary is not None]
         self.host.tell([self.members[index] for index in free])
-        new = {index: member for index in free if (member := self._refill(index)) and member.going}
+        new = [index for index in free if self._refill(index)]
         if not new:
             return state
         self.company.number()
-        return states.with_fresh(state, new, self.device)
+        self._begin(new)
+        begun = {index: self.members[index] for index in new if self.members[index].going}
+        return states.with_fresh(state, begun, self.company.compiled(), self.device)
 
-    def _refill(self, index: int) -> Member | None:
-        """The run that takes a free lane after another, begun; None where it stands still."""
+    def _refill(self, index: int) -> bool:
+        """Give a free lane to a further job; whether there was one."""
         going = [member for member in self.members if member.going]
         epochs = going[0].config.training.epochs
         left = max(epochs - len(member.progress.rows) for member in going)
@@ -187,15 +194,13 @@ class _Pack:
         fits = functools.partial(self.company.fits, index)
         job = self.host.lane.refill(Room(self.company.jobs, free, left, epochs, self.company.alike, fits))
         if job is None:
-            return None
+            return False
         self.members[index].release()
         member = self.members[index] = Member(replace(job, refilled=True), self.dataset, self.host.display)
         self.company.take(index, member.job)
         with member.guarded():
             member.open()
-            member.begin(self.company.record(index), self.company.compiled())
-            member.say_start(self.company.compiled())
-        return member
+        return True
 
     def _close(self, state: TrainState, some: Sequence[int]) -> None:
         """Of some runs: test values where one has come to its end, then what each leaves behind."""
