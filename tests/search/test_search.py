@@ -204,6 +204,47 @@ def test_a_vmapped_search_asks_for_packs(tmp_path: Path):
     agree(tmp_path / "sweep", 8)
 
 
+REFILLED = (
+    RATE, "loss=choice(gamma,softplus)", "model.latent_dim=choice(2,4)", "hydra.sweeper.trials=14",
+    "hydra.sweeper.at_once=4", "hydra.sweeper.startup=4", "pack.strategy=vmap", "training.epochs=4", "sweep.stop=asha",
+    "sweep.stop.factor=2",
+)  # fmt: skip
+
+
+def refilled(directory: Path) -> list[Path]:
+    """The runs of a search that took the lane of another."""
+    manifests = {path.parent: json.loads(path.read_text())["pack"] for path in directory.glob("*/manifest.json")}
+    return [place for place, record in sorted(manifests.items()) if record and record.get("refilled")]
+
+
+@pytest.mark.slow
+def test_a_vmapped_search_refills_lanes_and_loses_nothing_when_killed(tmp_path: Path):
+    """The same twice; killed or not, a run that took a lane is the one that a fresh pack makes."""
+    once, again, cut = (tmp_path / name for name in ("once", "again", "cut"))
+    for directory in (once, again):
+        code, text = server().run(*OPTUNA, *REFILLED, f"hydra.sweep.dir={directory}")
+        assert code == 0, text
+    assert trials(once).equals(trials(again))
+    assert len(refilled(once)) >= 3
+    for job in range(14):
+        assert results(once / str(job)) == results(again / str(job))
+    chosen = random.Random(5)
+    for kill in range(8):
+        command = ("resume", cut) if kill else (*OPTUNA, *REFILLED, f"hydra.sweep.dir={cut}")
+        ended = len(list(cut.glob("*/summary.json"))) + chosen.randrange(3)
+        killed(server().start(*command), lambda ended=ended: len(list(cut.glob("*/summary.json"))) > ended)
+    code, text = server().run("resume", cut)
+    assert code == 0, text
+    for directory in (once, cut):
+        agree(directory, 14)
+        ended = [place for place in refilled(directory) if '"finished"' in (place / "summary.json").read_text()]
+        assert ended
+        for place in ended:
+            code, text = server().run("reproduce", place, f"hydra.run.dir={place}-again")
+            assert code == 0, text
+            assert results(place) == results(Path(f"{place}-again"))
+
+
 def moment(directory: Path, chosen: random.Random) -> Callable[[], Any]:
     """A moment of a search: so many lines of the journal, so many jobs noted, or so many ended."""
     journal, lines = directory / "study.journal", chosen.randrange(1, 220)

@@ -4,7 +4,7 @@ import dataclasses
 import errno
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from vaex.disk import sweep
 from vaex.disk.directory import Job
 from vaex.disk.sweep import Noted
 from vaex.search.plan import Plan
-from vaex.search.source import Place, Trials
-from vaex.search.study import Study
+from vaex.search.source import Trials
+from vaex.search.study import Place, Study
 from vaex.terminal.stop import Stop
+from vaex.training.packs import Room
 
 
 class Patience(Stop):
@@ -41,9 +42,12 @@ def full(*_: Any) -> Any:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def source(directory: Path, plan: Plan, ordered: bool, noted: Sequence[Noted] = ()) -> tuple[Trials, Study, list[bool]]:
+def source(
+    directory: Path, plan: Plan, ordered: bool, noted: Sequence[Noted] = (), at_once: int = 1
+) -> tuple[Trials, Study, list[bool]]:
     """Trials of a search, whose jobs cannot be opened once the list says so."""
     plan = dataclasses.replace(plan, settings=dataclasses.replace(plan.settings, ordered=ordered))
+    directory.mkdir(exist_ok=True)
     study = Study(directory, plan.settings, plan.directions, plan.parameters)
     fails = [False]
 
@@ -51,7 +55,7 @@ def source(directory: Path, plan: Plan, ordered: bool, noted: Sequence[Noted] = 
         return full() if fails[0] else [Job(config, directory / job.directory, job.label) for job, config in made]
 
     sweep.write(directory, noted, plan.record())
-    return Trials(Place(directory, plan, study, opened, lanes=2, at_once=1, plugins=()), noted), study, fails
+    return Trials(Place(directory, plan, study, opened, lanes=2, at_once=at_once, plugins=()), noted), study, fails
 
 
 def finish(jobs: Sequence[Job], elbo: float) -> None:
@@ -97,3 +101,31 @@ def test_a_trial_that_could_not_be_told_is_left(plan: Plan, tmp_path: Path, monk
     again.go_on([])
     assert [trial.state for trial in study.trials()] == ["complete"] * 4
     assert not again.left
+
+
+def lane(jobs: Sequence[Job], fits: Callable[[Job], bool], *, left: int) -> Room:
+    """A free one of a pack that goes on for so many of ten epochs."""
+    return Room(jobs, free=1, left=left, epochs=10, alike=lambda _: False, fits=fits)
+
+
+def test_a_free_lane_asks_for_a_trial(plan: Plan, tmp_path: Path):
+    """One that does not fit is a pack of its own, later; a lane shortly before the end of the others asks for none."""
+    trials, study, _ = source(tmp_path, plan, ordered=False, at_once=2)
+    first = [job for _ in range(2) for job in trials.take(Stop()) or ()]
+    finish(first[:1], -100.0)
+    trials.told(first[:1], ["finished"])
+    assert [trial.state for trial in study.trials()] == ["complete", "running"]
+    assert trials.refill(lane(first, lambda _: True, left=1)) is None
+    assert len(study.trials()) == 2
+    here = lane(first, lambda job: job.directory.name == "3", left=9)
+    taken = trials.refill(here)
+    assert taken
+    assert taken.directory.name == "3"
+    assert [entry.number for entry in sweep.read(tmp_path)[1]] == [0, 1, 2, 3]
+    assert trials.refill(here) is None
+    assert [job.directory.name for job in trials.take(Stop()) or ()] == ["2"]
+    assert trials.take(Stop()) is None
+    ordered, study, _ = source(tmp_path / "ordered", plan, ordered=True, at_once=2)
+    first = [job for _ in range(2) for job in ordered.take(Stop()) or ()]
+    assert ordered.refill(lane(first, lambda _: True, left=9)) is None
+    assert len(study.trials()) == 2

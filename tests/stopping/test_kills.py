@@ -52,10 +52,14 @@ def kill_again_and_again(directory: Path, grid: tuple[str, ...], generator: rand
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["lone", "vmap"])
+@pytest.mark.parametrize("strategy", ["lone", "vmap", "refilled"])
 @pytest.mark.parametrize("rule", ["asha", "median", "hyperband"])
 def test_kills_lose_no_job_and_no_decision(tmp_path: Path, strategy: str, rule: str):
-    grid = (*GRID, f"pack.strategy={strategy}")
+    grid = (
+        (*GRID, "pack.strategy=vmap", "pack.max_runs=4")
+        if strategy == "refilled"
+        else (*GRID, f"pack.strategy={strategy}")
+    )
     full, early = tmp_path / "full", tmp_path / "early"
     code, text = server().run(*grid, f"hydra.sweep.dir={full}")
     assert code == 0, text
@@ -72,4 +76,6 @@ def test_kills_lose_no_job_and_no_decision(tmp_path: Path, strategy: str, rule: 
         assert summary["status"] in ("finished", "stopped")
         assert mine == reference or (summary["status"] == "stopped" and mine[0] == reference[0][: summary["epoch"]])
     assert any(summary["status"] == "stopped" for summary in summaries)
+    packs = [files.read_json(early / str(job) / "manifest.json")["pack"] for job in range(JOBS)]
+    assert any(record and record.get("refilled") for record in packs) is (strategy == "refilled")
     assert pd.read_csv(early / "sweep.csv")["status"].tolist() == [summary["status"] for summary in summaries]

@@ -78,14 +78,18 @@ def doubts(manifest: Mapping[str, Any]) -> list[str]:
 def recorded(record: Mapping[str, Any], runs: int, sizes: set[int], device: type_of_device) -> Choice:
     """The choice that a manifest records; raises `InputError` for what no choice can have been."""
     autotune, lanes, latents = record.get("autotune"), record.get("lanes", runs), record.get("latents", max(sizes))
-    most = few(max(sizes)) if len(sizes) > 1 else max(sizes)
     if (
         autotune not in ("off", "full", None)
         or not (type(lanes) is int and runs <= lanes <= few(runs))
-        or not (type(latents) is int and max(sizes) <= latents <= most)
+        or not (type(latents) is int and max(sizes) <= latents <= most_latents(sizes))
     ):
         raise _cannot_be(dict(record))
     return Choice(None if device.platform == "cpu" else autotune, lanes, latents)
+
+
+def most_latents(sizes: set[int]) -> int:
+    """The most latents that a program of runs of these sizes can have."""
+    return few(max(sizes)) if len(sizes) > 1 else max(sizes)
 
 
 def record(choice: Choice, runs: int, sizes: set[int], device: type_of_device) -> dict[str, Any] | None:

@@ -24,7 +24,8 @@ class Job:
     `group` is the sweep it belongs to, `name` what W&B calls it (None: what a lone run is called). A `ghost` only rides
     along in a vmapped pack whose other runs are made again: it writes nothing. `program` is how a run that is made
     again was compiled (`device/compilation.py`); None: as seems best. `number` is the job's in its sweep. `until` is an
-    epoch after which it is put aside, to go on later; None: at its end.
+    epoch after which it is put aside, to go on later; None: at its end. One that has `refilled` took a lane of a
+    vmapped pack after another's end.
     """
 
     config: Config
@@ -38,6 +39,12 @@ class Job:
     program: Mapping[str, Any] | None = None
     number: int | None = None
     until: int | None = None
+    refilled: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it trains from where it is."""
+        return self.resumed and not self.ghost
 
 
 def reserve(wanted: Path) -> Path:

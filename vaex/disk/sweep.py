@@ -75,12 +75,12 @@ def pack_of(
 
     A search draws a configuration more than once, so an identity alone may be that of another pack's job. A pack's jobs
     are numbered upwards and no other pack of the program lies between: they are those nearest to its own, less such
-    whose manifest says another pack, or another place in it.
+    whose manifest says another pack, or another place in it. One that has refilled a lane elsewhere was its ghost.
     """
 
     def fits(job: Noted, index: int) -> bool:
         written = read_manifest(directory / job.directory).get("pack")
-        return written is None or written == {**record, "index": index}
+        return written is None or written == {**record, "index": index} or has_refilled(written)
 
     place, found = int(record["index"]), [own] if own.identity == identities[record["index"]] else []
     for index in reversed(range(place)) if found else ():
@@ -90,6 +90,11 @@ def pack_of(
         above = [job for job in jobs if job.identity == identities[index] and job.number > found[-1].number]
         found += next(([job] for job in sorted(above, key=_number) if fits(job, index)), [])
     return found
+
+
+def has_refilled(record: Any) -> bool:
+    """Whether the run whose manifest says this of its pack took a lane of it after another."""
+    return isinstance(record, Mapping) and bool(record.get("refilled"))
 
 
 def _number(job: Noted) -> int:

@@ -155,3 +155,15 @@ def _refuse_of_sweep(parameters: Sequence[Parameter]) -> None:
             raise ConfigError(
                 f"{each.element}={each.text}: is of the whole search, the same in all trials; give it one"
             )
+
+
+def jobs_of(
+    plan: Plan, trial: int, parameters: Mapping[str, Value], plugins: tuple[str, ...]
+) -> list[tuple[sweep.Noted, Config]]:
+    """The jobs of a trial, one a seed; raises `ConfigError` where its parameters make no configuration."""
+    found = []
+    for number, seed in enumerate(plan.seeds, trial * len(plan.seeds)):
+        config = plan.config(parameters, seed, plugins)
+        overrides = plan.overrides(parameters, seed)
+        found.append((sweep.noted(number, Path(str(number)), overrides, config, trial), config))
+    return found

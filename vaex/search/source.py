@@ -12,8 +12,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 from vaex.config import Config
 from vaex.disk import sweep
@@ -22,30 +20,16 @@ from vaex.disk.sweep import Noted
 from vaex.errors import ConfigError, InputError
 from vaex.files import first_line
 from vaex.search import objectives, table
-from vaex.search.plan import Plan
-from vaex.search.study import Study, Trial
+from vaex.search import plan as plans
+from vaex.search.study import Place, Trial
 from vaex.terminal.stop import Stop
-from vaex.terminal.tables import show
 from vaex.training import run
-from vaex.training.packs import steps_of
+from vaex.training.packs import Room, steps_of
 
 log = logging.getLogger("vaex")
 
 PAUSE = 0.1
 """Seconds between two looks at whether somebody has asked for an end."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A search where it is: its directory, plan and study, what makes jobs of what is noted, and lanes to fill."""
-
-    directory: Path
-    plan: Plan
-    study: Study
-    open: Callable[[Sequence[tuple[Noted, Config]]], list[Job]]
-    lanes: int
-    at_once: int
-    plugins: tuple[str, ...]
 
 
 class Trials:
@@ -56,6 +40,7 @@ class Trials:
         self._seeds = len(place.plan.seeds)
         self._free = threading.Condition()
         self._waiting: deque[Sequence[Job]] = deque()
+        self._for_lanes: list[Job] = []
         self._left: dict[int, set[int]] = {}
         self._ended: set[int] = set()
         self._broken = False
@@ -73,7 +58,7 @@ class Trials:
         have = {job.number for job in self._noted}
         if any(job.trial is None or job.trial >= self._asked for job in self._noted):
             raise InputError(f"{self._place.directory / sweep.NAME}: has jobs of trials that the study's journal lacks")
-        self._waiting.extend(jobs for jobs in packs if any(self._states[self._of(job)] == "running" for job in jobs))
+        self._waiting.extend(jobs for jobs in packs if any(map(self._is_running, jobs)))
         waiting = {int(job.directory.name) for jobs in self._waiting for job in jobs if not job.ghost}
         unmade: list[Trial] = []
         for number in range(self._asked):
@@ -108,13 +93,33 @@ class Trials:
                 self._tell_due()
                 if self._waiting:
                     return self._waiting.popleft()
-                if self._asked >= self._place.plan.trials:
+                if self._asked >= self._place.plan.trials and not self._for_lanes:
                     return None
-                count = min(self._place.at_once, self._place.plan.trials - self._asked)
+                room = max(0, self._place.at_once - len(self._for_lanes) // self._seeds)
+                count = min(room, self._place.plan.trials - self._asked)
                 if self._may_ask(count):
                     self._add([self._ask() for _ in range(count)])
                 else:
                     self._free.wait(PAUSE)
+            return None
+
+    def refill(self, room: Room) -> Job | None:
+        """A job of a new trial, whose other seeds take the next lanes; those that do not fit are a pack, later.
+
+        An ordered search has none: what it is told before it asks would be another.
+        """
+        with self._free, self._breaking():
+            while not (self._broken or self._place.plan.settings.ordered):
+                job = next(filter(room.fits, self._for_lanes), None)
+                if job:
+                    self._for_lanes.remove(job)
+                    return job
+                self._tell_due()
+                waiting = (self._place.plan.trials - self._asked) * self._seeds
+                full = len(self._for_lanes) > self._place.at_once
+                if full or not waiting or room.free < self._seeds or not room.worth(waiting):
+                    return None
+                self._for_lanes += self._made([self._ask()])
             return None
 
     def told(self, jobs: Sequence[Job], statuses: Sequence[str]) -> None:
@@ -155,15 +160,11 @@ class Trials:
 
     def headline(self) -> str:
         """How far the search is, for the sweep's bar."""
-        ended = sum(state != "running" for state in self._states)
-        text = f"trials {ended}/{self._place.plan.trials}"
-        best = self._best  # of the last trial that was told: this is asked for after each epoch
-        if len(self._place.plan.directions) > 1:
-            text += f", {len(best)} on the Pareto front" if best else ""
-        elif best:
-            text += f", best {show(best[0].values[0])} (trial {best[0].number})"
-        counts = {state: self._states.count(state) for state in ("stopped", "failed")}
-        return text + "".join(f", {count} {state}" for state, count in counts.items() if count)
+        return table.headline(self._place.plan, self._states, self._best)  # as last told: asked for after each epoch
+
+    def _is_running(self, job: Job) -> bool:
+        """Whether a job's trial has not been told; one that nobody knows the directory of only rides along."""
+        return not (job.ghost and not job.directory.name.isdigit()) and self._states[self._of(job)] == "running"
 
     def _of(self, job: Job) -> int:
         """The number of a job's trial."""
@@ -191,31 +192,28 @@ class Trials:
         return trial
 
     def _add(self, trials: Sequence[Trial]) -> None:
-        """Make the jobs of some trials: noted first, then opened, then waiting for a lane."""
+        """Let the jobs of some trials, and those that no lane has taken, wait for a device."""
+        made, self._for_lanes = self._for_lanes + self._made(trials), []
+        if made:
+            self._waiting.extend(run.group(made))
+
+    def _made(self, trials: Sequence[Trial]) -> list[Job]:
+        """The jobs of some trials: noted first, then opened."""
         made: list[tuple[Noted, Config]] = []
         for trial in trials:
             try:
-                jobs = self._jobs(trial)
+                jobs = plans.jobs_of(self._place.plan, trial.number, trial.parameters, self._place.plugins)
             except ConfigError as error:
                 log.warning("trial %d: %s", trial.number, error)
                 self._tell(trial.number, "failed", (), (), str(error))
                 continue
             self._left[trial.number] = {job.number for job, _ in jobs}
             made += jobs
-        if made:
-            self._noted += [job for job, _ in made]
-            sweep.write(self._place.directory, self._noted, self._place.plan.record())
-            self._waiting.extend(run.group(self._place.open(made)))
-
-    def _jobs(self, trial: Trial) -> list[tuple[Noted, Config]]:
-        """The jobs of a trial, one a seed; raises `ConfigError` where its parameters make no configuration."""
-        plan, first = self._place.plan, trial.number * self._seeds
-        found = []
-        for number, seed in enumerate(plan.seeds, first):
-            config = plan.config(trial.parameters, seed, self._place.plugins)
-            overrides = plan.overrides(trial.parameters, seed)
-            found.append((sweep.noted(number, Path(str(number)), overrides, config, trial.number), config))
-        return found
+        if not made:
+            return []
+        self._noted += [job for job, _ in made]
+        sweep.write(self._place.directory, self._noted, self._place.plan.record())
+        return self._place.open(made)
 
     def _tell_due(self) -> None:
         """Tell the study which trials have ended: at once, or in an ordered search when their turn has come."""

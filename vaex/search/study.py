@@ -1,14 +1,19 @@
 """The study of a search on disk: Optuna's journal in the sweep's directory, asked for trials, told how they ended."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vaex import files
+from vaex.config import Config
+from vaex.disk.directory import Job
+from vaex.disk.sweep import Noted
 from vaex.errors import InputError
 from vaex.search.objectives import Direction
+from vaex.search.plan import Plan
 from vaex.search.samplers import sampler
 from vaex.search.settings import Settings
 from vaex.search.space import Parameter, Value
@@ -185,3 +190,16 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@dataclass(frozen=True)
+class Place:
+    """A search where it is: its directory, plan and study, what makes jobs of what is noted, and lanes to fill."""
+
+    directory: Path
+    plan: Plan
+    study: Study
+    open: Callable[[Sequence[tuple[Noted, Config]]], list[Job]]
+    lanes: int
+    at_once: int
+    plugins: tuple[str, ...]

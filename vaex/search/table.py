@@ -3,7 +3,7 @@
 import csv
 import io
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vaex import files
@@ -62,6 +62,17 @@ def told(plan: Plan, study: Study) -> list[str]:
     if len(best) > MOST_SHOWN:
         lines.append(f"and {len(best) - MOST_SHOWN} more on the Pareto front: {TRIALS}")
     return lines or ["no trial has come to its end yet"]
+
+
+def headline(plan: Plan, states: Sequence[str], best: Sequence[Trial]) -> str:
+    """How far a search is whose trials so far have these states."""
+    text = f"trials {sum(state != 'running' for state in states)}/{plan.trials}"
+    if len(plan.directions) > 1:
+        text += f", {len(best)} on the Pareto front" if best else ""
+    elif best:
+        text += f", best {show(best[0].values[0])} (trial {best[0].number})"
+    counts = {state: states.count(state) for state in ("stopped", "failed")}
+    return text + "".join(f", {count} {state}" for state, count in counts.items() if count)
 
 
 def of_sweeps(override: str) -> bool:

@@ -5,6 +5,7 @@ A job that has ended stays as it is, a failed one is tried again, the others go 
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vaex import config as configuration
@@ -103,9 +104,9 @@ def _go_on_with_population(directory: Path, jobs: Sequence[tuple[Noted, Config]]
 def packs_of(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> list[list[Job]]:
     """What is left to do: recorded vmapped packs as they were, and packs of the other jobs that have not ended.
 
-    A job of a vmapped pack that has ended rides along as a ghost.
+    A job of a vmapped pack that has ended rides along as a ghost; so does one that has refilled a lane of another pack.
     """
-    from vaex.training import run  # late, as above
+    from vaex.training import company, run  # late, as above
 
     figures = len(jobs) <= jobs[0][1].sweep.figures_up_to
     common = naming.common([job.overrides for job, _ in jobs])
@@ -115,16 +116,33 @@ def packs_of(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> list[list
     packs: list[list[Job]] = []
     taken: set[int] = set()
     for job, config in jobs:
-        if job.number not in taken and not made[job.number].ghost and made[job.number].resumed:
+        if job.number not in taken and made[job.number].goes_on and not made[job.number].refilled:
             numbers = _recorded_pack(directory, job, config, jobs)
             if numbers and taken.isdisjoint(numbers):
-                packs.append([made[number] for number in numbers])
+                members = [made[number] for number in numbers]
+                packs.append([replace(each, ghost=True) if each.refilled else each for each in members])
                 run.refuse_unknown_program(packs[-1])
-                taken.update(numbers)
-    alone = [made[job.number] for job, _ in jobs if job.number not in taken and not made[job.number].ghost]
+                taken.update(number for number in numbers if not made[number].refilled)
+    refilled = [made[job.number] for job, _ in jobs if made[job.number].refilled and made[job.number].goes_on]
+    packs = company.with_refilled(packs, [run.with_its_pack(job, read_manifest(job.directory)) for job in refilled])
+    alone = [job for number, job in made.items() if number not in taken and not job.ghost and not job.refilled]
     resumed = [[job] for job in alone if job.resumed]
-    fresh = [job for job in alone if not job.resumed]
-    return packs + resumed + (run.group(fresh) if fresh else [])
+    return packs + resumed + _fresh_packs([job for job in alone if not job.resumed], list(made.values()), jobs)
+
+
+def _fresh_packs(fresh: Sequence[Job], made: Sequence[Job], noted: Sequence[tuple[Noted, Config]]) -> list[list[Job]]:
+    """The packs of jobs that have not begun.
+
+    Where others of a grid's packs have refilled lanes, they are what they were when the sweep began, with ghosts: the
+    same program, the same bits.
+    """
+    from vaex.training import run  # late, as above
+
+    if not fresh or not any(job.refilled for job in made) or any(job.trial is not None for job, _ in noted):
+        return run.group(fresh) if fresh else []
+    left = {job.directory for job in fresh}
+    whole = [[replace(job, ghost=job.directory not in left, resumed=False) for job in jobs] for jobs in run.group(made)]
+    return [jobs for jobs in whole if not all(job.ghost for job in jobs)]
 
 
 def _job(directory: Path, job: Noted, config: Config, name: str, figures: bool) -> Job:
@@ -138,8 +156,9 @@ def _job(directory: Path, job: Noted, config: Config, name: str, figures: bool) 
     elif begun:
         refuse_to_go_on(place, config, ended)
     group = sweep.group_of(directory)
-    program = compilation.of(read_manifest(place)) if begun else None
-    return Job(config, place, job.label, group, name, begun, figures, ended, program, job.number)
+    manifest = read_manifest(place) if begun else {}
+    program, refilled = compilation.of(manifest), sweep.has_refilled(manifest.get("pack"))
+    return Job(config, place, job.label, group, name, begun, figures, ended, program, job.number, refilled=refilled)
 
 
 def place_of(directory: Path, job: Noted) -> Path:

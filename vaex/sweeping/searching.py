@@ -16,7 +16,7 @@ from vaex.errors import ConfigError, InputError
 from vaex.search import objectives, settings, table
 from vaex.search import plan as plans
 from vaex.search.plan import Plan
-from vaex.search.study import Study
+from vaex.search.study import Place, Study
 from vaex.stopping.judge import judging
 from vaex.terminal.screen import say
 
@@ -38,7 +38,7 @@ def begin(task: "Task", opened: Callable[..., list[Job]], ended: Callable[[Job, 
 
 
 def _source(directory: Path, plan: Plan, study: Study, opened: Any, base: Config, noted: Sequence[Noted]) -> Any:
-    from vaex.search.source import Place, Trials  # late: with it comes jax, after the thread count is set
+    from vaex.search.source import Trials  # late: with it comes jax, after the thread count is set
     from vaex.training import run
 
     batch = plan.settings.at_once or max(plan.settings.startup, 1)

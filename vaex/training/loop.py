@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -15,18 +16,15 @@ import numpy as np
 from jaxtyping import PyTree
 
 from vaex.data.dataset import Dataset
-from vaex.device import compilation, compiled
 from vaex.device.compiled import Compiled
 from vaex.device.datasets import load, on_device
 from vaex.device.memory import TooLargeError, refuse_too_large
-from vaex.disk import progress
-from vaex.disk.directory import Job, type_of_device
-from vaex.stopping.judge import Judge
-from vaex.terminal.displays import Display
-from vaex.terminal.stop import Stop
+from vaex.disk.directory import Job
+from vaex.training import states
+from vaex.training.company import Company
 from vaex.training.member import Member, host_copy
+from vaex.training.packs import Host, Room
 from vaex.vae import pack, step
-from vaex.vae.numbers import Numbers
 from vaex.vae.step import TrainState
 
 log = logging.getLogger("vaex")
@@ -35,49 +33,35 @@ CLOSERS = 8
 """Threads that write the results of a vmapped pack's runs: most of that work is waiting for the disk."""
 
 
-def train(
-    jobs: Sequence[Job], display: Display, stop: Stop, device: type_of_device, steps: int, judge: Judge | None = None
-) -> list[str]:
-    """Train a pack from opening its directories to its summaries; returns the status of each job.
-
-    `steps` are the optimizer steps of all runs for which its program is compiled, those of other packs too. `judge`
-    says after each epoch which runs stop early.
+def train(jobs: Sequence[Job], host: Host) -> None:
+    """Train a pack from opening its directories to its summaries.
 
     One that is too large for the device is trained without lanes to spare, then as two, and so on: nothing has been
     written of it by then.
     """
     try:
-        return _train(jobs, display, stop, device, steps, judge, spare=True)
+        return _train(jobs, host, spare=True)
     except TooLargeError:
         pass
     try:
-        return _train(jobs, display, stop, device, steps, judge, spare=False)
+        return _train(jobs, host, spare=False)
     except TooLargeError as error:
         half = len(jobs) // 2
         log.warning("%d runs in one program: %s; trained as %d and %d", len(jobs), error, half, len(jobs) - half)
-        halves = jobs[:half], jobs[half:]
-        return [end for part in halves for end in train(part, display, stop, device, steps, judge)]
+        for part in (jobs[:half], jobs[half:]):
+            train(part, host)
 
 
-def _train(
-    jobs: Sequence[Job],
-    display: Display,
-    stop: Stop,
-    device: type_of_device,
-    steps: int,
-    judge: Judge | None,
-    *,
-    spare: bool,
-) -> list[str]:
+def _train(jobs: Sequence[Job], host: Host, *, spare: bool) -> None:
     dataset = load(jobs[0].config.dataset)
-    members = [Member(job, dataset, display) for job in jobs]
+    members = [Member(job, dataset, host.display) for job in jobs]
     try:
         for member in members:
             if not member.job.ghost:
                 with member.guarded():
                     member.open()
         if any(member.going for member in members):
-            _Pack(members, dataset, stop, device, steps, judge, spare=spare).train()
+            _Pack(members, dataset, host, spare=spare).train()
     except TooLargeError:
         raise
     except Exception as error:  # compilation, device memory: it is all of theirs
@@ -87,88 +71,56 @@ def _train(
     finally:
         for member in members:
             member.release()
-    return [member.summary["status"] if member.summary else "interrupted" for member in members]
+    host.tell(members)
 
 
 class _Pack:
     """Runs that train in one program: alone, or stacked."""
 
-    def __init__(
-        self,
-        members: Sequence[Member],
-        dataset: Dataset,
-        stop: Stop,
-        device: type_of_device,
-        steps: int,
-        judge: Judge | None,
-        *,
-        spare: bool,
-    ):
-        self.members, self.stop, self.device, self.judge = members, stop, device, judge
-        self.stacked = len(members) > 1
-        programs, configs = [each.program for each in members], [each.config for each in members]
-        self.steps_an_epoch = -(-len(dataset.train.images) // programs[0].batch_size)
-        self.sizes = {program.model.latent_dim for program in programs}
-        self.choice = self._choose(steps, spare=spare)
-        self.numbers = Numbers(configs, programs, self.choice.lanes, self.choice.latents, device)
-        self.program = self.numbers.program
-        self.images, self.held_out = on_device(dataset, device)
+    def __init__(self, members: list[Member], dataset: Dataset, host: Host, *, spare: bool):
+        """`members` are those in the lanes: one that takes a lane later is in it, too."""
+        self.members, self.dataset, self.host = members, dataset, host
+        self.stop, self.device, self.judge = host.stop, host.device, host.judge
+        jobs = [member.job for member in members]
+        self.company = Company(jobs, dataset.shape, host.lane.steps(jobs), host.device, spare=spare)
+        self.stacked, self.program = self.company.stacked, self.company.program
+        self.steps_an_epoch = -(-len(dataset.train.images) // self.program.batch_size)
+        self.images, self.held_out = on_device(dataset, host.device)
         self.first_test_row = len(dataset.valid.images)
         images = self.images, self.held_out
-        self.functions = Compiled(
-            self.program, self.numbers.at(np.ones(len(members))), *images, device, self.choice.options
-        )
-
-    def _choose(self, steps: int, *, spare: bool) -> compilation.Choice:
-        """How the program is compiled: as it was, where runs are made again."""
-        config, runs = self.members[0].config, len(self.members)
-        record = next((member.job.program for member in self.members if member.job.program is not None), None)
-        if record is not None:
-            return compilation.recorded(record, runs, self.sizes, self.device)
-        return compilation.choose(config, runs, self.sizes, steps, self.device, spare=spare)
+        first = self.company.numbers.at(np.ones(len(members)))
+        self.functions = Compiled(self.program, first, *images, host.device, self.company.choice.options)
 
     def train(self) -> None:
         """Open, epochs, close."""
         if self.stacked and not any(member.job.ghost or member.job.resumed for member in self.members):
-            refuse_too_large(self.functions.train, step.shapes(self.program), self.device, self.choice.lanes)
-        record = pack.describe([each.config for each in self.members]) if self.stacked else None
-        program = compilation.record(self.choice, len(self.members), self.sizes, self.device)
-        for index, member in enumerate(self.members):
-            if member.summary is None:
-                with member.guarded():
-                    member.begin(record and {"index": index} | record, program)
-        state = self._first_state()
+            lanes = self.company.choice.lanes
+            refuse_too_large(self.functions.train, step.shapes(self.program), self.device, lanes)
+        self._begin(range(len(self.members)))
+        state = states.first(self.members, self.company, self.device)
         for member in self.members:
             if member.going:
                 with member.guarded():
-                    member.say_start(program)
+                    member.say_start(self.company.compiled())
         state = self._judged(state)  # a run that goes on may have been cut off between an epoch and its end
         while any(member.going for member in self.members) and not self.stop.asked:
             state = self._judged(self._epoch(state))
         self._close(state, range(len(self.members)))
 
-    def _first_state(self) -> TrainState:
-        """Fresh, or of the newest epoch from which all can go on."""
-        resumed = all(member.job.resumed for member in self.members)
-        places, ghosts = zip(*((member.directory, member.job.ghost) for member in self.members), strict=True)
-        found = progress.newest_of_pack(places, ghosts) if resumed else []
-        states, made = [], {}
-        for index, member in enumerate(self.members):
-            begins = step.beginning(member.program), member.config.seed
-            fresh = made.get(begins)
-            if fresh is None:  # lanes that begin alike share it: it is copied when they are stacked
-                fresh = made[begins] = compiled.init(member.program, member.hyper.seed)
-            states.append(fresh)
-            with member.guarded():
-                states[index] = member.state(found[index] if found else None, fresh)
-        state = pack.stack(self.program, states, self.choice.lanes) if self.stacked else states[0]
-        return jax.device_put(state, self.device)
+    def _begin(self, some: Sequence[int]) -> None:
+        """Write the starting files of some runs."""
+        program = self.company.compiled()
+        for index, record in zip(some, self.company.records(some), strict=True):
+            member = self.members[index]
+            if member.summary is None:
+                with member.guarded():
+                    member.begin(record, program)
 
     def _epoch(self, state: TrainState) -> TrainState:
         """One epoch and its validation, taken in by every run that is going."""
         order, train = self.functions.order, self.functions.train  # waits for the compiler, which no time contains
         number = (np.asarray(state.step) // self.steps_an_epoch).astype(np.int32)
-        hyper = self.numbers.at(number + 1)
+        hyper = self.company.numbers.at(number + 1)
         started = time.perf_counter()
         state, steps = train(hyper, state, order(hyper.seed, number), self.images)
         jax.block_until_ready(steps)
@@ -192,12 +144,27 @@ class _Pack:
         return state
 
     def _judged(self, state: TrainState) -> TrainState:
-        """The state after an epoch, with the lanes standing still of runs that their sweep's rule has stopped.
+        """The state after an epoch where a rule stops runs: lanes whose runs have ended stand still, or have others.
 
-        Those are closed at once while others go on; what all of them have come to is known before any is judged.
+        Those that have ended are closed at once while others go on.
         """
-        if self.judge is None:
+        if self.judge is None and not states.staggered(self.company.jobs):
             return state
+        self._judge()
+        if not any(member.going for member in self.members):
+            return state
+        ended = [index for index, each in enumerate(self.members) if each.summary is None and not each.going]
+        if ended:
+            self._close(state, ended)
+            frozen = np.array(state.frozen)
+            frozen[ended] = True
+            state = state._replace(frozen=jax.device_put(frozen, self.device))
+        return self._refilled(state) if self.judge and not self.stop.asked else state
+
+    def _judge(self) -> None:
+        """Ask the rule; what all runs have come to is known before any is judged."""
+        if self.judge is None:
+            return
         there = [member for member in self.members if member.summary is None and member.progress.rows]
         for member in there:
             self.judge.tell(member.job, member.progress.rows[-1], member.frozen)
@@ -205,13 +172,35 @@ class _Pack:
             if member.going:
                 with member.guarded():
                     member.stopped = self.judge.ask(member.job, len(member.progress.rows))
-        stopped = [index for index, member in enumerate(self.members) if member.stopped and member.summary is None]
-        if not stopped or not any(member.going for member in self.members):
+
+    def _refilled(self, state: TrainState) -> TrainState:
+        """The state with further jobs in lanes that are free, where there are any and that is cheaper."""
+        free = [index for index, member in enumerate(self.members) if member.summary is not None]
+        self.host.tell([self.members[index] for index in free])
+        new = [index for index in free if self._refill(index)]
+        if not new:
             return state
-        self._close(state, stopped)
-        frozen = np.array(state.frozen)
-        frozen[stopped] = True
-        return state._replace(frozen=jax.device_put(frozen, self.device))
+        self.company.number()
+        self._begin(new)
+        begun = {index: self.members[index] for index in new if self.members[index].going}
+        return states.with_fresh(state, begun, self.company.compiled(), self.device)
+
+    def _refill(self, index: int) -> bool:
+        """Give a free lane to a further job; whether there was one."""
+        going = [member for member in self.members if member.going]
+        epochs = going[0].config.training.epochs
+        left = max(epochs - len(member.progress.rows) for member in going)
+        free = len(self.members) - len(going)
+        fits = functools.partial(self.company.fits, index)
+        job = self.host.lane.refill(Room(self.company.jobs, free, left, epochs, self.company.alike, fits))
+        if job is None:
+            return False
+        self.members[index].release()
+        member = self.members[index] = Member(replace(job, refilled=True), self.dataset, self.host.display)
+        self.company.take(index, member.job)
+        with member.guarded():
+            member.open()
+        return True
 
     def _close(self, state: TrainState, some: Sequence[int]) -> None:
         """Of some runs: test values where one has come to its end, then what each leaves behind."""
@@ -248,7 +237,7 @@ class _Pack:
     def _evaluate(self, evaluate: Callable[..., Any], state: TrainState, first: int, end: int) -> dict[str, np.ndarray]:
         """The means over rows `first` to `end` of the images that are held out from training."""
         rows = np.array([first, end], np.int32)
-        numbers = step.weighed(self.numbers.at((np.asarray(state.step) - 1) // self.steps_an_epoch + 1), state)
+        numbers = step.weighed(self.company.numbers.at((np.asarray(state.step) - 1) // self.steps_an_epoch + 1), state)
         return jax.device_get(evaluate(numbers, state.parameters, self.held_out, rows, self._time(state)))
 
     def _time(self, state: TrainState) -> PyTree:

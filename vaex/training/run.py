@@ -33,7 +33,7 @@ from vaex.terminal.displays import Display, LoneDisplay
 from vaex.terminal.screen import say
 from vaex.terminal.stop import Signals
 from vaex.training import loop, remarks
-from vaex.training.packs import Listed, Source, program_of
+from vaex.training.packs import Host, Lane, Listed, Source, program_of
 from vaex.vae import objective, pack, step
 
 log = logging.getLogger("vaex")
@@ -93,7 +93,8 @@ def run(
 ) -> Outcome:
     """Train packs of jobs, one on each of `devices` at a time; a failed one does not stop the others.
 
-    A device that is named twice trains two at once. `ended` is called after each pack. `judge` says who stops early.
+    A device that is named twice trains two at once. `ended` is called when jobs have ended. `judge` says who stops
+    early.
     """
     known = [] if not isinstance(packs, Sequence) else packs
     stop, statuses = Signals(), _statuses(known, "interrupted")
@@ -101,28 +102,16 @@ def run(
     shown = display or LoneDisplay()
 
     def work(device: type_of_device) -> None:
+        lane = Lane(source, statuses, ended)
         while not stop.asked:
-            try:
-                jobs = source.take(stop)
-            except Exception as error:  # a source of somebody's settings: this lane has no more to do
-                log.exception("no further job: %s: %s", type(error).__name__, error)
-                return
+            jobs = lane.take(stop)
             if jobs is None:
                 return
-            statuses.update(_statuses([jobs], "interrupted"))
-            ends = ["failed"] * len(jobs)
             try:
-                ends = loop.train(jobs, shown, stop, device, source.steps(jobs), judge)
-                statuses.update((job.directory, end) for job, end in zip(jobs, ends, strict=True) if not job.ghost)
-                ended()
+                loop.train(jobs, Host(shown, stop, device, lane, judge))
             except Exception as error:  # a lane goes on with the next pack, whatever happened to this one
                 log.exception("%s: %s: %s", jobs[0].directory, type(error).__name__, error)
-                silent = [job.directory for job in jobs if statuses.get(job.directory) == "interrupted"]
-                statuses.update(dict.fromkeys(silent, "failed"))
-            try:
-                source.told(jobs, ends)
-            except Exception as error:  # what was trained is on disk, and is told when the search goes on
-                log.exception("%s: %s: %s", jobs[0].directory, type(error).__name__, error)
+            lane.fail()  # of whom nothing has been heard
 
     chosen = devices or jax.devices()[:1]
     workers = [threading.Thread(target=work, args=(device,), name=f"lane {n}") for n, device in enumerate(chosen)]
@@ -206,15 +195,16 @@ def _most_runs(jobs: Sequence[Job]) -> int:
 def with_its_pack(job: Job, manifest: Mapping[str, Any]) -> list[Job]:
     """The job, and as ghosts the runs with which it shared a vmapped program; `InputError` for a damaged record.
 
-    A run that goes on needs theirs: the states from which they go on lie beside it, in its sweep's directory.
+    A run that goes on needs theirs: the states from which they go on lie beside it, in its sweep's directory. Where it
+    took a lane later, they were at other epochs, and begin anew: lanes do not see each other.
     """
-    job = replace(job, program=compilation.of(manifest))
     record = manifest.get("pack")
+    job = replace(job, program=compilation.of(manifest), refilled=sweep.has_refilled(record))
     configs = [parse(plain) for plain in pack.described(record, dump(job.config))] if record else [job.config]
     refuse_unknown_program([replace(job, config=config) for config in configs])
     if not record:
         return [job]
-    if job.resumed:
+    if job.resumed and not job.refilled:
         places = _beside(job, record)
     else:
         places = [job.directory / f"ghost {index}" for index in range(len(configs))]

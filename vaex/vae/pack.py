@@ -109,6 +109,13 @@ def unstack(program: Program, stacked: PyTree, index: int) -> PyTree:
     return jax.tree.map(lambda leaf, like: leaf[(index, *map(slice, like.shape))], stacked, template)
 
 
+def take_lane(stacked: TrainState, index: int, state: TrainState) -> None:
+    """Put one run's state, padded with zeros, into a lane of a pack's, which is a host copy of it."""
+    for leaf, own in zip(jax.tree.leaves(stacked), jax.tree.leaves(state), strict=True):
+        leaf[index] = 0
+        leaf[(index, *map(slice, own.shape))] = own
+
+
 def order(seeds: UInt[Array, " runs"], numbers: Int[Array, " runs"], count: int) -> Int[Array, "runs count"]:
     """`step.order` of every run of a pack."""
     return jax.vmap(functools.partial(step.order, count=count))(seeds, numbers)
