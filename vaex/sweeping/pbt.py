@@ -101,8 +101,8 @@ def _refuse_apart(metric: str, config: Config, ends: Mapping[str, Sequence[Confi
         sources = [quantities.of_configuration(configuration.dump(each)) for each in (config, *configs)]
         if meaning and not quantities.one(sources, meaning[0]):
             raise ConfigError(
-                f"hydra.sweeper.metric: {metric} is another quantity where {key} changes, so no member is the best by it; "
-                "take valid/elbo"
+                f"hydra.sweeper.metric: {metric} is another quantity where {key} changes, so no member is the best "
+                "by it; take valid/elbo"
             )
 
 
