@@ -18,6 +18,7 @@ from vaex.disk.metrics import as_line
 from vaex.errors import InputError
 from vaex.live import place, run
 from vaex.live.locks import Locks
+from vaex.terminal import status as words
 
 CONFIG = {"training": {"epochs": 4}, "dataset": {"name": "digits"}, "likelihood": {"name": "bernoulli"}}
 
@@ -210,6 +211,12 @@ def test_a_search_is_over_when_each_of_its_trials_has_ended(tmp_path):
         content["jobs"][number]["trial"] = 2 * (number // 2)
         plant(sweep / str(number), [-9.0] * 4, finished(-4.5))
     (sweep / "sweep.json").write_text(json.dumps(content))
+    (sweep / "trials.csv").write_text("trial,state,value,spread,jobs\n0,complete,-4.5,0.25,0 1\n")
+    (found,) = place.look(sweep)
+    assert found.trials == {"complete": 1, "interrupted": 1}  # the table does not have trial 2 yet
+    with files.locked(sweep):
+        assert place.look(sweep)[0].trials == {"complete": 1, "running": 1}
+    assert "best trial 0: valid/elbo -4.50 ± 0.25  " in words.line(found, tmp_path).plain
     table = "trial,state,value,jobs\n0,complete,-4.5,0 1\n1,failed,,2 3\n"
     for more, over in (("", False), ("2,running,,4 5\n", False), ("2,complete,-4.5,4 5\n", True)):
         (sweep / "trials.csv").write_text(table + more)

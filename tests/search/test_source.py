@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from vaex.config import Config
 from vaex.disk import sweep
 from vaex.disk.directory import Job
 from vaex.disk.sweep import Noted
+from vaex.errors import InputError
 from vaex.search.plan import Plan
 from vaex.search.source import Trials
 from vaex.search.study import Place, Study
@@ -101,6 +103,32 @@ def test_a_trial_that_could_not_be_told_is_left(plan: Plan, tmp_path: Path, monk
     again.go_on([])
     assert [trial.state for trial in study.trials()] == ["complete"] * 4
     assert not again.left
+
+
+def test_a_job_whose_directory_has_gone_is_trained_again_and_a_lost_journal_said(plan: Plan, tmp_path: Path):
+    trials, *_ = source(tmp_path, plan, ordered=False)
+    packs = [jobs for _ in range(4) if (jobs := trials.take(Patience()))]
+    for jobs in packs:
+        finish(jobs, -100.0)
+        trials.told(jobs, ["finished"])
+    noted = sweep.read(tmp_path)[1]
+    gone = packs[2][0].directory
+    shutil.rmtree(gone)
+    again, study, _ = source(tmp_path, plan, ordered=False, noted=noted)
+    again.go_on(packs)
+    assert again.left
+    assert again.before == 3
+    assert [job.directory for job in again.take(Patience()) or ()] == [gone]
+    finish(packs[2], -100.0)
+    again.told(packs[2], ["finished"])
+    assert not again.left
+    assert [trial.state for trial in study.trials()] == ["complete"] * 4
+    (tmp_path / "study.journal").unlink()
+    lost, *_ = source(tmp_path, plan, ordered=False, noted=noted)
+    with pytest.raises(
+        InputError, match=r"study.journal: has 0 trials, fewer than sweep.json has jobs of: .* put it back"
+    ):
+        lost.go_on(packs)
 
 
 def lane(jobs: Sequence[Job], fits: Callable[[Job], bool], *, left: int) -> Room:

@@ -154,7 +154,10 @@ def ended(directory: Path, runs: list[dict[str, object]]) -> dict[int, Path]:
         ([("finished", 9, 1.0), ("finished", 9, 3.0)], ("complete", [2.0], [2**0.5], "", 0)),
         ([("stopped", 3, 1.0), ("stopped", 3, 3.0)], ("stopped", [2.0], [2**0.5], "", 3)),
         ([("stopped", 3, None)], ("stopped", [], [], "job 0 has no finite test/elbo", 3)),
-        ([("stopped", 3, 1.0), ("finished", 9, 3.0)], ("stopped", [], [], "no mean: its runs ended at epochs 3, 9", 9)),
+        (
+            [("stopped", 3, 1.0), ("finished", 9, 3.0)],
+            ("stopped", [], [], "job 0 has no finite test/elbo at epoch 3, the last that all its runs have", 3),
+        ),
         ([("finished", 9, None)], ("failed", [], [], "job 0 has no finite test/elbo", 0)),
         ([("stopped", 3, 1.0), ("diverged", 2, 1.0)], ("failed", [], [], "job 1 diverged", 0)),
     ],
@@ -166,6 +169,15 @@ def test_what_a_trial_came_to(
     summaries: list[dict[str, object]] = [{"status": s, "epoch": e, "test/elbo": v} for s, e, v in runs]
     found = objectives.of_trial(ended(tmp_path, summaries), ["test/elbo"])
     assert found._replace(spread=pytest.approx(found.spread)) == result  # pyright: ignore[reportArgumentType]
+
+
+def test_runs_of_a_trial_that_were_stopped_apart_are_held_at_the_last_epoch_they_have_in_common(tmp_path: Path):
+    folders = ended(tmp_path, [{"status": "stopped", "epoch": 2}, {"status": "finished", "epoch": 3}])
+    for folder, elbos in zip(folders.values(), ([-9.0, -7.0], [-6.0, -4.0, -3.0]), strict=True):
+        rows = [json.dumps({"epoch": n, "valid/elbo": elbo}) for n, elbo in enumerate(elbos, start=1)]
+        (folder / "metrics.jsonl").write_text("\n".join(rows) + "\n")
+    found = objectives.of_trial(folders, ["valid/elbo"])
+    assert found == ("stopped", [-5.5], [pytest.approx(4.5**0.5)], "", 2)
 
 
 def test_a_stopped_trial_is_known_by_the_epoch_at_which_it_was_stopped(tmp_path: Path):

@@ -191,6 +191,8 @@ def test_in_vmapped_packs(tmp_path: Path):
         ((SPACE[1], "schedule=[{epoch:3,kl_weight.beta:1.5}]"), "schedule: a population writes its members' schedules"),
         ((SPACE[1], "hydra.sweeper.every=4"), "hydra.sweeper.every=4: nothing is decided in training.epochs=4"),
         ((SPACE[1], "hydra.sweeper.population=1"), "hydra.sweeper.population: expected greater than or equal to 2"),
+        ((SPACE[0], "hydra.sweeper.metric=valid/kl"), "hydra.sweeper.direction: valid/kl may be wanted large or small"),
+        ((*SPACE, "hydra.sweeper.metric=valid/loss"), "valid/loss is another quantity where kl_weight.beta changes"),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_trains(overrides: tuple[str, ...], said: str):
@@ -199,6 +201,23 @@ def test_a_mistake_is_one_line_before_anything_trains(overrides: tuple[str, ...]
         pbt.asked(compose(get_args_parser().parse_args(arguments)))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "direction"),
+    [
+        ((), "maximize"),
+        (("hydra.sweeper.metric=valid/loss",), "minimize"),
+        (("hydra.sweeper.metric=train/elbo",), "maximize"),
+        (("hydra.sweeper.metric=valid/reconstruction",), "minimize"),
+        (("hydra.sweeper.metric=valid/kl", "hydra.sweeper.direction=maximize"), "maximize"),
+    ],
+)
+def test_members_are_ranked_as_the_metric_is_better(overrides: tuple[str, ...], direction: str):
+    arguments = ["-m", *SMALL, "training.epochs=4", "hydra/sweeper=pbt", SPACE[0], *overrides]
+    asked = pbt.asked(compose(get_args_parser().parse_args(arguments)))
+    assert asked
+    assert asked.settings.direction == direction
 
 
 def test_a_value_that_is_typed_takes_a_key_out_of_an_experiments_space(tmp_path: Path):

@@ -65,7 +65,10 @@ def has_ended(directory: Path) -> bool:
 def status_of(directory: Path) -> Any:
     """How the run in a directory ended; None where it has not said so."""
     path = directory / "summary.json"
-    return files.read_json(path).get("status") if path.exists() else None
+    try:
+        return files.read_json(path).get("status") if path.exists() else None
+    except InputError as error:
+        raise InputError(f"{error}; without the file the run goes on from its checkpoints") from error
 
 
 def pack_of(

@@ -98,6 +98,16 @@ class LiveSweep:
         told = {trial.number for trial in self.search.trials} if self.search else set()
         return told | {job.trial for job in self.jobs if job.trial is not None}
 
+    @property
+    def trials(self) -> Counter[str]:
+        """Trials of a search by state: the table lacks those asked for since the last one ended."""
+        if self.search is None:
+            return Counter()
+        states = {trial.number: trial.state for trial in self.search.trials}
+        states = dict.fromkeys(self._asked(), "running") | states
+        cut_off = {"running": "interrupted"} if not self.alive else {}
+        return Counter(cut_off.get(state, state) for state in states.values())
+
     def _all_told(self) -> bool:
         if self.search is None:
             return True

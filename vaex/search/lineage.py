@@ -55,6 +55,8 @@ def read(directory: Path) -> Population:
     content = files.read_json(directory / NAME)
     try:
         settings = validate("settings", Settings, content)
+        if settings.direction is None:
+            raise ValueError("direction")
         space = {str(key): _space(each) for key, each in content["space"].items()}
         rounds = tuple(_round(each, settings, space) for each in content["rounds"])
     except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:

@@ -99,7 +99,7 @@ def _meant(key: str) -> Direction:
 class Result(NamedTuple):
     """What a trial came to: mean and standard deviation over its seeds, of each objective, and why it has none.
 
-    `epoch` is the last one of the run of a stopped trial that came furthest.
+    `epoch` is the one of which a stopped trial's values are.
     """
 
     state: Literal["complete", "stopped", "failed"]
@@ -112,7 +112,7 @@ class Result(NamedTuple):
 def of_trial(folders: Mapping[int, Path], keys: Sequence[str]) -> Result:
     """What became of a trial whose jobs, by number, have all ended: it is stopped as soon as one of them is.
 
-    Runs that ended at different epochs have no mean: it would be of neither.
+    Where its runs have come to different epochs, its values are of the last one that all of them have.
     """
     statuses = {job: sweep.status_of(folder) or "failed" for job, folder in folders.items()}
     for job, status in statuses.items():
@@ -120,21 +120,29 @@ def of_trial(folders: Mapping[int, Path], keys: Sequence[str]) -> Result:
             return Result("failed", [], [], f"job {job} {status}")
     stopped = "stopped" in statuses.values()
     epochs = {int(of_run(folder, "epoch") or 0) for folder in folders.values()} if stopped else {0}
-    state, epoch = "stopped" if stopped else "failed", max(epochs)
-    if len(epochs) > 1:
-        reason = f"no mean: its runs ended at epochs {', '.join(map(str, sorted(epochs)))}"
-        return Result(state, [], [], reason, epoch)
+    state, epoch, apart = "stopped" if stopped else "complete", min(epochs), len(epochs) > 1
     values: list[list[float]] = []
     for job, folder in folders.items():
-        found = {key: of_run(folder, key) for key in keys}
+        found = {key: _at(folder, key, epoch) if apart else of_run(folder, key) for key in keys}
         lacking = next((key for key, value in found.items() if value is None), None)
         if lacking:
-            return Result(state, [], [], f"job {job} has no finite {lacking}", epoch)
+            where = f" at epoch {epoch}, the last that all its runs have" if apart else ""
+            return Result(
+                "stopped" if stopped else "failed", [], [], f"job {job} has no finite {lacking}{where}", epoch
+            )
         values.append([value for value in found.values() if value is not None])
     columns = list(zip(*values, strict=True))
     spread = [statistics.stdev(column) for column in columns] if len(values) > 1 else []
-    means = [statistics.fmean(column) for column in columns]
-    return Result("stopped" if stopped else "complete", means, spread, epoch=epoch)
+    return Result(state, [statistics.fmean(column) for column in columns], spread, epoch=epoch)
+
+
+def _at(directory: Path, key: str, epoch: int) -> float | None:
+    """The number of a run after an epoch; None where it has none that is finite."""
+    try:
+        rows = metrics.read_rows(directory / "metrics.jsonl")
+    except InputError:
+        return None
+    return _finite(rows[epoch - 1].get(key)) if 0 < epoch <= len(rows) else None
 
 
 def of_run(directory: Path, key: str) -> float | None:
@@ -146,6 +154,10 @@ def of_run(directory: Path, key: str) -> float | None:
             value = _last_row(directory).get(key)
     except InputError:
         return None
+    return _finite(value)
+
+
+def _finite(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None

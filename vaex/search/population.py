@@ -20,7 +20,7 @@ from vaex.search.explored import Space
 
 @dataclass(frozen=True, config=STRICT)
 class Settings:
-    """The section `hydra.sweeper` (conf/hydra/sweeper/pbt.yaml)."""
+    """The section `hydra.sweeper` (conf/hydra/sweeper/pbt.yaml); of a population that trains its direction is known."""
 
     population: Annotated[int, Field(ge=2)]
     every: Annotated[int, Field(ge=1)]
@@ -28,7 +28,7 @@ class Settings:
     resample: Annotated[float, Field(ge=0, le=1)]
     factors: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
     metric: Literal["valid/elbo", "valid/loss", "valid/reconstruction", "valid/kl", "train/elbo", "train/loss"]
-    direction: Literal["maximize", "minimize"]
+    direction: Literal["maximize", "minimize"] | None
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 

@@ -21,7 +21,7 @@ from vaex.errors import ConfigError, InputError
 from vaex.files import first_line
 from vaex.search import objectives, table
 from vaex.search import plan as plans
-from vaex.search.study import Place, Trial
+from vaex.search.study import JOURNAL, Place, Trial
 from vaex.terminal.stop import Stop
 from vaex.training import run
 from vaex.training.packs import Room, steps_of
@@ -57,8 +57,11 @@ class Trials:
         """Take up what an earlier command has left: packs of jobs that have not ended, trials whose end is not told."""
         have = {job.number for job in self._noted}
         if any(job.trial is None or job.trial >= self._asked for job in self._noted):
-            raise InputError(f"{self._place.directory / sweep.NAME}: has jobs of trials that the study's journal lacks")
-        self._waiting.extend(jobs for jobs in packs if any(map(self._is_running, jobs)))
+            raise InputError(
+                f"{self._place.directory / JOURNAL}: has {self._asked} trials, fewer than {sweep.NAME} has jobs of: it "
+                "was removed or cut off; put it back, or search anew elsewhere (its runs are whole all the same)"
+            )
+        self._waiting.extend(jobs for jobs in packs if any(map(self._is_running, jobs)) or any(map(_is_gone, jobs)))
         waiting = {int(job.directory.name) for jobs in self._waiting for job in jobs if not job.ghost}
         unmade: list[Trial] = []
         for number in range(self._asked):
@@ -243,3 +246,8 @@ class Trials:
         """What a trial came to whose jobs have all ended."""
         folders = {job: self._place.directory / str(job) for job in sorted(self._numbers(number))}
         return objectives.of_trial(folders, self._place.plan.settings.objective)
+
+
+def _is_gone(job: Job) -> bool:
+    """Whether somebody has removed what a job had come to: it is trained again, whatever its trial was told as."""
+    return not job.ghost and not job.directory.exists()

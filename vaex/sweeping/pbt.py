@@ -4,7 +4,7 @@ To Hydra it is a sweep of so many jobs, one batch of them; `rounds.py` trains th
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ from vaex.errors import ConfigError, InputError
 from vaex.search import explored, lineage, population
 from vaex.search.explored import Choice, Space
 from vaex.search.lineage import Population
+from vaex.search.objectives import Direction
 from vaex.search.population import Settings
 from vaex.search.settings import NOT_OURS
+from vaex.study import quantities
 from vaex.sweeping.launcher import PackedLauncher
 
 EXAMPLE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-2))"
@@ -54,10 +56,21 @@ def asked(command: Command) -> Population | None:
     if not command.multirun or sweeper.get("_target_") != grid.POPULATION:
         return None
     own = {key: value for key, value in sweeper.items() if key not in NOT_OURS}
-    settings = validate("hydra.sweeper", Settings, {"hydra.sweeper": own})
+    settings = _directed(validate("hydra.sweeper", Settings, {"hydra.sweeper": own}))
     space = _space(command)
     _refuse_unfit(command, settings, space)
     return Population(settings, space)
+
+
+def _directed(settings: Settings) -> Settings:
+    """The settings with the way in which the metric is better."""
+    meaning = quantities.better(settings.metric)
+    if settings.direction is None and meaning is None:
+        raise ConfigError(
+            f"hydra.sweeper.direction: {settings.metric} may be wanted large or small; say maximize or minimize"
+        )
+    meant: Direction = "maximize" if meaning and meaning[1] == "high" else "minimize"
+    return dataclasses.replace(settings, direction=settings.direction or meant)
 
 
 def _space(command: Command) -> Space:
@@ -78,19 +91,36 @@ def _refuse_unfit(command: Command, settings: Settings, space: Space) -> None:
         raise ConfigError("hydra.sweep.subdir: the members of a population are in 0, 1, 2, …")
     if settings.every >= epochs:
         raise ConfigError(f"hydra.sweeper.every={settings.every}: nothing is decided in training.epochs={epochs}")
-    _refuse_keys(config, space)
+    _refuse_apart(settings.metric, config, _refuse_keys(config, space))
 
 
-def _refuse_keys(config: Config, space: Space) -> None:
-    """Refuse keys that cannot change while a run trains, and spaces with values that a key cannot have."""
+def _refuse_apart(metric: str, config: Config, ends: Mapping[str, Sequence[Config]]) -> None:
+    """Refuse a metric that is another quantity for other values of an explored key: none would be the best."""
+    meaning = quantities.better(metric)
+    for key, configs in ends.items():
+        sources = [quantities.of_configuration(configuration.dump(each)) for each in (config, *configs)]
+        if meaning and not quantities.one(sources, meaning[0]):
+            raise ConfigError(
+                f"hydra.sweeper.metric: {metric} is another quantity where {key} changes, so no member is the best "
+                "by it; take valid/elbo"
+            )
+
+
+def _refuse_keys(config: Config, space: Space) -> dict[str, list[Config]]:
+    """Refuse keys that cannot change while a run trains, and spaces with values that a key cannot have.
+
+    Returns for each key the configurations with its values, of an interval with its ends.
+    """
     known = [key for key in schedule.may_change(config) if key != "seed"]
+    found: dict[str, list[Config]] = {}
     for key, each in space.items():
         if key == "seed":
             raise ConfigError("seed: each member of a population has its own: seed=N is that of the first")
         if key not in known:
             raise ConfigError(f"{key}: cannot change while a run trains (a population explores: {', '.join(known)})")
-        for value in each.values if isinstance(each, Choice) else (each.low, each.high):
-            _with_values(config, {key: value})
+        values = each.values if isinstance(each, Choice) else (each.low, each.high)
+        found[key] = [_with_values(config, {key: value}) for value in values]
+    return found
 
 
 def with_members(command: Command, asked: Population) -> Command:

@@ -31,9 +31,8 @@ def line(found: Live | LiveSweep, folder: Path) -> Text:
     place = found.directory.relative_to(folder) if found.directory.is_relative_to(folder) else found.directory
     name = Text(f"{printable(place)}  ")
     if isinstance(found, LiveSweep):
-        return name + Text(
-            "  ".join(filter(None, (f"sweep, {_counts(found)}", f"best {_best_of(found)}", _done(found))))
-        )
+        best = _best_trial(found.search) if found.search else f"best {_best_of(found)}"
+        return name + Text("  ".join(filter(None, (f"sweep, {_counts(found)}", best, _done(found)))))
     return name + _status(found) + Text(f"  {_numbers(found)}")
 
 
@@ -53,7 +52,7 @@ def _of_sweep(found: LiveSweep) -> list[Text]:
         rate = live_sweep.rate(found.running)
         told.append(Text(f"speed  {DASH if rate is None else f'{rate:,.0f}'} examples/s"))
     told += [Text(f"done   {_done(found)}")] if _done(found) else []
-    told += [Text(part) for part in _of_search(found.search)] if found.search else []
+    told += [Text(part) for part in _of_search(found, found.search)] if found.search else []
     told += [
         Text(f"  {job.label}  ") + _status(job.live) + Text(f"  {_numbers(job.live)}")
         for job in found.running[:MOST_JOBS]
@@ -66,17 +65,23 @@ def _of_sweep(found: LiveSweep) -> list[Text]:
     return told
 
 
-def _of_search(search: Search) -> list[str]:
+def _of_search(found: LiveSweep, search: Search) -> list[str]:
     """Trials by state, and the best: of several objectives there is none."""
-    counts = ", ".join(f"{search.counts[state]} {state}" for state in STATES if search.counts[state])
+    trials = found.trials
+    counts = ", ".join(f"{trials[state]} {state}" for state in (*STATES, "interrupted") if trials[state])
     of = f" of {search.wanted}" if search.wanted is not None else ""
-    told, best = [f"trials {len(search.trials)}{of}: {counts or DASH}"], search.best
+    best = search.best
+    point = "  " + " ".join(f"{key}={value}" for key, value in best.point.items()) if best else ""
+    return [f"trials {trials.total()}{of}: {counts or DASH}", *([f"{_best_trial(search)}{point}"] if best else [])]
+
+
+def _best_trial(search: Search) -> str:
+    """The best trial and its value: the mean of its seeds; nothing where there is none."""
+    best = search.best
     if best is None:
-        return told
-    point = " ".join(f"{key}={value}" for key, value in best.point.items())
+        return ""
     spread = f" ± {show(best.spread)}" if best.spread is not None else ""
-    value = f"{search.objectives[0]} {show(best.values[0])}{spread}"
-    return [*told, f"best trial {best.number}: {value}  {point}"]
+    return f"best trial {best.number}: {search.objectives[0]} {show(best.values[0])}{spread}"
 
 
 def _status(live: Live) -> Text:
