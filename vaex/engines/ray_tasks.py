@@ -13,20 +13,17 @@ from typing import Any
 
 from vaex.disk import threads
 from vaex.disk.directory import Job
-from vaex.engines import luggage, parcel
+from vaex.engines import luggage, parcel, ray_head
 from vaex.engines.parcel import Parcel, Report
 from vaex.engines.sending import Lost, Sending
 from vaex.engines.settings import Ray
-from vaex.errors import ConfigError, VaexError
+from vaex.errors import ConfigError
 from vaex.files import first_line
 from vaex.stopping.judge import Judge
 from vaex.terminal.displays import Display
 from vaex.training.run import Outcome
 
 log = logging.getLogger("vaex")
-
-STORE = 1 << 27
-"""Bytes of a local cluster's object store: what passes through it are lines of text."""
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
 """Ray reports nothing to anybody, and warns of nothing that is not the user's."""
@@ -69,36 +66,20 @@ def _marked(token: Path) -> Iterator[None]:
 def _cluster(settings: Ray) -> Iterator[Any]:
     """Ray, connected to a cluster."""
     os.environ |= QUIET
-    import ray  # late: it takes seconds, and other sweeps do without
+    own = contextlib.nullcontext(settings.address) if settings.address else ray_head.started(threads.cores())
+    with own as address:
+        import ray  # late: it takes seconds, and other sweeps do without
 
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        _connect(ray, settings)
-        yield ray
-    finally:
-        ray.shutdown()
-        signal.signal(signal.SIGTERM, handler)  # Ray has put its own in place
-
-
-def _connect(ray: Any, settings: Ray) -> None:
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if settings.address is not None:
+        handler = signal.getsignal(signal.SIGTERM)
         try:
-            ray.init(settings.address, **common)
-        except (ConnectionError, ValueError) as error:
-            raise ConfigError(
-                f"hydra.launcher.address: no Ray cluster at {settings.address} ({first_line(error)})"
-            ) from error
-        return
-    own = {"num_cpus": threads.cores(), "include_dashboard": False, "object_store_memory": STORE}
-    for last in (False, True):  # on a busy machine it may not be up within the time that Ray gives itself
-        try:
-            ray.init("local", _node_ip_address="127.0.0.1", **own, **common)
-            return
-        except Exception as error:
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            yield ray
+        except ConnectionError as error:
+            told = f"hydra.launcher.address: no Ray cluster at {address} ({first_line(error)})"
+            raise ConfigError(told) from error
+        finally:
             ray.shutdown()
-            if last:
-                raise VaexError(f"hydra/launcher=ray: Ray does not start here ({first_line(error)})") from error
+            signal.signal(signal.SIGTERM, handler)  # Ray has put its own in place
 
 
 class _Tasks:
