@@ -17,10 +17,10 @@ from vaex.device import backend
 from vaex.disk import results
 from vaex.disk import sweep as sweeps
 from vaex.disk.directory import Job, refuse_existing, reserve
+from vaex.engines.engine import Here
 from vaex.errors import ConfigError, InputError, VaexError
 from vaex.stopping import refusals
 from vaex.sweeping import ending
-from vaex.engines.engine import Here
 from vaex.sweeping.task import shown, train_sweep
 from vaex.tracking import tracker
 from vaex.training import run

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vaex.disk.directory import Job
 from vaex.engines import settings
 from vaex.stopping.judge import Judge
 from vaex.terminal.displays import Display
-from vaex.training import run
-from vaex.training.run import Outcome
+
+if TYPE_CHECKING:
+    from vaex.training.run import Outcome
 
 
 class Engine(Protocol):
@@ -22,7 +23,7 @@ class Engine(Protocol):
         display: Display,
         ended: Callable[[], None],
         judge: Judge | None,
-    ) -> Outcome:
+    ) -> "Outcome":
         """Train the packs of the sweep in `directory`; `ended` is called after each."""
         ...
 
@@ -37,8 +38,10 @@ class Here:
         display: Display,
         ended: Callable[[], None],
         judge: Judge | None,
-    ) -> Outcome:
+    ) -> "Outcome":
         """Train the packs of the sweep in `directory`; `ended` is called after each."""
+        from vaex.training import run  # late: with it comes jax, after the thread count is set
+
         return run.run(packs, display, ended, run.lanes(packs[0][0].config), judge)
 
 

@@ -83,7 +83,7 @@ def _job(plain: dict[str, Any]) -> Job:
 class Report:
     """How a worker's jobs ended, by directory, and what ended them all; its warnings with their levels.
 
-    `unseen`: the worker has another disk. `files` is then a tar of the jobs' directories, None where it could not begin.
+    `unseen`: the worker has another disk. `files` is then a tar of the jobs' directories, None where it has not begun.
     """
 
     statuses: dict[str, str]

@@ -18,6 +18,7 @@ from vaex.disk.directory import Job, read_manifest, refuse_links
 from vaex.disk.saved import parse_saved
 from vaex.disk.sweep import Noted
 from vaex.engines import engine as engines
+from vaex.engines import slurm_queue
 from vaex.engines.engine import Engine
 from vaex.errors import ConfigError, InputError
 from vaex.search import lineage
@@ -77,6 +78,7 @@ def go_on(
 
     configs = [config for _, config in jobs]
     check_all(configs, directory)
+    slurm_queue.refuse_unfinished(directory)
     if lineage.exists(directory):
         _refuse_workers(engine, "a population")
         lineage.refuse_stopping(configs)
