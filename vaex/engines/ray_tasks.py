@@ -13,7 +13,7 @@ from typing import Any
 
 from vaex.disk import threads
 from vaex.disk.directory import Job
-from vaex.engines import luggage, parcel, ray_head
+from vaex.engines import parcel, ray_head
 from vaex.engines.parcel import Parcel, Report
 from vaex.engines.sending import Lost, Sending
 from vaex.engines.settings import Ray
@@ -49,7 +49,7 @@ class RayTasks:
         at_once = packs[0][0].config.sweep.lanes or len(parcels)
         with _cluster(self._settings) as ray, _marked(directory / token):
             carrier = _Tasks(ray, self._settings, at_once)
-            return Sending(carrier, parcels, display, self._settings.repeats).train(ended)
+            return Sending(carrier, parcels, packs, display, self._settings.repeats).train(ended)
 
 
 @contextlib.contextmanager
@@ -125,7 +125,7 @@ class _Tasks:
         while self._waiting and len(self._running) < self._at_once:
             number = self._waiting.popleft()
             given = self._parcels[number]
-            content = luggage.packed(given.sweep, _places(given)) if self._unseen else None
+            content = parcel.packed(given.sweep, _places(given)) if self._unseen else None
             self._running[self._train.remote(given.as_text(), content)] = number
 
     def _report(self, ref: Any, number: int) -> Report | Lost | None:
@@ -147,7 +147,7 @@ class _Tasks:
             self._waiting.appendleft(number)
             return None
         if report.files is not None:
-            luggage.put_in_place(report.files, self._parcels[number].sweep)
+            parcel.put_in_place(report.files, self._parcels[number].sweep)
         return report
 
 

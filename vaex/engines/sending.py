@@ -43,11 +43,19 @@ class Carrier(Protocol):
 class Sending:
     """One sweep's parcels."""
 
-    def __init__(self, carrier: Carrier, parcels: Sequence[Parcel], display: Display, repeats: int):
+    def __init__(
+        self,
+        carrier: Carrier,
+        parcels: Sequence[Parcel],
+        packs: Sequence[Sequence[Job]],
+        display: Display,
+        repeats: int,
+    ):
+        """`packs` are what is in the parcels, as this process names their directories."""
         self._carrier, self._parcels, self._repeats = carrier, parcels, repeats
         self._left = dict.fromkeys(range(len(parcels)), 0)  # by number, how often it has been sent again
-        jobs = [job for parcel in parcels for job in parcel.jobs]
-        self._shown = {str(job.directory): job.directory for job in jobs}
+        jobs = [job for members in packs for job in members if not job.ghost]
+        self._shown = {str(job.directory.absolute()): job.directory for job in jobs}
         self._statuses = dict.fromkeys(self._shown, "interrupted")
         self._following = Following(jobs, display)
         self._error: BaseException | None = None

@@ -57,7 +57,7 @@ class SlurmTasks:
         parcels = parcel.of_sweep(directory, packs, settings.packs_per_task, settings.cpus_per_task, FOLDER)
         carrier = _Tasks(settings, folder)
         if settings.wait:
-            return Sending(carrier, parcels, display, settings.repeats).train(ended)
+            return Sending(carrier, parcels, packs, display, settings.repeats).train(ended)
         carrier.send(dict(enumerate(parcels)))
         jobs = [job.directory for members in packs for job in members if not job.ghost]
         return Outcome(dict.fromkeys(jobs, "submitted"), signal=None, ended_by_policy=False)

@@ -20,7 +20,7 @@ from vaex.device import backend, compilation
 from vaex.device.datasets import load
 from vaex.disk import provenance, sweep
 from vaex.disk.directory import Job, read_manifest
-from vaex.engines import luggage, parcel
+from vaex.engines import parcel
 from vaex.engines.parcel import Parcel, Report
 from vaex.errors import VaexError
 from vaex.terminal.displays import SweepDisplay
@@ -62,14 +62,14 @@ def _placed(given: Parcel, content: bytes | None, early: Sequence[int]) -> Repor
 
 def _elsewhere(given: Parcel, folder: Path, content: bytes, early: Sequence[int]) -> Report:
     """Train in a folder that only this machine has; the report has what came of it."""
-    luggage.unpack(content, folder)
+    parcel.unpack(content, folder)
     packs = tuple(
         tuple(dataclasses.replace(job, directory=folder / job.directory.relative_to(given.sweep)) for job in members)
         for members in given.packs
     )
     done = _train(dataclasses.replace(given, sweep=folder, packs=packs), early)
     statuses = {str(given.sweep / Path(place).relative_to(folder)): end for place, end in done.statuses.items()}
-    files = luggage.packed(folder, [Path(place).relative_to(folder) for place in done.statuses])
+    files = parcel.packed(folder, [Path(place).relative_to(folder) for place in done.statuses])
     return dataclasses.replace(done, statuses=statuses, unseen=True, files=files)
 
 
