@@ -13,7 +13,7 @@ BARE = ("dataset=digits", "dataset.limit=200", "sweep.figures_up_to=0")
 GRID = (*BARE, "training.epochs=2", "loss=gamma,sigma", "model.latent_dim=2,5,10", "seed=0,1")
 """Twelve jobs of six programs."""
 
-LONG = (*BARE, "training.epochs=300", "seed=0,1")
+LONG = (*BARE, "training.epochs=120", "seed=0,1")
 """Long enough that whatever is done to one of these finds it training."""
 
 

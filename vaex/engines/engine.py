@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from vaex.disk.directory import Job
 from vaex.engines import settings
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vaex.training.run import Outcome
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Trains packs to their end, or to a signal."""
 

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vaex import files
 from vaex.disk import sweep
@@ -26,6 +26,7 @@ class Lost(str):
     """Why nothing more comes from a worker: it was killed, its machine went away."""
 
 
+@runtime_checkable
 class Carrier(Protocol):
     """Takes parcels to workers, and brings their reports back. A parcel is known by its number."""
 
@@ -95,7 +96,8 @@ class Sending:
     def _take(self, number: int, report: Report, stop: Signals) -> None:
         del self._left[number]
         for level, line in report.told:
-            log.log(level, "%s", line)
+            if level >= logging.ERROR or not stop.asked:  # that it stops, each worker says too
+                log.log(level, "%s", line)
         places = [str(job.directory) for job in self._parcels[number].jobs]
         statuses = {place: report.statuses.get(place) or _on_disk(place) for place in places}
         self._statuses |= statuses
