@@ -52,10 +52,10 @@ def test_packs_are_the_same_after_the_way_as_text(tmp_path: Path) -> None:
     jobs = _jobs(tmp_path)
     longest = dataclasses.replace(jobs[2].config.training, epochs=9)
     jobs[2] = dataclasses.replace(jobs[2], config=dataclasses.replace(jobs[2].config, training=longest))
-    parcels = parcel.of_sweep(tmp_path, [[jobs[0], jobs[1]], [jobs[2]]], together=1, lanes=1, token="t")
+    parcels = parcel.of_sweep(tmp_path, [[job] for job in jobs], together=2, lanes=1, token="t")
     assert [parcel.read(each.as_text()) for each in parcels] == parcels
-    assert [each.packs for each in parcels] == [((jobs[2],),), ((jobs[0], jobs[1]),)]  # the longest first
-    assert {each.steps for each in parcels} == {parcels[0].steps}  # of one program, together
+    assert [each.packs for each in parcels] == [((jobs[2],), (jobs[0],)), ((jobs[1],),)]  # the longest first
+    assert [each.steps for each in parcels] == [(18, 8), (8,)]  # those of all packs of a program
 
 
 def test_a_job_goes_on_from_what_is_there_of_it(tmp_path: Path) -> None:
