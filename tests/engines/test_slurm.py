@@ -100,7 +100,11 @@ def test_ctrl_c_takes_the_tasks_back(tmp_path: Path, two: Path) -> None:
 
 
 def test_a_command_that_does_not_wait(tmp_path: Path, two: Path) -> None:
-    code, output, errors = done(tmp_path, "-m", *LONG, *SLURM, "hydra.launcher.wait=false")
+    code, output, errors = done(
+        tmp_path, "-m", *LONG, *SLURM, "hydra.launcher.wait=false", "hydra.launcher.array_parallelism=1"
+    )
+    last = tasks(tmp_path / "sweep")[1]
+    subprocess.run(["scontrol", "hold", last], check=True)
     assert (code, errors) == (0, "")
     assert output.splitlines()[0] == "submitted: 2 jobs"
     assert not (tmp_path / "sweep" / "sweep.csv").exists()
@@ -108,7 +112,8 @@ def test_a_command_that_does_not_wait(tmp_path: Path, two: Path) -> None:
     code, _, errors = done(tmp_path, "resume", "sweep")
     assert (code, errors.count("\n")) == (2, 1)
     assert "of its tasks are in Slurm's queue and go on with it: `vaex status sweep`; `scancel " in errors
-    assert "running" in done(tmp_path, "status", "sweep")[1]
+    assert "waiting" in done(tmp_path, "status", "sweep")[1]
+    subprocess.run(["scontrol", "release", last], check=True)
     until(lambda: not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout, pause=0.5)
     assert done(tmp_path, "resume", "sweep")[0] == 0
     assert_same(tmp_path / "sweep", two)

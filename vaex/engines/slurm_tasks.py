@@ -164,7 +164,7 @@ def _refuse_impossible(settings: Slurm) -> None:
         ["sbatch", "--test-only", *options, *settings.sbatch, "--wrap=true"], capture_output=True, text=True
     )
     if tried.returncode:
-        why = " ".join(line.removeprefix("sbatch: error: ") for line in tried.stderr.splitlines())
+        why = next((line.removeprefix("sbatch: error: ") for line in tried.stderr.splitlines()), "")
         raise ConfigError(f"hydra/launcher=slurm: Slurm takes no such task: {why or 'sbatch fails'}")
 
 

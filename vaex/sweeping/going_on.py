@@ -73,12 +73,12 @@ def go_on(
 ) -> int:
     """Train what is left of a sweep by an engine, and finish its table."""
     refuse_links(directory)
+    slurm_queue.refuse_unfinished(directory)
     backend.start({"environment": {"threads": threads}})
     from vaex.sweeping import ending, task  # late: with them comes jax, after the thread count is set
 
     configs = [config for _, config in jobs]
     check_all(configs, directory)
-    slurm_queue.refuse_unfinished(directory)
     if lineage.exists(directory):
         _refuse_workers(engine, "a population")
         lineage.refuse_stopping(configs)
