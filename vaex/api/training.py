@@ -17,6 +17,7 @@ from vaex.device import backend
 from vaex.disk import results
 from vaex.disk import sweep as sweeps
 from vaex.disk.directory import Job, refuse_existing, reserve
+from vaex.engines.engine import Here
 from vaex.errors import ConfigError, InputError, VaexError
 from vaex.stopping import refusals
 from vaex.sweeping import ending
@@ -98,7 +99,7 @@ def sweep(jobs: Sequence[str] | Sequence[Config], directory: str | Path | None =
             Job(config, place / each.directory, each.label_without(common), group, figures=figures, number=each.number)
             for config, each in zip(resolved, noted, strict=True)
         ]
-        outcome = train_sweep(place, run.group(made), ended_before=0)
+        outcome = train_sweep(place, run.group(made), 0, Here())
         ending.of_sweep(place, [outcome])
     if outcome.signal:
         raise KeyboardInterrupt(f"{place}: interrupted; `vaex resume {place}` goes on with it")

@@ -68,8 +68,10 @@ class Command:
     """Whether a sweeper of the user's makes up the jobs as it goes; `jobs` is then only what they have in common."""
     sweeper: dict[str, Any]
     """Hydra's section of the sweeper, as it is written."""
+    launcher: dict[str, Any]
+    """Hydra's section of the launcher."""
     packed: bool
-    """Whether our own launcher trains the jobs."""
+    """Whether our own launcher trains the jobs in this process."""
     checked: bool
     """Whether the exit code says that the outcome is what was expected."""
     search: grid.Asked | None
@@ -122,6 +124,7 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace, checked: bo
         asked=tuple(asked),
         sweeper_decides=mode is RunMode.MULTIRUN and not grid.is_grid(master),
         sweeper=_as_written(master.hydra.sweeper),
+        launcher=_as_written(master.hydra.launcher),
         packed=overrides.is_packed(master),
         checked=checked,
         search=search,
@@ -147,6 +150,20 @@ def _master(hydra: Hydra, name: str, typed: list[str], mode: RunMode) -> tuple[D
         now = NOW.sub(lambda found: str(OmegaConf.create([found[0]])[0]), subdirectory)
         settled.append(overrides.pinned("hydra.sweep.subdir", now))
     return (master if settled == asked else hydra.compose_config(name, settled, mode)), settled
+
+
+def launcher_of(items: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The section of the launcher that overrides choose, empty where they choose none; and the other overrides."""
+    own = [item for item in items if overrides.among(overrides.key_of(item).replace("/", "."), ["hydra.launcher"])]
+    if not own:
+        return {}, list(items)
+    with _hydra(argparse.Namespace(config_path=None, config_dir=None)) as hydra:
+        try:
+            master = hydra.compose_config("config", [OUR_LAUNCHER, *own], RunMode.MULTIRUN)
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise ConfigError(hydra_errors.one_line(error, hydra, "config", own)) from error
+        overrides.refuse_foreign(master)
+        return _as_written(master.hydra.launcher), [item for item in items if item not in own]
 
 
 def plain(job: DictConfig) -> dict[str, Any]:

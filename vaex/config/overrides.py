@@ -24,7 +24,7 @@ STOP = "sweep.stop"
 """The section whose name alone stands for its rule: `sweep.stop=asha`."""
 
 LAUNCHER = "hydra_plugins.vaex.PackedLauncher"
-"""What Hydra calls our launcher (`_target_` in conf/hydra/launcher/)."""
+"""What Hydra calls our launcher that trains in this process (`_target_` in conf/hydra/launcher/)."""
 
 
 def spelled_out(items: Iterable[str]) -> list[str]:
@@ -103,6 +103,13 @@ def check(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:
 def is_packed(master: DictConfig) -> bool:
     """Whether our own launcher trains the jobs, in this process."""
     return str(master.hydra.launcher._target_) == LAUNCHER
+
+
+def refuse_foreign(master: DictConfig) -> None:
+    """Raise `ConfigError` for a launcher that is not ours: it knows nothing of a sweep that goes on."""
+    if not str(master.hydra.launcher._target_).startswith(LAUNCHER.removesuffix("PackedLauncher")):
+        launcher = master.hydra.runtime.choices.get("hydra/launcher")
+        raise ConfigError(f"hydra/launcher: a sweep goes on by packed, ray or slurm, got {launcher}")
 
 
 def check_stopping(master: DictConfig, mode: RunMode, configs: Iterable[Config]) -> None:

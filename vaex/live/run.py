@@ -96,7 +96,7 @@ def _read(directory: Path, locks: Locks, epochs: int | None) -> Live:
         status = "interrupted" if begun else "waiting"  # Hydra opens all jobs of a sweep before the first trains
     else:
         status = "running"
-    rows = _last_rows(directory / "metrics.jsonl")
+    rows = last_rows(directory / "metrics.jsonl")
     last, (best, at) = rows[-1] if rows else {}, _best(directory / "metrics.jsonl")
     numbers: dict[str, Any] = _numbers(last) | {"rate": _mean(rows, "examples_per_second")}
     return Live(
@@ -152,7 +152,7 @@ def _alive(directory: Path, locks: Locks) -> bool:
     if held or (held is not None and not _is_elsewhere(directory)):
         return bool(held)
     written = [path.stat().st_mtime for path in (directory / "metrics.jsonl", directory / "vaex.log") if path.exists()]
-    seconds = [number(row.get("seconds")) or 0.0 for row in _last_rows(directory / "metrics.jsonl")[-1:]]
+    seconds = [number(row.get("seconds")) or 0.0 for row in last_rows(directory / "metrics.jsonl")[-1:]]
     return time.time() - max(written, default=0.0) < max(FRESH, *(LAST_EPOCHS * each for each in seconds), 0.0)
 
 
@@ -175,7 +175,7 @@ def _epochs(directory: Path) -> int | None:
     return _count(training.get("epochs")) if isinstance(training, Mapping) else None
 
 
-def _last_rows(path: Path) -> list[dict[str, Any]]:
+def last_rows(path: Path) -> list[dict[str, Any]]:
     """The last rows of a metrics.jsonl: whole lines only, as one may just be written."""
     most, end = TAIL, _end_of(path, TAIL)
     while not (rows := list(filter(None, map(_row, end.split(b"\n")[-LAST_EPOCHS - 1 : -1])))):

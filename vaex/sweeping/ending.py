@@ -58,6 +58,8 @@ def tell(lines: Sequence[expectations.Line], checked: bool) -> bool:
 
 def of_sweep(directory: Path, outcomes: Sequence[Outcome], checked: bool = False) -> int:
     """Write sweep.csv, show it, say how to go on if something is left; returns the exit code."""
+    if any("submitted" in outcome.statuses.values() for outcome in outcomes):
+        return _submitted(directory, outcomes)
     from vaex.disk import results  # late: pandas takes longer to import than a lone run may wait
 
     console = Screen()
@@ -86,3 +88,16 @@ def of_sweep(directory: Path, outcomes: Sequence[Outcome], checked: bool = False
     here = {status for outcome in outcomes for status in outcome.statuses.values()}
     failed = bad & (set(table["status"] if len(table) else ()) | here)
     return int(bool(failed) or any(outcome.ended_by_policy for outcome in outcomes))
+
+
+def _submitted(directory: Path, outcomes: Sequence[Outcome]) -> int:
+    """Of a sweep that trains when this command is long over; how it comes along, and its table, are asked for later."""
+    jobs = sum(status == "submitted" for outcome in outcomes for status in outcome.statuses.values())
+    place = shlex.quote(str(shown(directory)))
+    say(
+        f"submitted: {jobs} jobs",
+        f"sweep directory: {shown(directory)}",
+        f"how far it is: vaex status {place}",
+        f"its table, when all have ended, and what is left to do: vaex resume {place}",
+    )
+    return 0

@@ -18,6 +18,9 @@ from vaex.disk.alterations import refuse_altered
 from vaex.disk.directory import Job, read_manifest, refuse_links
 from vaex.disk.saved import parse_saved
 from vaex.disk.sweep import Noted
+from vaex.engines import engine as engines
+from vaex.engines import slurm_queue
+from vaex.engines.engine import Engine
 from vaex.errors import ConfigError, InputError
 from vaex.search import lineage
 from vaex.stopping import refusals
@@ -33,7 +36,10 @@ MAY_CHANGE = (saved.PLACE, "tracking", "figures", "checkpoint", "sweep", "evalua
 
 def resume(directory: Path, overrides: Sequence[str]) -> int:
     """The verb's work on a sweep; returns the exit code."""
+    launcher, overrides = compose.launcher_of(overrides)
+    engine = engines.of(launcher)
     if sweep.read_search(directory):
+        _refuse_workers(engine, "a search")
         return searching.resume(directory, overrides, MAY_CHANGE)
     threads, noted = sweep.read(directory)
     jobs = []
@@ -44,10 +50,15 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
             raise ConfigError(f"{refuse}: cannot change in a sweep that goes on (may change: {', '.join(MAY_CHANGE)})")
         changed = saved.with_data_found(changed, keys, directory)
         jobs.append((job, tracker.resolved(parse_saved(directory / sweep.NAME, changed, keys))))
-    return go_on(directory, jobs, threads)
+    return go_on(directory, jobs, threads, engine)
 
 
-def go_on_as_typed(directory: Path, jobs: Sequence[tuple[Noted, Config]], checked: bool) -> int:
+def _refuse_workers(engine: Engine, what: str) -> None:
+    if not isinstance(engine, engines.Here):
+        raise ConfigError(f"hydra/launcher: {what} goes on in this process only; leave it out")
+
+
+def go_on_as_typed(directory: Path, jobs: Sequence[tuple[Noted, Config]], checked: bool, engine: Engine) -> int:
     """Go on where a sweep of exactly these jobs was begun; raises `InputError` when it was another one."""
     threads, noted = sweep.read(directory)
     same = len(noted) == len(jobs)
@@ -55,18 +66,22 @@ def go_on_as_typed(directory: Path, jobs: Sequence[tuple[Noted, Config]], checke
         same = same and (old.number, old.identity, old.directory) == (new.number, new.identity, new.directory)
     if not same:
         raise InputError(f"{directory} holds another sweep: choose another directory, or go on with `vaex resume`")
-    return go_on(directory, jobs, threads, checked)
+    return go_on(directory, jobs, threads, engine, checked)
 
 
-def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int, checked: bool = False) -> int:
-    """Train what is left of a sweep, and finish its table."""
+def go_on(
+    directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int, engine: Engine, checked: bool = False
+) -> int:
+    """Train what is left of a sweep by an engine, and finish its table."""
     refuse_links(directory)
+    slurm_queue.refuse_unfinished(directory)
     backend.start({"environment": {"threads": threads}})
     from vaex.sweeping import ending, task  # late: with them comes jax, after the thread count is set
 
     configs = [config for _, config in jobs]
     check_all(configs, directory)
     if lineage.exists(directory):
+        _refuse_workers(engine, "a population")
         lineage.refuse_stopping(configs)
     with files.locked(directory):
         if lineage.exists(directory):
@@ -76,7 +91,7 @@ def go_on(directory: Path, jobs: Sequence[tuple[Noted, Config]], threads: int, c
         if not left:
             say(f"{task.shown(directory)}: all {len(jobs)} jobs have ended; nothing to do")
             return ending.of_sweep(directory, [], checked)
-        outcome = task.train_sweep(directory, packs, len(jobs) - len(left))
+        outcome = task.train_sweep(directory, packs, len(jobs) - len(left), engine)
         return ending.of_sweep(directory, [outcome], checked)
 
 

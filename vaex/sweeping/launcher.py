@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
@@ -77,15 +77,30 @@ class PackedLauncher(Launcher):
         return config, result
 
 
+class RayLauncher(PackedLauncher):
+    """`hydra/launcher=ray`: the same, but for what runs the packs, which `engines/settings.py` has read."""
+
+    def __init__(self, **_: Any) -> None:
+        super().__init__()
+
+
+class SlurmLauncher(RayLauncher):
+    """`hydra/launcher=slurm`: likewise."""
+
+
+OURS = (PackedLauncher, RayLauncher, SlurmLauncher)
+
+
 def register(task: Task) -> None:
-    """Let Hydra find the launcher: it takes plugins only from modules below `hydra_plugins`, a package of others'."""
+    """Let Hydra find the launchers: it takes plugins only from modules below `hydra_plugins`, a package of others'."""
     PackedLauncher.task = task
-    PackedLauncher.__module__ = "hydra_plugins.vaex"
     with contextlib.suppress(ModuleNotFoundError):  # there is none where no plugin is installed
         importlib.import_module("hydra_plugins")
     parent = sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
     parent.vaex = sys.modules["hydra_plugins.vaex"] = sys.modules[__name__]  # pyright: ignore[reportAttributeAccessIssue]
-    Plugins.instance().register(PackedLauncher)
+    for launcher in OURS:
+        launcher.__module__ = "hydra_plugins.vaex"
+        Plugins.instance().register(launcher)
 
 
 def register_sweeper(sweeper: type[Sweeper]) -> None:

@@ -11,6 +11,8 @@ from vaex.config.overrides import pinned
 from vaex.device import backend
 from vaex.disk import sweep
 from vaex.disk.directory import refuse_existing, refuse_links, reserve
+from vaex.engines import engine as engines
+from vaex.engines.engine import Here
 from vaex.errors import InputError
 from vaex.search import lineage
 from vaex.search import plan as plans
@@ -41,9 +43,11 @@ def train(command: Command, hydra: Hydra) -> int:
     plan = plans.make(command, configs) if command.search else None
     if plan and begun:
         return searching.go_on_as_typed(command.directory, plan, command.checked)
+    engine = engines.of(command.launcher) if command.multirun else Here()
     if begun and not command.sweeper_decides:
         pbt.refuse_another(command.directory, population)
-        return going_on.go_on_as_typed(command.directory, list(zip(jobs, configs, strict=True)), command.checked)
+        typed = list(zip(jobs, configs, strict=True))
+        return going_on.go_on_as_typed(command.directory, typed, command.checked, engine)
     backend.start()
     if command.multirun:
         tracker.leave_agent(configs)
@@ -54,24 +58,23 @@ def train(command: Command, hydra: Hydra) -> int:
         run.check(config)
     refusals.check(configs) if command.multirun else refusals.check_lone(configs[0])
     directory = _make_directory(command)
+    task = Task(directory, command, engine)
     if not command.multirun:
-        task = Task(directory, command)
         with contextlib.suppress(EndOfCommand):
             hydra(task, [pinned("hydra.run.dir", directory)])
         return ending.of_run(task.outcomes[0], command.checked)
-    return _train_sweep(command, directory, jobs, plan, population, hydra)
+    task.plan = plan
+    return _train_sweep(command, task, jobs, population, hydra)
 
 
 def _train_sweep(
     command: Command,
-    directory: Path,
+    task: Task,
     jobs: list[sweep.Noted],
-    plan: plans.Plan | None,
     population: Population | None,
     hydra: Hydra,
 ) -> int:
-    task = Task(directory, command)
-    task.plan = plan
+    directory, plan = task.directory, task.plan
     launcher.register(task)
     launcher.register_sweeper(OptunaSweeper)
     launcher.register_sweeper(PopulationSweeper)

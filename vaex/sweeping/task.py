@@ -18,6 +18,7 @@ from vaex.device import backend
 from vaex.disk import sweep
 from vaex.disk.directory import Job
 from vaex.disk.sweep import group_of
+from vaex.engines.engine import Engine
 from vaex.search import lineage, objectives
 from vaex.search.plan import Plan
 from vaex.stopping.judge import judging
@@ -36,8 +37,8 @@ class EndOfCommand(BaseException):
 class Task:
     """The task of one command, whose run or sweep is in `directory`; remembers how its jobs ended."""
 
-    def __init__(self, directory: Path, command: Command):
-        self.directory, self.command = directory, command
+    def __init__(self, directory: Path, command: Command, engine: Engine):
+        self.directory, self.command, self.engine = directory, command, engine
         self._here = Path.cwd()  # what paths of the command line are relative to, also with hydra.job.chdir
         self.outcomes: list[Outcome] = []
         self.plan: Plan | None = None
@@ -118,7 +119,7 @@ class Task:
 
             outcome = rounds.train(self.directory, jobs)
         else:
-            outcome = train_sweep(self.directory, run.group(jobs), ended_before=0)
+            outcome = train_sweep(self.directory, run.group(jobs), 0, self.engine)
         self.outcomes.append(outcome)
         return [self.returned(job, outcome.statuses[job.directory]) for job in jobs]
 
@@ -133,8 +134,8 @@ class Task:
             sweep.write(self.directory, self._noted)
 
 
-def train_sweep(directory: Path, packs: Sequence[Sequence[Job]], ended_before: int) -> Outcome:
-    """Train packs of a sweep, its table growing as they end."""
+def train_sweep(directory: Path, packs: Sequence[Sequence[Job]], ended_before: int, engine: Engine) -> Outcome:
+    """Train packs of a sweep by an engine, its table growing as they end."""
     from vaex.disk import results  # late: a lone run need not wait for pandas
 
     jobs = [job for members in packs for job in members if not job.ghost]
@@ -142,7 +143,7 @@ def train_sweep(directory: Path, packs: Sequence[Sequence[Job]], ended_before: i
     table = results.growing_sweep_csv(directory)
     judge = judging(directory, jobs[0].config)
     try:
-        return run.run(packs, display, table.update, run.lanes(jobs[0].config), judge)
+        return engine.train(directory, packs, display, table.update, judge)
     finally:
         display.close()
 

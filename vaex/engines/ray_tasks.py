@@ -1,0 +1,163 @@
+"""`hydra/launcher=ray`: each pack is a Ray task, on a cluster that is there or on one of this machine's own."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import secrets
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vaex.disk import threads
+from vaex.disk.directory import Job
+from vaex.engines import parcel, ray_head
+from vaex.engines.parcel import Parcel, Report
+from vaex.engines.sending import Lost, Sending
+from vaex.engines.settings import Ray
+from vaex.errors import ConfigError
+from vaex.files import first_line
+from vaex.stopping.judge import Judge
+from vaex.terminal.displays import Display
+from vaex.training.run import Outcome
+
+log = logging.getLogger("vaex")
+
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
+"""Ray reports nothing to anybody, and warns of nothing that is not the user's."""
+
+
+class RayTasks:
+    """The engine."""
+
+    def __init__(self, settings: Ray):
+        self._settings = settings
+
+    def train(
+        self,
+        directory: Path,
+        packs: Sequence[Sequence[Job]],
+        display: Display,
+        ended: Callable[[], None],
+        judge: Judge | None,
+    ) -> Outcome:
+        """Train the packs of the sweep in `directory`; `ended` is called after each."""
+        token = f".shared-{secrets.token_hex(8)}"
+        parcels = parcel.of_sweep(directory, packs, together=1, lanes=1, token=token)
+        at_once = packs[0][0].config.sweep.lanes or len(parcels)
+        with _cluster(self._settings) as ray, _marked(directory / token):
+            carrier = _Tasks(ray, self._settings, at_once)
+            return Sending(carrier, parcels, packs, display, self._settings.repeats).train(ended)
+
+
+@contextlib.contextmanager
+def _marked(token: Path) -> Iterator[None]:
+    """A file meanwhile, by which workers know that they see the sweep's directory."""
+    token.touch()
+    try:
+        yield
+    finally:
+        token.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _cluster(settings: Ray) -> Iterator[Any]:
+    """Ray, connected to a cluster."""
+    os.environ |= QUIET
+    own = contextlib.nullcontext(settings.address) if settings.address else ray_head.started(threads.cores())
+    with own as address:
+        import ray  # late: it takes seconds, and other sweeps do without
+
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            yield ray
+        except ConnectionError as error:
+            told = f"hydra.launcher.address: no Ray cluster at {address} ({first_line(error)})"
+            raise ConfigError(told) from error
+        finally:
+            ray.shutdown()
+            signal.signal(signal.SIGTERM, handler)  # Ray has put its own in place
+
+
+class _Tasks:
+    """Carries parcels as Ray tasks, so many at once at most."""
+
+    def __init__(self, ray: Any, settings: Ray, at_once: int):
+        self._ray, self._at_once = ray, at_once
+        self._waiting: deque[int] = deque()
+        self._parcels: dict[int, Parcel] = {}
+        self._running: dict[Any, int] = {}
+        self._never: list[int] = []
+        self._unseen = False
+        resources = {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus, "max_retries": 0}
+        self._train = ray.remote(train_plain).options(runtime_env={"env_vars": parcel.environment()}, **resources)
+
+    def send(self, parcels: Mapping[int, Parcel]) -> None:
+        """Have these trained, as soon as there is room."""
+        self._parcels |= parcels
+        self._waiting.extend(parcels)
+        self._start()
+
+    def reports(self, seconds: float) -> dict[int, Report | Lost]:
+        """What has come back since the last call, waiting so long at most for a first one."""
+        found: dict[int, Report | Lost] = {number: Report({}) for number in self._never}
+        self._never.clear()
+        done = self._ray.wait(list(self._running), timeout=seconds)[0] if self._running else []
+        for ref in done:
+            number = self._running.pop(ref)
+            if (report := self._report(ref, number)) is not None:
+                found[number] = report
+        self._start()
+        return found
+
+    def cancel(self) -> None:
+        """Ask every worker to stop at the end of its epoch; what has not begun never does."""
+        self._at_once = 0
+        for ref in self._running:
+            self._ray.cancel(ref, force=False)  # SIGINT, as a person would
+        self._never = list(self._waiting)
+        self._waiting.clear()
+
+    def _start(self) -> None:
+        while self._waiting and len(self._running) < self._at_once:
+            number = self._waiting.popleft()
+            given = self._parcels[number]
+            content = parcel.packed(given.sweep, _places(given)) if self._unseen else None
+            self._running[self._train.remote(given.as_text(), content)] = number
+
+    def _report(self, ref: Any, number: int) -> Report | Lost | None:
+        """What came of a task; None where it has to be sent again, with what there is of its runs."""
+        raised = self._ray.exceptions
+        try:
+            report = Report(**self._ray.get(ref))
+        except raised.TaskCancelledError:
+            return Report({})
+        except raised.RayTaskError as error:
+            line = f"{self._parcels[number].jobs[0].label}: {first_line(error.cause)}"
+            return Report(
+                {str(job.directory): "failed" for job in self._parcels[number].jobs}, told=((logging.ERROR, line),)
+            )
+        except raised.RayError as error:
+            return Lost(type(error).__name__)
+        if report.unseen and report.files is None:
+            self._unseen = True
+            self._waiting.appendleft(number)
+            return None
+        if report.files is not None:
+            parcel.put_in_place(report.files, self._parcels[number].sweep)
+        return report
+
+
+def _places(given: Parcel) -> list[Path]:
+    """The directories of a parcel's runs in their sweep's."""
+    return [job.directory.relative_to(given.sweep) for members in given.packs for job in members]
+
+
+def train_plain(text: str, content: bytes | None) -> dict[str, Any]:
+    """What a Ray worker calls: plain values there and back."""
+    from vaex.engines import worker  # late: there, not here
+
+    return dataclasses.asdict(worker.train(text, content))

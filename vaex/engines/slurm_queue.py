@@ -1,0 +1,44 @@
+"""Slurm's queue: which of a sweep's tasks are in it, so that nobody else goes on with their runs."""
+
+import shlex
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from vaex import files
+from vaex.errors import InputError
+
+FOLDER, RECORD = ".slurm", "tasks.json"
+"""In a sweep's directory: submitit's scripts and logs, parcels, reports; and which tasks there are."""
+
+
+def in_queue(tasks: Sequence[str]) -> set[str] | None:
+    """Which of some tasks Slurm has in its queue, waiting or running; None where it does not answer."""
+    jobs = ",".join(sorted({task.partition("_")[0] for task in tasks}))
+    if not jobs:
+        return set()
+    try:
+        done = subprocess.run(["squeue", "-h", "-r", "-o", "%i", "-j", jobs], capture_output=True, text=True)
+    except OSError:
+        return None
+    if done.returncode and "Invalid job id" not in done.stderr:  # which it says of one that it has forgotten
+        return None
+    return set(done.stdout.split())
+
+
+def refuse_unfinished(directory: Path) -> None:
+    """Raise `InputError` where tasks of a sweep are in Slurm's queue: they go on with it by themselves."""
+    path = directory / FOLDER / RECORD
+    if not path.exists():
+        return
+    tasks = files.read_json(path).get("tasks")
+    if not isinstance(tasks, list):
+        return
+    queued = in_queue([str(task) for task in tasks])
+    if queued:
+        jobs = " ".join(sorted({task.partition("_")[0] for task in queued}))
+        place = shlex.quote(str(directory))
+        raise InputError(
+            f"{directory}: {len(queued)} of its tasks are in Slurm's queue and go on with it: `vaex status {place}`; "
+            f"`scancel {jobs}` takes them back"
+        )

@@ -1,0 +1,176 @@
+"""`hydra/launcher=slurm`: packs as tasks of a Slurm array, by submitit. What goes between is in DIR/.slurm/."""
+
+import logging
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vaex import files
+from vaex.disk.directory import Job
+from vaex.engines import parcel
+from vaex.engines.parcel import Parcel, Report
+from vaex.engines.sending import Lost, Sending
+from vaex.engines.settings import Slurm
+from vaex.engines.slurm_queue import FOLDER, RECORD, in_queue
+from vaex.engines.slurm_worker import Task
+from vaex.errors import ConfigError, VaexError
+from vaex.files import first_line
+from vaex.stopping.judge import Judge
+from vaex.terminal.displays import Display
+from vaex.training.run import Outcome
+
+log = logging.getLogger("vaex")
+
+ARRAY = 1000
+"""Tasks of one array: Slurm takes 1001 unless it was told otherwise."""
+
+ASK_EVERY, LOST_AFTER = 2.0, 10.0
+"""Seconds between two questions to Slurm; after which a task counts as lost that is not in the queue any more.
+
+A report may take a moment to be seen through a shared disk. A pack that was sent in vain finds that all has been done.
+"""
+
+
+class SlurmTasks:
+    """The engine; `ConfigError` where there is no Slurm, or it would not take such a task."""
+
+    def __init__(self, settings: Slurm):
+        self._settings = settings
+        if shutil.which("sbatch") is None:
+            raise ConfigError("hydra/launcher=slurm: there is no sbatch here; run it where Slurm takes jobs")
+        _refuse_impossible(settings)
+
+    def train(
+        self,
+        directory: Path,
+        packs: Sequence[Sequence[Job]],
+        display: Display,
+        ended: Callable[[], None],
+        judge: Judge | None,
+    ) -> Outcome:
+        """Train the packs of the sweep in `directory`; `ended` is called after each. Or only submit them."""
+        settings, folder = self._settings, directory.absolute() / FOLDER
+        folder.mkdir(exist_ok=True)
+        parcels = parcel.of_sweep(directory, packs, settings.packs_per_task, settings.cpus_per_task, FOLDER)
+        carrier = _Tasks(settings, folder)
+        if settings.wait:
+            return Sending(carrier, parcels, packs, display, settings.repeats).train(ended)
+        carrier.send(dict(enumerate(parcels)))
+        jobs = [job.directory for members in packs for job in members if not job.ghost]
+        return Outcome(dict.fromkeys(jobs, "submitted"), signal=None, ended_by_policy=False)
+
+
+class _Tasks:
+    """Carries parcels as tasks of arrays."""
+
+    def __init__(self, settings: Slurm, folder: Path):
+        self._settings, self._folder = settings, folder
+        self._tasks: dict[int, str] = {}
+        self._gone: dict[int, float] = {}
+        self._asked = 0.0
+
+    def send(self, parcels: Mapping[int, Parcel]) -> None:
+        """Have these trained, as soon as there is room."""
+        numbers = list(parcels)
+        for number in numbers:
+            _report_of(self._folder, number).unlink(missing_ok=True)
+            files.write(_parcel_of(self._folder, number), parcels[number].as_text().encode())
+        for first in range(0, len(numbers), ARRAY):
+            some = numbers[first : first + ARRAY]
+            self._tasks |= dict(zip(some, self._submit(some), strict=True))
+        files.write_json(self._folder / RECORD, {"tasks": list(self._tasks.values())})
+
+    def reports(self, seconds: float) -> dict[int, Report | Lost]:
+        """What has come back since the last call, after so long."""
+        time.sleep(seconds)
+        there = {path.name for path in self._folder.iterdir()}  # a list: a shared disk may remember that one is absent
+        found: dict[int, Report | Lost] = {}
+        for number in list(self._tasks):
+            path = _report_of(self._folder, number)
+            if path.name in there:
+                found[number] = parcel.read_report(path.read_text())
+        found |= {number: Lost("it has left Slurm's queue") for number in self._lost() if number not in found}
+        for number in found:
+            self._tasks.pop(number)
+            self._gone.pop(number, None)
+        return found
+
+    def cancel(self) -> None:
+        """Take the tasks back: those that run get SIGTERM, and 30 s unless Slurm was told otherwise (KillWait)."""
+        jobs = sorted({task.partition("_")[0] for task in self._tasks.values()})
+        subprocess.run(["scancel", *jobs], capture_output=True)
+
+    def _submit(self, numbers: Sequence[int]) -> list[str]:
+        import submitit  # late: other sweeps do without
+
+        executor = submitit.AutoExecutor(self._folder, cluster="slurm", slurm_max_num_timeout=self._settings.timeouts)
+        executor.update_parameters(**_parameters(self._settings))
+        try:
+            jobs = executor.map_array(Task(), [str(self._folder)] * len(numbers), list(numbers))
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+            raise VaexError(f"hydra/launcher=slurm: cannot submit ({first_line(error)})") from error
+        return [job.job_id for job in jobs]
+
+    def _lost(self) -> list[int]:
+        """The parcels whose task has been out of the queue for so long that no report will come."""
+        now = time.monotonic()
+        if now - self._asked < ASK_EVERY:
+            return []
+        self._asked = now
+        queued = in_queue(list(self._tasks.values()))
+        if queued is None:  # Slurm does not answer at the moment
+            return []
+        for number, task in self._tasks.items():
+            if task in queued:
+                self._gone.pop(number, None)
+            else:
+                self._gone.setdefault(number, now)
+        return [number for number, since in self._gone.items() if now - since >= LOST_AFTER]
+
+
+def _parameters(settings: Slurm) -> dict[str, Any]:
+    """The settings as submitit has them."""
+    further = dict(_option(each) for each in settings.sbatch)
+    asked = {
+        "name": "vaex",
+        "timeout_min": settings.time,
+        "mem_gb": settings.mem_gb,
+        "cpus_per_task": settings.cpus_per_task,
+        "slurm_setup": list(settings.setup) or None,
+        "slurm_array_parallelism": settings.array_parallelism,
+        "slurm_signal_delay_s": settings.grace,
+        "slurm_additional_parameters": further or None,
+        "slurm_partition": settings.partition,
+        "gpus_per_node": settings.gpus or None,
+    }
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _option(text: str) -> tuple[str, str | bool]:
+    name, given, value = text.removeprefix("--").partition("=")
+    return name, value if given else True
+
+
+def _refuse_impossible(settings: Slurm) -> None:
+    wanted = {
+        "partition": settings.partition, "time": settings.time, "mem": f"{round(settings.mem_gb * 1024)}M",
+        "cpus-per-task": settings.cpus_per_task, "gpus-per-node": settings.gpus or None,
+    }  # fmt: skip
+    options = [f"--{key}={value}" for key, value in wanted.items() if value is not None]
+    tried = subprocess.run(
+        ["sbatch", "--test-only", *options, *settings.sbatch, "--wrap=true"], capture_output=True, text=True
+    )
+    if tried.returncode:
+        why = next((line.removeprefix("sbatch: error: ") for line in tried.stderr.splitlines()), "")
+        raise ConfigError(f"hydra/launcher=slurm: Slurm takes no such task: {why or 'sbatch fails'}")
+
+
+def _parcel_of(folder: Path, number: int) -> Path:
+    return folder / f"parcel_{number}.json"
+
+
+def _report_of(folder: Path, number: int) -> Path:
+    return folder / f"report_{number}.json"
