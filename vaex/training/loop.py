@@ -15,9 +15,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from vaex.data.dataset import Dataset
-from vaex.device import compilation, compiled
-from vaex.device.compiled import Compiled
-from vaex.device.datasets import load, on_device
+from vaex.device import compilation, compiled, feeding
+from vaex.device.datasets import load
 from vaex.device.memory import TooLargeError, refuse_too_large
 from vaex.disk import progress
 from vaex.disk.directory import Job, type_of_device
@@ -112,12 +111,9 @@ class _Pack:
         self.choice = self._choose(steps, spare=spare)
         self.numbers = Numbers(configs, programs, self.choice.lanes, self.choice.latents, device)
         self.program = self.numbers.program
-        self.images, self.held_out = on_device(dataset, device)
-        self.first_test_row = len(dataset.valid.images)
-        images = self.images, self.held_out
-        self.functions = Compiled(
-            self.program, self.numbers.at(np.ones(len(members))), *images, device, self.choice.options
-        )
+        self.placed = feeding.place(configs[0], device, self.stacked)
+        numbers = self.numbers.at(np.ones(len(members)))
+        self.feed = feeding.feed(self.placed, dataset, self.program, numbers, device, self.choice.options)
 
     def _choose(self, steps: int, *, spare: bool) -> compilation.Choice:
         """How the program is compiled: as it was, where runs are made again."""
@@ -130,7 +126,7 @@ class _Pack:
     def train(self) -> None:
         """Open, epochs, close."""
         if self.stacked and not any(member.job.ghost or member.job.resumed for member in self.members):
-            refuse_too_large(self.functions.train, step.shapes(self.program), self.device, self.choice.lanes)
+            refuse_too_large(self.feed.compiled_train, step.shapes(self.program), self.device, self.choice.lanes)
         record = pack.describe([each.config for each in self.members]) if self.stacked else None
         program = compilation.record(self.choice, len(self.members), self.sizes, self.device)
         for index, member in enumerate(self.members):
@@ -166,16 +162,16 @@ class _Pack:
 
     def _epoch(self, state: TrainState) -> TrainState:
         """One epoch and its validation, taken in by every run that is going."""
-        order, train = self.functions.order, self.functions.train  # waits for the compiler, which no time contains
+        train = self.feed.train  # waits for the compiler, which no time contains
         number = (np.asarray(state.step) // self.steps_an_epoch).astype(np.int32)
         hyper = self.numbers.at(number + 1)
         started = time.perf_counter()
-        state, steps = train(hyper, state, order(hyper.seed, number), self.images)
+        state, steps = train(hyper, state, number)
         jax.block_until_ready(steps)
         trained = time.perf_counter() - started
-        evaluate = self.functions.evaluate  # waits likewise
+        evaluate = self.feed.evaluate  # waits likewise
         started = time.perf_counter()
-        means = self._evaluate(evaluate, state, 0, self.first_test_row)
+        means = self._evaluate(evaluate, state, "valid")
         steps = jax.device_get(steps)
         seconds = trained + time.perf_counter() - started
         copy = functools.cache(functools.partial(host_copy, state))
@@ -220,7 +216,7 @@ class _Pack:
         )
         means = None
         if done:
-            means = self._evaluate(self.functions.evaluate, state, self.first_test_row, len(self.held_out))
+            means = self._evaluate(self.feed.evaluate, state, "test")
         copy = functools.cache(functools.partial(host_copy, state))
         copy()
 
@@ -245,11 +241,10 @@ class _Pack:
         latents = self.members[index].config.model.latent_dim
         return {name: value[:latents] if name == "kl_per_latent" else value for name, value in part.items()}
 
-    def _evaluate(self, evaluate: Callable[..., Any], state: TrainState, first: int, end: int) -> dict[str, np.ndarray]:
-        """The means over rows `first` to `end` of the images that are held out from training."""
-        rows = np.array([first, end], np.int32)
+    def _evaluate(self, evaluate: Callable[..., Any], state: TrainState, split: str) -> dict[str, np.ndarray]:
+        """The means over a split that is held out from training."""
         numbers = step.weighed(self.numbers.at((np.asarray(state.step) - 1) // self.steps_an_epoch + 1), state)
-        return jax.device_get(evaluate(numbers, state.parameters, self.held_out, rows, self._time(state)))
+        return evaluate(split, numbers, state.parameters, self._time(state))
 
     def _time(self, state: TrainState) -> PyTree:
         """When the last step was, in epochs, for each run."""
