@@ -114,6 +114,14 @@ class Dataset:
         few = all(_only(images[:FIRST_ROWS], low, high) for images in splits)
         return Values(float(low), float(high), few and all(_only(images, low, high) for images in splits))
 
+    @property
+    def extremes(self) -> type_of_images | None:
+        """Two images, of the smallest and of the largest value, for a check that would read all; None in memory."""
+        if self.packed is None:
+            return None
+        ends = np.array(self.packed.values[:2], self.train.images.dtype)
+        return np.broadcast_to(ends[:, None, None, None], (2, *self.shape))
+
     def limited(self, rows: int | None) -> "Dataset":
         """The first `rows` training rows; of valid and test the same share, at least one row each."""
         if rows is None or rows >= len(self.train.images):

@@ -112,7 +112,7 @@ def read(folder: Path) -> Dataset:
     return Dataset(train, valid, test, index.labels_named, index.remarks, packed=Packed(digest, values, blocks))
 
 
-def damaged(folder: Path) -> Iterator[tuple[str, str]]:
+def states(folder: Path) -> Iterator[tuple[str, str]]:
     """Each file of the folder, and whether it is here, missing or damaged, by its SHA-256."""
     index, _ = read_index(folder)
     for name in SPLITS:
@@ -141,7 +141,9 @@ def _labels(folder: Path, file: File, count: int, index: Index) -> Any:
     _check_size(folder / file.name, file)
     labels = numpy_files.read(folder / file.name, OF_LABELS)
     if labels.shape != (count, len(index.labels_named)):
-        raise DataError(f"{folder / file.name}: labels {labels.shape} of {count} images, {len(index.labels_named)} names")
+        raise DataError(
+            f"{folder / file.name}: labels {labels.shape} of {count} images, {len(index.labels_named)} names"
+        )
     return labels
 
 

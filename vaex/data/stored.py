@@ -5,7 +5,6 @@ file that is not there would end the process.
 """
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -125,14 +124,11 @@ def _read(path: Path, offset: int, images: np.ndarray) -> None:
             while left:
                 count = os.preadv(descriptor, [left], offset)
                 if count == 0:
-                    raise DataError(f"{path}: ends before byte {offset + len(left)}: it was changed since it was opened")
+                    raise DataError(
+                        f"{path}: ends before byte {offset + len(left)}: it was changed since it was opened"
+                    )
                 left, offset = left[count:], offset + count
         finally:
             os.close(descriptor)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {first_line(error)}") from error
-
-
-def joined(parts: Sequence[Any]) -> Any:
-    """Arrays, or stored ones, one after the other; arrays."""
-    return np.concatenate([np.asarray(part) for part in parts])

@@ -126,9 +126,7 @@ class Compiled(_Futures):
         numbers, images, held_out = jax.tree.map(lambda leaf: _placed(leaf, device), (hyper, images, held_out))
         shapes = [(each.shape, each.dtype) for each in (hyper.seed, images, held_out)]
         key = program, jax.tree.structure(hyper), device, *options.items(), *shapes
-        super().__init__(
-            key, functools.partial(_compile, program, numbers, images, held_out, device, dict(options))
-        )
+        super().__init__(key, functools.partial(_compile, program, numbers, images, held_out, device, dict(options)))
 
 
 class Streaming(_Futures):

@@ -12,7 +12,6 @@ from jaxtyping import PyTree
 from vaex.disk.directory import type_of_device
 from vaex.errors import VaexError
 
-
 GROUPS = Path("/sys/fs/cgroup")
 
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")

@@ -52,7 +52,10 @@ def _decided(dataset: Any, device: type_of_device, size: int) -> Placement:
     streamed = size > OF_ROOM * there
     most = "more" if streamed else "at most"
     where = "streamed, a chunk after the other" if streamed else "in its memory"
-    told = Placement(streamed, f"{size / 1e6:.3g} MB of images, {most} than half of the {there / 1e6:.3g} MB free on {device}: {where}")
+    told = Placement(
+        streamed,
+        f"{size / 1e6:.3g} MB of images, {most} than half of the {there / 1e6:.3g} MB free on {device}: {where}",
+    )
     if streamed:
         log.warning("dataset.placement=auto: %s", told.why)
     return told
@@ -76,7 +79,9 @@ def refuse_streamed(config: Config, device: type_of_device, what: str) -> None:
     """Raise `InputError` where all images must be in the device's memory for `what`, and there is no room for them."""
     told = _decided(config.dataset, device, size_of(load(config.dataset)))
     if told.streamed:
-        raise InputError(f"{what} needs all images in memory at once: {told.why.rpartition(':')[0]}; try a larger machine")
+        raise InputError(
+            f"{what} needs all images in memory at once: {told.why.rpartition(':')[0]}; try a larger machine"
+        )
 
 
 def order(

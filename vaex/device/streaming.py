@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float32, Int, Int32, PyTree, Shaped
+from jaxtyping import Float32, Int, Int32, PyTree, Shaped
 
 from vaex.data import blocks
 from vaex.data.dataset import Dataset, type_of_rows

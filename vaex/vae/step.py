@@ -122,7 +122,7 @@ def part(
     batches: tuple[Int[Array, "part batch"], Float[Array, "part batch"]],
     images: Num[Array, "M H W C"],
 ) -> tuple[TrainState, dict[str, Shaped[Array, " part"]]]:
-    """The next steps of an epoch that has `steps` in all: those of these batches, rows of `images` and their weights."""
+    """The next steps of an epoch that has `steps` in all: those of these batches, rows of `images` and weights."""
 
     def body(state: TrainState, batch: tuple[Array, Array]) -> tuple[TrainState, dict[str, Array]]:
         rows, weights = batch
