@@ -1,4 +1,4 @@
-"""`vaex data pack SRC DST [dataset.KEY=VALUE...]`: a folder of shards for `dataset=shards`, from any source of images."""
+"""`vaex data pack SRC DST [dataset.KEY=VALUE...]`: any source of images -> shards, for `dataset=shards`."""
 
 import dataclasses
 import shlex

@@ -4,7 +4,6 @@ The index has the SHA-256 of every file, so its own is that of the data. It is b
 (hashes, smallest and largest value); size and header of every file are checked when the folder is opened.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -158,7 +157,7 @@ def _shard(folder: Path, index: Index, file: File) -> Shard:
 
 def _check_size(path: Path, file: File) -> None:
     try:
-        size = os.stat(path).st_size
+        size = path.stat().st_size
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {files.first_line(error)}; {_again(path.parent)}") from error
     if size != file.bytes:

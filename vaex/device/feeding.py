@@ -28,13 +28,19 @@ class Feed(Protocol):
     """
 
     @property
-    def train(self) -> type_of_train: ...
+    def train(self) -> type_of_train:
+        """An epoch."""
+        ...
 
     @property
-    def evaluate(self) -> type_of_evaluate: ...
+    def evaluate(self) -> type_of_evaluate:
+        """The means over a split."""
+        ...
 
     @property
-    def compiled_train(self) -> Any: ...
+    def compiled_train(self) -> Any:
+        """The program of an epoch, which XLA can be asked about."""
+        ...
 
 
 class Resident:

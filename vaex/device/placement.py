@@ -4,7 +4,6 @@ It changes no number: which batches there are is the dataset's and the seed's af
 """
 
 import functools
-import logging
 from typing import Any, NamedTuple
 
 import jax
@@ -18,9 +17,8 @@ from vaex.device.datasets import load
 from vaex.device.memory import room
 from vaex.disk.directory import type_of_device
 from vaex.errors import ConfigError, InputError
+from vaex.terminal.screen import say
 from vaex.vae import step
-
-log = logging.getLogger("vaex")
 
 OF_ROOM = 0.5
 """The share of a device's free memory that images may fill where that is left to us."""
@@ -43,22 +41,21 @@ def of(config: Config, device: type_of_device) -> Placement:
     size = size_of(load(config.dataset))
     if config.placement == "auto":
         return _decided(config.dataset, device, size)
-    return Placement(config.placement == "stream", f"{size / 1e6:.3g} MB of images: {config.placement}, as asked")
+    return Placement(
+        config.placement == "stream", f"{size / 1e6:.3g} MB of images: dataset.placement={config.placement}"
+    )
 
 
 @functools.lru_cache(maxsize=16)
 def _decided(dataset: Any, device: type_of_device, size: int) -> Placement:
     there = room(device)
     streamed = size > OF_ROOM * there
-    most = "more" if streamed else "at most"
+    most = "more than" if streamed else "at most"
     where = "streamed, a chunk after the other" if streamed else "in its memory"
-    told = Placement(
-        streamed,
-        f"{size / 1e6:.3g} MB of images, {most} than half of the {there / 1e6:.3g} MB free on {device}: {where}",
-    )
+    why = f"{size / 1e6:.3g} MB of images, {most} half of the {there / 1e6:.3g} MB that are free on {device}: {where}"
     if streamed:
-        log.warning("dataset.placement=auto: %s", told.why)
-    return told
+        say(f"dataset.placement=auto: {why}")
+    return Placement(streamed, why)
 
 
 def size_of(dataset: Dataset) -> int:
@@ -79,9 +76,7 @@ def refuse_streamed(config: Config, device: type_of_device, what: str) -> None:
     """Raise `InputError` where all images must be in the device's memory for `what`, and there is no room for them."""
     told = _decided(config.dataset, device, size_of(load(config.dataset)))
     if told.streamed:
-        raise InputError(
-            f"{what} needs all images in memory at once: {told.why.rpartition(':')[0]}; try a larger machine"
-        )
+        raise InputError(f"{what} needs all images in memory: {told.why.rpartition(':')[0]}; try a larger machine")
 
 
 def order(

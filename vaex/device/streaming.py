@@ -59,6 +59,11 @@ class Streamed:
         """Means over a split: its name, numbers, parameters and the time -> means, as soon as it is compiled."""
         return functools.partial(self._evaluate, self._functions.evaluate)
 
+    @property
+    def compiled_train(self) -> Any:
+        """The program of the first chunk."""
+        return self._functions.part(self._chunks[0])
+
     def _epoch(self, hyper: Hyper, state: TrainState, number: Any) -> tuple[TrainState, dict[str, np.ndarray]]:
         done = []
         for batches, images in beside(self._sent(hyper, number)):

@@ -132,12 +132,12 @@ class _Pack:
         for index, member in enumerate(self.members):
             if member.summary is None:
                 with member.guarded():
-                    member.begin(record and {"index": index} | record, program)
+                    member.begin(record and {"index": index} | record, program, self.placed.name)
         state = self._first_state()
         for member in self.members:
             if member.going:
                 with member.guarded():
-                    member.say_start(program)
+                    member.say_start(program, self.placed.why)
         state = self._judged(state)  # a run that goes on may have been cut off between an epoch and its end
         while any(member.going for member in self.members) and not self.stop.asked:
             state = self._judged(self._epoch(state))

@@ -173,13 +173,13 @@ def vmapped(config: Config) -> bool:
 
 def group(jobs: Sequence[Job]) -> list[list[Job]]:
     """The packs of a sweep's fresh jobs: one job each, or as many of one program as a device takes."""
-    if not vmapped(jobs[0].config):
-        return [[job] for job in jobs]
     alike: dict[object, list[Job]] = {}
+    packs: list[list[Job]] = []
     for job in jobs:
-        program = program_of(job.config)
-        alike.setdefault(pack.shared(program, job.config), []).append(job)
-    packs = []
+        if vmapped(job.config):
+            alike.setdefault(pack.shared(program_of(job.config), job.config), []).append(job)
+        else:
+            packs.append([job])
     for members in alike.values():
         most = _most_runs(members)
         packs += [members[start : start + most] for start in range(0, len(members), most)]
