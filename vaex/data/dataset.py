@@ -47,6 +47,17 @@ class Split(NamedTuple):
         """The chosen rows: a view for a slice, a copy for indices."""
         return Split(self.images[rows], None if self.labels is None else self.labels[rows])
 
+    def in_memory(self) -> "InMemory":
+        """The rows, read where they lie on a disk."""
+        return InMemory(np.asarray(self.images), self.labels)
+
+
+class InMemory(NamedTuple):
+    """A split whose images are there."""
+
+    images: type_of_images
+    labels: type_of_labels | None
+
 
 class Packed(NamedTuple):
     """What is known of data that stay on a disk without looking at all of them, and the blocks they are read in."""
@@ -108,7 +119,7 @@ class Dataset:
         """Which values the images of all splits take."""
         if self.packed:
             return self.packed.values
-        splits = [split.images for split in (self.train, self.valid, self.test)]
+        splits = [np.asarray(split.images) for split in (self.train, self.valid, self.test)]
         low, high = min(images.min() for images in splits), max(images.max() for images in splits)
         # Few rows tell it of nearly every dataset; only what is still of two values is looked at as a whole.
         few = all(_only(images[:FIRST_ROWS], low, high) for images in splits)

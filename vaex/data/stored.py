@@ -31,7 +31,7 @@ class Stored:
     """Rows `start` to `stop` of what the shards hold together. A slice is a view; indices are read, and are a copy."""
 
     shards: tuple[Shard, ...]
-    shape_of_row: tuple[int, ...]
+    shape_of_row: tuple[int, int, int]
     dtype: np.dtype[Any]
     start: int
     stop: int
@@ -40,7 +40,7 @@ class Stored:
         return self.stop - self.start
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[int, int, int, int]:
         """As an array's: N x H x W x C."""
         return (len(self), *self.shape_of_row)
 
@@ -117,7 +117,7 @@ class Stored:
 
 def _read(path: Path, offset: int, images: np.ndarray) -> None:
     """Fill an array from a byte of a file on."""
-    left = memoryview(images.reshape(-1).view(np.uint8))
+    left = memoryview(images.reshape(-1).view(np.uint8))  # pyright: ignore[reportArgumentType]
     try:
         descriptor = os.open(path, os.O_RDONLY)
         try:

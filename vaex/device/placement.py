@@ -103,4 +103,4 @@ def blocks_of(dataset: Dataset) -> blocks.Blocks | None:
 def words(seed: Any, number: Any) -> list[int]:
     """`step.order_words`, made by the host."""
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        return np.asarray(step.order_words(np.uint32(seed), np.int32(number))).tolist()
+        return np.asarray(step.order_words(jax.numpy.uint32(seed), jax.numpy.int32(number))).tolist()

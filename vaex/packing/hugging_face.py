@@ -40,7 +40,7 @@ def _load(path: Path) -> Any:
             'pip install "vaex-experiments[stream]"'
         ) from error
     try:
-        return datasets.load_from_disk(str(path))
+        return datasets.load_from_disk(str(path))  # pyright: ignore[reportAttributeAccessIssue]
     except Exception as error:  # Arrow raises what it likes
         raise DataError(f"{path}: cannot be read by Hugging Face's datasets: {files.first_line(error)}") from error
 

@@ -11,9 +11,9 @@ from vaex.errors import DataError
 
 
 class Part(NamedTuple):
-    """`count` images; `read` gives those of some places, ascending, N x H x W x C, uint8 or float32."""
+    """`rows` images; `read` gives those of some places, ascending, N x H x W x C, uint8 or float32."""
 
-    count: int
+    rows: int
     read: Callable[[np.ndarray], type_of_images]
     labels: type_of_labels | None
 
@@ -33,13 +33,13 @@ def divided(config: Fractions, rows: Part) -> dict[str, Part]:
 
     So a file larger than memory is read from its beginning to its end, once for each split.
     """
-    order = np.random.RandomState(config.split_seed).permutation(rows.count)
+    order = np.random.RandomState(config.split_seed).permutation(rows.rows)
     if config.fractions is None:
         raise DataError("dataset.fractions: null makes each split all rows, which would be packed three times")
-    n_valid, n_test = (round(rows.count * fraction) for fraction in config.fractions[1:])
-    n_train = rows.count - n_valid - n_test
+    n_valid, n_test = (round(rows.rows * fraction) for fraction in config.fractions[1:])
+    n_train = rows.rows - n_valid - n_test
     if min(n_train, n_valid, n_test) < 1:
-        raise DataError(f"dataset.fractions: {list(config.fractions)} of {rows.count} rows leave a split none")
+        raise DataError(f"dataset.fractions: {list(config.fractions)} of {rows.rows} rows leave a split none")
     parts = dict(zip(("train", "valid", "test"), np.split(order, [n_train, n_train + n_valid]), strict=True))
     share = 1.0 if config.limit is None else min(1.0, config.limit / n_train)
     return {name: chosen(rows, np.sort(part[: max(1, round(len(part) * share))])) for name, part in parts.items()}

@@ -102,9 +102,9 @@ class _Writer:
         return index
 
     def _split(self, name: str, part: Part) -> dict[str, Any]:
-        starts = range(0, part.count, self._a_shard)
+        starts = range(0, part.rows, self._a_shard)
         shards = [
-            self._shard(name, part, number, first, min(first + self._a_shard, part.count))
+            self._shard(name, part, number, first, min(first + self._a_shard, part.rows))
             for number, first in enumerate(starts)
         ]
         labels = None if part.labels is None else self._labels(name, np.ascontiguousarray(part.labels))
@@ -117,7 +117,7 @@ class _Writer:
                 images = np.ascontiguousarray(part.read(np.arange(start, stop)))
                 self._check(images, split, start)
                 yield images
-                self._tell(split, stop, part.count)
+                self._tell(split, stop, part.rows)
 
         return self._file(f"{split}-{number:05}.npy", (end - first, *self._shape), self._dtype, pieces())
 
@@ -136,7 +136,7 @@ class _Writer:
             described = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
             npy.write_array_header_1_0(Hashed(), described)  # pyright: ignore[reportArgumentType]
             for piece in pieces:
-                left = memoryview(piece.reshape(-1).view(np.uint8))
+                left = memoryview(piece.reshape(-1).view(np.uint8))  # pyright: ignore[reportArgumentType]
                 sha256.update(left)
                 while left:
                     left = left[file.write(left) :]
