@@ -1,7 +1,8 @@
 """How a pack gets at its images: all in the device's memory, or streamed to it. One epoch, one evaluation for both."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,29 +22,29 @@ type_of_train = Callable[[Hyper, TrainState, Any], tuple[TrainState, dict[str, A
 type_of_evaluate = Callable[[str, Hyper, PyTree, Any], dict[str, np.ndarray]]
 
 
-class Feed(Protocol):
+class Feed(ABC):
     """`train` is one epoch: numbers, state, number of the epoch from 0 -> state, statistics of its steps.
 
     `evaluate` means over a split: its name, numbers, parameters, time -> means. Each is there when it is compiled.
     """
 
     @property
+    @abstractmethod
     def train(self) -> type_of_train:
         """An epoch."""
-        ...
 
     @property
+    @abstractmethod
     def evaluate(self) -> type_of_evaluate:
         """The means over a split."""
-        ...
 
     @property
+    @abstractmethod
     def compiled_train(self) -> Any:
         """The program of an epoch, which XLA can be asked about."""
-        ...
 
 
-class Resident:
+class Resident(Feed):
     """All images in the device's memory, once for all runs."""
 
     def __init__(

@@ -12,7 +12,8 @@ from jaxtyping import PyTree
 from vaex.disk.directory import type_of_device
 from vaex.errors import VaexError
 
-GROUPS = Path("/sys/fs/cgroup")
+GROUPS, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+"""Control groups, and in which of them this process is."""
 
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 V2 = ("memory.max", "memory.current", "inactive_file")
@@ -73,7 +74,7 @@ def _of_machine() -> int:
 def _of_groups() -> Iterator[int]:
     """What each control group around this process leaves, of version 2 and of version 1."""
     try:
-        lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+        lines = [line.split(":", 2) for line in OWN.read_text().splitlines()]
     except OSError:
         return
     for _, controllers, path in lines:

@@ -5,7 +5,7 @@ steps run as for images that are all there (`step.part`), over fewer batches at 
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from vaex.data import blocks
 from vaex.data.dataset import Dataset, type_of_rows
 from vaex.data.stored import Stored
 from vaex.device import compiled, placement
+from vaex.device.feeding import Feed, type_of_evaluate, type_of_train
 from vaex.disk.directory import type_of_device
 from vaex.vae import step
 from vaex.vae.objective import Hyper, Program
@@ -31,7 +32,7 @@ FEWEST_STEPS = 2
 T = TypeVar("T")
 
 
-class Streamed:
+class Streamed(Feed):
     """Epochs and evaluations of a lone run whose images are brought to the device as they are needed."""
 
     def __init__(
@@ -49,13 +50,13 @@ class Streamed:
         )
 
     @property
-    def train(self) -> Callable[[Hyper, TrainState, Any], tuple[TrainState, dict[str, np.ndarray]]]:
+    def train(self) -> type_of_train:
         """One epoch: numbers, state and number of the epoch -> state and statistics, as soon as it is compiled."""
         self._functions.wait()
         return self._epoch
 
     @property
-    def evaluate(self) -> Callable[[str, Hyper, PyTree, Any], dict[str, np.ndarray]]:
+    def evaluate(self) -> type_of_evaluate:
         """Means over a split: its name, numbers, parameters and the time -> means, as soon as it is compiled."""
         return functools.partial(self._evaluate, self._functions.evaluate)
 
