@@ -60,7 +60,7 @@ def test_an_epoch_has_the_same_bits_streamed_and_on_the_device(of, packed_digits
     config = make(*own, *SMALL)
     dataset = load(config.dataset)
     assert (placement.blocks_of(dataset) is None) == (of == "arrays")
-    monkeypatch.setattr(streaming, "CHUNK_BYTES", 4 * 16 * 64 * 4)  # four batches: chunks of 4, 4, 4, 3
+    monkeypatch.setattr(streaming, "CHUNK_BYTES", 5 * 16 * 64 * 4)  # five batches: three chunks of them
     both = [trained(feed_of(placed, config, dataset), config, dataset) for placed in ("device", "stream")]
     assert all(np.array_equal(one, other, equal_nan=True) for one, other in zip(*both, strict=True))
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int, UInt
+from jaxtyping import Array
 
 from vaex.config import Config
 from vaex.data import blocks
@@ -79,9 +79,7 @@ def refuse_streamed(config: Config, device: type_of_device, what: str) -> None:
         raise InputError(f"{what} needs all images in memory: {told.why.rpartition(':')[0]}; try a larger machine")
 
 
-def order(
-    dataset: Dataset, seed: UInt[Array, "..."], number: Int[Array, "..."], whole: Any, device: type_of_device
-) -> Array:
+def order(dataset: Dataset, seed: Any, number: Any, whole: Any, device: type_of_device) -> Array:
     """The order of an epoch, or of each run of a pack its own, on the device. `whole` is `step.order`, compiled."""
     count = len(dataset.train.images)
     by_blocks = blocks_of(dataset)
