@@ -46,6 +46,10 @@ search: .venv/.developer  ## searches killed at twenty moments, in order on two 
 population: .venv/.developer  ## populations killed at twenty moments and resumed, schedules, in vmapped packs too (minutes)
 	$(BIN)/pytest -m slow tests/sweeping/test_population.py tests/training/test_schedule.py
 
+stream: .venv/.developer  ## streamed runs killed and resumed bit for bit, shards lost under way; a set four times the memory (minutes)
+	$(BIN)/pytest -m slow tests/training/test_streamed.py
+	$(BIN)/python tests/benchmarks/stream.py
+
 CLAIMS = book sigma_vs_gamma_quick ppca latent_sweep low_precision
 
 claims: .venv/.developer  ## what the experiments of under ten minutes say of their outcome, each run and checked (ten minutes)
@@ -123,4 +127,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults claims judging use cache sweeps search population deaths fuzz coverage bench bench-parts bench-sweep gpu lock clean
+.PHONY: help train test lint grid faults claims judging use cache sweeps search population stream deaths fuzz coverage bench bench-parts bench-sweep gpu lock clean
