@@ -22,7 +22,7 @@ from jax import lax
 from jaxtyping import Array, Float, Float32, PyTree, Shaped
 
 from vaex import files
-from vaex.data.dataset import Dataset, Split
+from vaex.data.dataset import Dataset, Split, type_of_rows
 from vaex.disk import checkpoint
 from vaex.errors import InputError
 from vaex.judging.estimate import Estimate, share
