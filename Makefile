@@ -50,6 +50,10 @@ engines: .venv/.developer  ## sweeps by a real Ray and a real Slurm of one node,
 	$(BIN)/python -m pip install -q --disable-pip-version-check "ray>=2.50,<3" "submitit>=1.5,<2"
 	$(BIN)/pytest -m engines tests/engines
 
+stream: .venv/.developer  ## streamed runs killed and resumed bit for bit, shards lost under way; a set four times the memory (minutes)
+	$(BIN)/pytest -m slow tests/training/test_streamed.py
+	$(BIN)/python tests/benchmarks/stream.py
+
 CLAIMS = book sigma_vs_gamma_quick ppca latent_sweep low_precision
 
 claims: .venv/.developer  ## what the experiments of under ten minutes say of their outcome, each run and checked (ten minutes)
@@ -127,4 +131,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults claims judging use cache sweeps search population engines deaths fuzz coverage bench bench-parts bench-sweep gpu lock clean
+.PHONY: help train test lint grid faults claims judging use cache sweeps search population engines stream deaths fuzz coverage bench bench-parts bench-sweep gpu lock clean

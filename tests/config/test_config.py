@@ -27,7 +27,7 @@ from vaex.disk import saved
 from vaex.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
-PATHS = {"arrays": "dataset.path=x.npy", "images": "dataset.path=x"}
+PATHS = {"arrays": "dataset.path=x.npy", "images": "dataset.path=x", "shards": "dataset.path=x"}
 PLAIN = dump(make("dataset=digits"))
 
 

@@ -1,5 +1,6 @@
 """What people hand to a trained model: images and codes in any likely form, or one error with what was expected."""
 
+import functools
 import math
 from typing import Any
 
@@ -8,6 +9,7 @@ from jaxtyping import Float32, Shaped
 
 from vaex.config import implementation
 from vaex.data.dataset import Dataset, type_of_images
+from vaex.data.stored import Stored
 from vaex.data.values import ROUNDING
 from vaex.errors import InputError
 from vaex.trained.model import Model
@@ -28,6 +30,8 @@ def images(given: Any, model: Model) -> tuple[type_of_images | Rows, bool]:
     Of a file that is mapped into memory (`np.load(…, mmap_mode="r")`) they are read and checked a part at a time.
     Raises `InputError` for another shape or dtype, `DataError` for values that the likelihood does not take.
     """
+    if isinstance(given, Stored):
+        return _lazily(Rows(len(given), functools.partial(_read, given)), model), False
     if isinstance(given, Rows):
         return _lazily(given, model), False
     array, shape = _array(given, "images"), model.dataset.shape
@@ -43,6 +47,10 @@ def images(given: Any, model: Model) -> tuple[type_of_images | Rows, bool]:
     if isinstance(given, np.memmap) and not single:
         return _lazily(given, model), False
     return _checked(array, model, _scale(array, model)), single
+
+
+def _read(stored: Stored, part: slice) -> type_of_images:
+    return np.asarray(stored[part])
 
 
 def _lazily(given: np.memmap | Rows, model: Model) -> Rows:

@@ -125,7 +125,7 @@ def of_configurations(name: str, configs: Iterable[Config], surroundings: Mappin
 def _to_run(configs: Iterable[Config], surroundings: Mapping[str, Any]) -> Iterator[Ran]:
     for config in configs:
         plain = configuration.dump(config)
-        own = {key: value for key, value in plain.items() if key not in NOT_IDENTITY}
+        own = configuration.deciding(plain)
         others = {key: value for key, value in plain.items() if key in NOT_IDENTITY}
         flats = dict(provenance.flatten(own)), dict(provenance.flatten(others))
         yield Ran(*flats, None, surroundings, {}, None)

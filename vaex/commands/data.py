@@ -1,4 +1,7 @@
-"""`vaex data list|fetch|verify [NAME...]`: the datasets and their files."""
+"""`vaex data list|fetch|verify [NAME...]`: the datasets and their files.
+
+`vaex data pack SRC DST [dataset.KEY=VALUE...]` makes a folder for dataset=shards; `vaex data verify DIR` checks one.
+"""
 
 import importlib
 import pkgutil
@@ -9,13 +12,14 @@ from types import ModuleType
 from rich.console import Console
 from rich.table import Table
 
-from vaex import datasets
+from vaex import datasets, files
 from vaex.commands import flags
 from vaex.config.validation import nearest
-from vaex.data import fetch
+from vaex.data import fetch, packed
+from vaex.data.sources import Source
 from vaex.errors import InputError
 
-VERBS = ("list", "fetch", "verify")
+VERBS = ("list", "fetch", "verify", "pack")
 
 
 def main(arguments: list[str]) -> int:
@@ -27,6 +31,14 @@ def main(arguments: list[str]) -> int:
     verb, names = (arguments or ["(nothing)"])[0], arguments[1:]
     if verb not in VERBS:
         raise InputError(f"vaex data: expected {', '.join(VERBS)}, got {verb}{nearest(verb, VERBS)}")
+    if verb == "pack":
+        from vaex.commands import pack, train  # late: Hydra, to read the options
+
+        return pack.pack(names, lambda overrides: train.composed(overrides, checked=False).jobs[0])
+    if verb == "verify":
+        folders = [name for name in names if packed.is_packed(files.expanded(name))]
+        if folders:
+            return _verify([name for name in names if name not in folders], folders)
     modules = _chosen(names)
     if verb == "list":
         _print(
@@ -42,7 +54,23 @@ def main(arguments: list[str]) -> int:
             fetch.payloads(source)
             print(f"{source.name}: {len(source.files)} files in {fetch.cache(source)}")
         return 0
-    rows = [(source.name, file.name, fetch.state(source, file)) for source in sources for file in source.files]
+    return _tell_states(_states(sources))
+
+
+def _states(sources: Iterable[Source]) -> list[tuple[str, str, str]]:
+    return [(source.name, file.name, fetch.state(source, file)) for source in sources for file in source.files]
+
+
+def _verify(names: list[str], folders: list[str]) -> int:
+    """Of datasets by their names, and folders that were packed."""
+    modules = _chosen(names).values() if names else ()
+    rows = _states(module.SOURCE for module in modules if hasattr(module, "SOURCE"))
+    for folder in folders:
+        rows += [(folder, *state) for state in packed.states(files.expanded(folder))]
+    return _tell_states(rows)
+
+
+def _tell_states(rows: list[tuple[str, str, str]]) -> int:
     _print(["dataset", "file", "state"], rows)
     return int(any(row[-1] != "here" for row in rows))
 

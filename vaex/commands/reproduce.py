@@ -27,7 +27,12 @@ from vaex.terminal.screen import say
 from vaex.terminal.tables import show
 from vaex.tracking import tracker
 
-NO_VARIATION = (*(key for key in configuration.NOT_IDENTITY if key != "compile"), saved.PLACE, "hydra.run.dir")
+NO_VARIATION = (
+    *(key for key in configuration.NOT_IDENTITY if key != "compile"),
+    saved.PLACE,
+    configuration.PLACED,
+    "hydra.run.dir",
+)
 """What may be overridden without making another run of it; how it is compiled is the original's too."""
 
 SHOWN = ("status", "epoch", "train/elbo", "valid/elbo", "valid/reconstruction", "valid/kl", "test/elbo")

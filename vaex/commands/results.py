@@ -28,7 +28,7 @@ LOOKED_AT = 24
 
 def look(run: Run) -> Look:
     """How the run's images are shown: as its figures show them."""
-    return look_of(as_shown(run.data("valid").images[:LOOKED_AT]))
+    return look_of(as_shown(np.asarray(run.data("valid").images[:LOOKED_AT])))
 
 
 def as_shown(image: Shaped[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vaex import files
 from vaex.commands import flags
-from vaex.config import Config, compose
+from vaex.config import PLACED, Config, compose
 from vaex.config.hydra_errors import flat_keys
 from vaex.config.overrides import among
 from vaex.config.validation import nearest
@@ -28,6 +28,7 @@ log = logging.getLogger("vaex")
 MAY_CHANGE = (
     "training.epochs",
     saved.PLACE,
+    PLACED,
     "tracking",
     "figures",
     "checkpoint",

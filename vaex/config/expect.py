@@ -53,7 +53,10 @@ OF_VERDICT = (
 NOT_FINITE = (".nan", "nan", ".inf", "inf")
 """What one types for a number that is none; a command line has it as text."""
 
-NO_OVERRIDE = ("tracking", "figures", "checkpoint", "sweep", "pack", "compile", "plugins", "experiment", "hydra", KEY)
+NO_OVERRIDE = (
+    *("tracking", "figures", "checkpoint", "sweep", "pack", "compile", "plugins", "experiment", "hydra", KEY),
+    "dataset.placement",
+)
 """Keys and sections that may be overridden without making another experiment of it."""
 
 

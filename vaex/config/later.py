@@ -24,6 +24,9 @@ That value is not in an identity.
 LATER_KEYS: dict[str, Any] = {"schedule": []}
 """The same of keys outside of sections."""
 
+PLACEMENT = {"placement": "auto"}
+"""A key of every dataset that decides no number."""
+
 
 def with_sections(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values in which what is lacking of `SECTIONS` is that of the defaults."""
@@ -37,6 +40,8 @@ def with_sections(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict
 def with_keys(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values with the `LATER` keys that they lack."""
     values = copy.deepcopy(LATER_KEYS | dict(plain))
+    if isinstance(values.get("dataset"), dict):
+        values["dataset"] = values["dataset"] | {key: values["dataset"].get(key, PLACEMENT[key]) for key in PLACEMENT}
     for (group, name), keys in LATER.items():
         if _is_of(values.get(group), name):
             values[group] = keys | values[group]

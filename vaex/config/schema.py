@@ -49,6 +49,9 @@ PACKAGES = {**GROUPS, evaluation.SECTION: "evaluations"}
 
 NEEDED = {**FUNCTIONS, evaluation.SECTION: ("measure",)}
 
+type_of_placement = Literal["auto", "device", "stream"]
+"""Where images are while a run trains: in the device's memory, or brought there a chunk at a time; auto: by size."""
+
 type_of_precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -164,10 +167,14 @@ class Compile:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A whole run. Hashable: equal configurations are the same run."""
+    """A whole run. Hashable: equal configurations are the same run.
+
+    `placement` is written as `dataset.placement`: it is every dataset's, and part of none.
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     dataset: Any
+    placement: type_of_placement
     model: Any
     loss: Any
     likelihood: Any
@@ -187,11 +194,16 @@ class Config:
     plugins: tuple[str, ...]
 
 
-KEYS = frozenset(field.name for field in dataclasses.fields(Config))
+PLACEMENT = "placement"
+"""The key of `type_of_placement` below `dataset`. It changes no number."""
+
+KEYS = frozenset(field.name for field in dataclasses.fields(Config)) - {PLACEMENT}
 """The keys and sections of a run."""
 
 NOT_IDENTITY = ("tracking", "figures", "checkpoint", "sweep", "pack", "compile", "evaluation", "expect", "plugins")
 """Sections that do not change what a run computes."""
+
+PLACED = f"dataset.{PLACEMENT}"
 
 PLACE = "dataset.path"
 """The key that says where data are, not what they are: the recorded digest says that."""
@@ -200,7 +212,9 @@ PLACE = "dataset.path"
 def parse(plain: Mapping[str, Any]) -> Config:
     """The typed configuration of plain, resolved YAML values; raises `ConfigError` naming the first mistake."""
     types = get_type_hints(Config, include_extras=True)
+    placed = types.pop(PLACEMENT)
     refuse_unknown(plain, types, "")
+    placement, plain = _placement(plain, placed)
     named = validate("plugins", types["plugins"], plain)
     for plugin in named:
         plugins.load(plugin)
@@ -212,12 +226,22 @@ def parse(plain: Mapping[str, Any]) -> Config:
             values[key] = parse_evaluation(plain, named)
         elif key not in (expect.KEY, schedule.KEY):
             values[key] = validate(key, expected, plain)
-    config = Config(**values, schedule=())
+    config = Config(**values, placement=placement, schedule=())
 
     def again(key: str, changed: Mapping[str, Any]) -> Any:
         return validate(key, type(getattr(config, key)) if key != "seed" else types[key], changed)
 
     return dataclasses.replace(config, schedule=schedule.parse(plain, config, again))
+
+
+def _placement(plain: Mapping[str, Any], expected: Any) -> tuple[Any, Mapping[str, Any]]:
+    """The `dataset.placement` of plain values, and those without it."""
+    section = plain.get("dataset")
+    if not isinstance(section, Mapping):
+        return None, plain  # refused where the option is sought
+    known = {PLACED: section[PLACEMENT]} if PLACEMENT in section else {}
+    without = {name: value for name, value in section.items() if name != PLACEMENT}
+    return validate(PLACED, expected, known), {**plain, "dataset": without}
 
 
 def parse_evaluation(plain: Mapping[str, Any], named: Iterable[str]) -> Evaluation:
@@ -265,6 +289,7 @@ def dump(config: Config) -> dict[str, Any]:
         schedule.KEY: schedule.dump(config.schedule),
     }
     plain = json.loads(json.dumps(dataclasses.asdict(config) | own))
+    plain["dataset"][PLACEMENT] = plain.pop(PLACEMENT)
     return plain | {group: {"name": plain[group]["name"]} | plain[group] for group in GROUPS}
 
 
@@ -275,7 +300,15 @@ def identity(config: Config) -> str:
 
 def identifying(config: Config) -> dict[str, Any]:
     """The plain values that decide a run's numbers, as the first version that had them would have written them."""
-    return later.without_keys({key: value for key, value in dump(config).items() if key not in NOT_IDENTITY})
+    return later.without_keys(deciding(dump(config)))
+
+
+def deciding(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values less those that do not change what a run computes."""
+    kept = {key: value for key, value in plain.items() if key not in NOT_IDENTITY}
+    if isinstance(plain.get("dataset"), Mapping):
+        kept["dataset"] = {key: value for key, value in plain["dataset"].items() if key != PLACEMENT}
+    return kept
 
 
 def _lacking(group: str, module: ModuleType) -> list[str]:

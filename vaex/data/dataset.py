@@ -17,9 +17,13 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from vaex.config import STRICT
+from vaex.data.blocks import Blocks
+from vaex.data.stored import Stored
 from vaex.errors import DataError
 
 type_of_images = UInt8[np.ndarray, "N H W C"] | Float32[np.ndarray, "N H W C"]
+type_of_rows = type_of_images | Stored
+"""Images in memory, or on a disk, where only parts of them are read."""
 type_of_labels = Shaped[np.ndarray, "N L"]
 
 FIRST_ROWS = 64
@@ -36,19 +40,43 @@ class Values(NamedTuple):
 class Split(NamedTuple):
     """Images, and for each image a row of labels (one column a name in `Dataset.labels_named`) or none at all."""
 
-    images: type_of_images
+    images: type_of_rows
     labels: type_of_labels | None
 
     def take(self, rows: slice | np.ndarray) -> "Split":
         """The chosen rows: a view for a slice, a copy for indices."""
         return Split(self.images[rows], None if self.labels is None else self.labels[rows])
 
+    def in_memory(self) -> "InMemory":
+        """The rows, read where they lie on a disk."""
+        return InMemory(np.asarray(self.images), self.labels)
+
+
+class InMemory(NamedTuple):
+    """A split whose images are there."""
+
+    images: type_of_images
+    labels: type_of_labels | None
+
+
+class Packed(NamedTuple):
+    """What is known of data that stay on a disk without looking at all of them, and the blocks they are read in."""
+
+    digest: str
+    values: Values
+    blocks: Blocks
+
+    def limited(self, rows: int) -> "Packed":
+        """Of the first `rows` training rows, and the same share of the others."""
+        return self._replace(digest=hashlib.sha256(f"{self.digest} {rows}".encode()).hexdigest())
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
     """Training, validation and test rows; `remarks` has what a person should know of how they were read.
 
-    `labels_in_digest`: whether the labels make the data what they are, or have only come along.
+    `labels_in_digest`: whether the labels make the data what they are, or have only come along. `packed` is there
+    where the images are `Stored`.
     """
 
     train: Split
@@ -57,6 +85,7 @@ class Dataset:
     labels_named: tuple[str, ...]
     remarks: tuple[str, ...] = ()
     labels_in_digest: bool = True
+    packed: Packed | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -66,7 +95,12 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over dtype, shape and bytes of the images and labels of the three splits, in hex."""
+        """SHA-256 over dtype, shape and bytes of the images and labels of the three splits, in hex.
+
+        Of packed data that of their index, which has those of all files.
+        """
+        if self.packed:
+            return self.packed.digest
         sha256 = hashlib.sha256()
         splits = (self.train, self.valid, self.test)
         for array in (array for split in splits for array in (split.images, self._decisive(split.labels))):
@@ -83,11 +117,21 @@ class Dataset:
     @cached_property
     def values(self) -> Values:
         """Which values the images of all splits take."""
-        splits = [split.images for split in (self.train, self.valid, self.test)]
+        if self.packed:
+            return self.packed.values
+        splits = [np.asarray(split.images) for split in (self.train, self.valid, self.test)]
         low, high = min(images.min() for images in splits), max(images.max() for images in splits)
         # Few rows tell it of nearly every dataset; only what is still of two values is looked at as a whole.
         few = all(_only(images[:FIRST_ROWS], low, high) for images in splits)
         return Values(float(low), float(high), few and all(_only(images, low, high) for images in splits))
+
+    @property
+    def extremes(self) -> type_of_images | None:
+        """Two images, of the smallest and of the largest value, for a check that would read all; None in memory."""
+        if self.packed is None:
+            return None
+        ends = np.array(self.packed.values[:2], self.train.images.dtype)
+        return np.broadcast_to(ends[:, None, None, None], (2, *self.shape))
 
     def limited(self, rows: int | None) -> "Dataset":
         """The first `rows` training rows; of valid and test the same share, at least one row each."""
@@ -98,7 +142,8 @@ class Dataset:
             return split.take(slice(max(1, round(len(split.images) * rows / len(self.train.images)))))
 
         train, valid, test = self.train.take(slice(rows)), share(self.valid), share(self.test)
-        return dataclasses.replace(self, train=train, valid=valid, test=test)
+        packed = self.packed and self.packed.limited(rows)
+        return dataclasses.replace(self, train=train, valid=valid, test=test, packed=packed)
 
 
 def _only(images: type_of_images, low: np.generic, high: np.generic) -> bool:

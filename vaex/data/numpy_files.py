@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
@@ -67,6 +67,15 @@ def mapped(path: Path, wanted: Wanted) -> Shaped[np.memmap, "..."]:
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
+def header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Shape and dtype of a .npy in C order, and the byte at which its values begin; raises `DataError`."""
+    with _named(path), path.open("rb") as stream:
+        shape, by_column, dtype, offset = _header(stream, str(path))
+    if by_column:
+        raise DataError(f"{path}: its values lie column by column; save it with np.ascontiguousarray")
+    return shape, dtype, offset
+
+
 def member(path: Path, name: str, wanted: Wanted) -> Shaped[np.ndarray, "..."]:
     """An array of a .npz that has it; raises `DataError` that names the file."""
     with _named(path), zipfile.ZipFile(path) as archive:
@@ -88,20 +97,25 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 def _check(stream: IO[bytes] | io.BufferedIOBase, size: int, name: str, wanted: Wanted) -> None:
     """Raise `DataError` unless the header is of such an array and of as many bytes; leaves the stream at its start."""
-    head = io.BytesIO(stream.read(HEADER_BYTES))
-    try:
-        read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(head)]
-        shape, _, dtype = read_header(head)
-    except BAD_HEADER as error:
-        raise DataError(f"{name}: not a NumPy array (.npy or .npz)") from error
+    shape, _, dtype, offset = _header(stream, name)
     if dtype != np.uint8 and dtype.kind not in wanted.kinds:
         raise DataError(f"{name}: values of type {dtype}; expected {wanted.values}")
     if len(shape) not in wanted.axes or min(shape) < 1:
         raise DataError(f"{name}: shape {shape}; expected {wanted.shapes}, each at least 1")
-    expected = head.tell() + math.prod(shape) * dtype.itemsize
+    expected = offset + math.prod(shape) * dtype.itemsize
     if expected != size:
         raise DataError(f"{name}: its header declares {shape} {dtype}, {expected} bytes in all, not {size}")
     stream.seek(0)
+
+
+def _header(stream: IO[bytes] | io.BufferedIOBase, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, whether in Fortran's order, dtype, and where the values begin."""
+    head = io.BytesIO(stream.read(HEADER_BYTES))
+    try:
+        read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(head)]
+        return (*read_header(head), head.tell())
+    except BAD_HEADER as error:
+        raise DataError(f"{name}: not a NumPy array (.npy or .npz)") from error
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def load(config: Config) -> Dataset:
 
     Labels are the factors of a .npz, if it has any. A model does not see them, so they are not in the digest.
     """
-    images = _as_images(read(files.expanded(config.path), config.key))
+    images = as_images(read(files.expanded(config.path), config.key))
     if config.range == (0, 1) and images.dtype == np.uint8 and images.max() <= 1:
         images = images * np.uint8(255)  # a mask: 1 is white; a byte a pixel still
     _check_values(images, config.range, config.path)
@@ -79,7 +79,8 @@ def read_factors(path: Path) -> Shaped[np.ndarray, "N L"] | None:
     return factors[:, None] if factors.ndim == 1 else factors
 
 
-def _as_images(array: Shaped[np.ndarray, "..."]) -> type_of_images:
+def as_images(array: Shaped[np.ndarray, "..."]) -> type_of_images:
+    """N x H x W x C of what was read, float32 where it is not uint8."""
     if array.dtype != np.uint8:
         with np.errstate(over="ignore"):  # becomes infinite, which is refused
             array = array.astype(np.float32, copy=False)

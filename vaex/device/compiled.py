@@ -7,7 +7,7 @@ the first epoch trains, which does not need it yet. No epoch's `seconds` has the
 
 import functools
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -32,6 +32,9 @@ _STACKED = {
     "train": jax.jit(pack.epoch, static_argnums=0, donate_argnames="state"),
     "evaluate": jax.jit(pack.evaluate, static_argnums=0),
 }
+
+_PART = jax.jit(step.part, static_argnums=(0, 1), donate_argnames="state")
+_ADD = jax.jit(step.add_evaluated, static_argnums=0)
 
 _made: dict[Hashable, "Future[Any]"] = {}
 _lock = threading.Lock()
@@ -88,7 +91,24 @@ def exported(function: Callable[..., Any], shapes: Sequence[Any], platforms: Seq
         jax.config.update(LOCATIONS, limit)
 
 
-class Compiled:
+class _Futures:
+    """Functions by name, each there as soon as it is compiled; made once for all that ask by the same key."""
+
+    def __init__(self, key: Hashable, compile_all: Callable[[], dict[str, Any]]):
+        self._key = key
+        self._futures = _once(key, compile_all)
+
+    def __getattr__(self, name: str) -> Any:
+        """The compiled function, as soon as it is."""
+        try:
+            return self._futures[name].result()
+        except Exception:  # no memory, perhaps: the next job of this program tries again
+            with _lock:
+                _made.pop(self._key, None)
+            raise
+
+
+class Compiled(_Futures):
     """`order` and `train` (`step.epoch`) are for the training images, `evaluate` for those held out from training.
 
     With numbers along a first axis they are those of `pack`: all runs of a vmapped pack at once. `options` are XLA's.
@@ -105,18 +125,42 @@ class Compiled:
     ):
         numbers, images, held_out = jax.tree.map(lambda leaf: _placed(leaf, device), (hyper, images, held_out))
         shapes = [(each.shape, each.dtype) for each in (hyper.seed, images, held_out)]
-        self._key = program, jax.tree.structure(hyper), device, *options.items(), *shapes
-        compile_all = functools.partial(_compile, program, numbers, images, held_out, device, dict(options))
-        self._futures = _once(self._key, compile_all)
+        key = program, jax.tree.structure(hyper), device, *options.items(), *shapes
+        super().__init__(key, functools.partial(_compile, program, numbers, images, held_out, device, dict(options)))
 
-    def __getattr__(self, name: str) -> Any:
-        """The compiled function, as soon as it is."""
-        try:
-            return self._futures[name].result()
-        except Exception:  # no memory, perhaps: the next job of this program tries again
-            with _lock:
-                _made.pop(self._key, None)
-            raise
+
+class Streaming(_Futures):
+    """The functions of a lone run whose images come in chunks: `order`, a `part` for each number of steps, `evaluate`.
+
+    An epoch has `steps`; `judged` batches are evaluated at once (`step.add_evaluated`).
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        hyper: Hyper,
+        images: Any,
+        steps: int,
+        sizes: Collection[int],
+        judged: int,
+        device: type_of_device,
+        options: Mapping[str, Any],
+    ):
+        numbers = jax.tree.map(lambda leaf: _placed(leaf, device), hyper)
+        self._sizes = sizes
+        key = "streaming", program, jax.tree.structure(hyper), device, *options.items()
+        key = *key, images.shape, images.dtype, steps, *sorted(sizes), judged
+        make = functools.partial(_compile_parts, program, numbers, images, steps, sizes, judged, device, dict(options))
+        super().__init__(key, make)
+
+    def part(self, steps: int) -> Any:
+        """Of so many steps."""
+        return getattr(self, f"part {steps}")
+
+    def wait(self) -> None:
+        """Until all that an epoch needs is compiled."""
+        for name in ("order", *(f"part {steps}" for steps in self._sizes)):
+            getattr(self, name)
 
 
 def _placed(array: Any, device: type_of_device) -> jax.ShapeDtypeStruct:
@@ -155,6 +199,52 @@ def _compile(
     train = pool.submit(epoch)
     futures = {"order": pool.submit(order), "train": train, "evaluate": pool.submit(evaluate)}
     pool.shutdown(wait=False)  # its threads end with their work
+    return futures
+
+
+def _compile_parts(
+    program: Program,
+    hyper: Any,
+    images: Any,
+    steps: int,
+    sizes: Collection[int],
+    judged: int,
+    device: type_of_device,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """`_compile`, of images that come in chunks."""
+    batch, of_row = program.batch_size, images.shape[1:]
+
+    def array(shape: Sequence[int], dtype: Any) -> jax.ShapeDtypeStruct:
+        return _placed(jax.ShapeDtypeStruct(tuple(shape), dtype), device)
+
+    def like(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: array(leaf.shape, leaf.dtype), tree)
+
+    state = like(step.shapes(program))
+
+    def order() -> Any:
+        count = len(images)
+        key = "order", (), count, device
+        return _once(key, lambda: _finished(_ALONE["order"].lower(hyper.seed, array((), np.int32), count=count)))
+
+    def part(size: int) -> Any:
+        batches = array((size, batch), np.int32), array((size, batch), np.float32)
+        chunk = array((size * batch, *of_row), images.dtype)
+        return _finished(_PART.lower(program, steps, hyper, state, batches, chunk), options)
+
+    def evaluate() -> Any:
+        for each in parts.values():
+            each.result()  # needed later, and they would slow each other
+        pair, chunk = array((2,), np.int32), array((judged * batch, *of_row), images.dtype)
+        means = like(jax.eval_shape(functools.partial(step.unevaluated, program)))
+        numbers, time = step.weighed(hyper, state), array((), np.float32)
+        return _finished(_ADD.lower(program, numbers, state.parameters, chunk, pair, pair, time, means), options)
+
+    pool = ThreadPoolExecutor(4, thread_name_prefix="compile")
+    parts = {f"part {size}": pool.submit(part, size) for size in sizes}
+    futures = {"order": pool.submit(order), **parts, "evaluate": pool.submit(evaluate)}
+    pool.shutdown(wait=False)
     return futures
 
 

@@ -33,5 +33,5 @@ def on_device(dataset: Dataset, device: type_of_device) -> tuple[jax.Array, jax.
 
 @functools.lru_cache(maxsize=16)
 def _on_device(dataset: Dataset, device: type_of_device) -> tuple[jax.Array, jax.Array]:
-    held_out = np.concatenate([dataset.valid.images, dataset.test.images])
-    return jax.device_put(dataset.train.images, device), jax.device_put(held_out, device)
+    held_out = np.concatenate([np.asarray(split.images) for split in (dataset.valid, dataset.test)])
+    return jax.device_put(np.asarray(dataset.train.images), device), jax.device_put(held_out, device)

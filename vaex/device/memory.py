@@ -1,5 +1,8 @@
 """How much of a device's memory is free, and whether a compiled program fits into it before anything is written."""
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,6 +11,13 @@ from jaxtyping import PyTree
 
 from vaex.disk.directory import type_of_device
 from vaex.errors import VaexError
+
+GROUPS, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+"""Control groups, and in which of them this process is."""
+
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+V2 = ("memory.max", "memory.current", "inactive_file")
+"""Files of a control group: its limit, what it uses; and in memory.stat what of that are files that were read."""
 
 
 class TooLargeError(VaexError):
@@ -43,3 +53,43 @@ def _can_have(size: int, device: type_of_device) -> bool:
             return False
         raise
     return True
+
+
+def room(device: type_of_device) -> int:
+    """Bytes that may still be asked for on a device; of a CPU those of the machine, or of the group of processes that
+    a container or a batch system has put this one into, if it has fewer.
+    """
+    told = free(device)
+    return min([_of_machine(), *_of_groups()]) if told is None else told
+
+
+def _of_machine() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _of_groups() -> Iterator[int]:
+    """What each control group around this process leaves, of version 2 and of version 1."""
+    try:
+        lines = [line.split(":", 2) for line in OWN.read_text().splitlines()]
+    except OSError:
+        return
+    for _, controllers, path in lines:
+        if controllers in ("", "memory"):
+            root = GROUPS / controllers
+            folders = [root.joinpath(*Path(path).parts[1:count]) for count in range(1, len(Path(path).parts) + 1)]
+            for folder in dict.fromkeys((*folders, root)):  # in a container a path may be another's
+                yield from _left(folder, *(V1 if controllers else V2))
+
+
+def _left(folder: Path, limit: str, used: str, reclaimable: str) -> Iterator[int]:
+    """The limit less what is used, files that were read apart: those give way."""
+    try:
+        most = int((folder / limit).read_text())  # "max": no limit
+        numbers = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        yield max(0, most - int((folder / used).read_text()) + int(numbers.get(reclaimable, 0)))
+    except (OSError, ValueError):
+        return

@@ -38,9 +38,9 @@ class Diagnosis:
         self.directory, self.loading, self.step, self.steps = directory, loading, step, steps
         self.config = self._read(())
         self.device = jax.devices()[0]
-        self.images = load(self.config.dataset).train.images
-        self.an_epoch = -(-len(self.images) // self.config.training.batch_size)
         self.replay = replay.replay(directory, self.config, manifest, step, self.device)
+        self.images = np.asarray(load(self.config.dataset).train.images)  # the replay needed them all in memory, too
+        self.an_epoch = -(-len(self.images) // self.config.training.batch_size)
         self.looks = look.Looks(self.replay, self.images, self.an_epoch, self.device)
         self.looked = self.looks.all()
         self.findings = Findings(self.config, self.looks, self.looked, step, self._culprit())

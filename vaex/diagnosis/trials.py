@@ -8,9 +8,8 @@ import jax
 import numpy as np
 
 from vaex.config import Config
-from vaex.device import compilation, compiled
-from vaex.device.compiled import Compiled
-from vaex.device.datasets import load, on_device
+from vaex.device import compilation, compiled, feeding
+from vaex.device.datasets import load
 from vaex.diagnosis.cures import Cure
 from vaex.disk import metrics
 from vaex.disk.directory import type_of_device
@@ -86,10 +85,9 @@ class _Training:
         program = objective.program(config, dataset.shape)
         self._numbers = Numbers([config], [program], 1, program.model.latent_dim, device)
         hyper = self._numbers.at(np.int32(1))
-        self._images, self._held_out = on_device(dataset, device)
-        self._valid = np.array([0, len(dataset.valid.images)], np.int32)
         options = compilation.choose(config, 1, {program.model.latent_dim}, 0, device, spare=False).options
-        self._functions = Compiled(program, hyper, self._images, self._held_out, device, options)
+        self._feed = feeding.Resident(dataset, program, hyper, device, options)
+        self._pixels = int(np.prod(dataset.shape))
         self._state: TrainState = jax.device_put(beginning or compiled.init(program, hyper.seed), device)
         self.an_epoch = -(-len(dataset.train.images) // program.batch_size)
 
@@ -109,15 +107,13 @@ class _Training:
     def epoch(self) -> None:
         number = np.int32(self.step // self.an_epoch)
         hyper = self._numbers.at(number + 1)
-        order = self._functions.order(hyper.seed, number)
-        self._state, _ = self._functions.train(hyper, self._state, order, self._images)
+        self._state, _ = self._feed.train(hyper, self._state, number)
 
     def values(self) -> Values:
         """Of the validation set, as metrics.jsonl has them."""
         last = max(self.step - 1, 0)
         time = np.float32(last / self.an_epoch)
         numbers = step.weighed(self._numbers.at(np.int32(last // self.an_epoch + 1)), self._state)
-        means = self._functions.evaluate(numbers, self._state.parameters, self._held_out, self._valid, time)
-        pixels = int(np.prod(self._held_out.shape[1:]))
-        row = metrics.evaluation_row("valid", jax.device_get(means), pixels)
+        means = self._feed.evaluate("valid", numbers, self._state.parameters, time)
+        row = metrics.evaluation_row("valid", means, self._pixels)
         return Values(row["valid/elbo"], row["valid/loss"])

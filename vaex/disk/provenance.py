@@ -55,6 +55,7 @@ def manifest(
     members: dict[str, Any] | None = None,
     name: str | None = None,
     program: dict[str, Any] | None = None,
+    placement: str | None = None,
 ) -> dict[str, Any]:
     """The content of manifest.json; the source's uncommitted changes are saved in `directory` as code.diff.
 
@@ -71,7 +72,7 @@ def manifest(
         "seed": seed,
         "dataset_sha256": dataset_sha256,
         **surroundings(),
-        "segments": [segment(identity)],
+        "segments": [segment(identity, placement)],
         "pack": members,
         "program": program,
     }
@@ -89,14 +90,18 @@ def identities(manifest: Mapping[str, Any]) -> list[str]:
     return list(map(str, known)) if all(known) else []
 
 
-def segment(identity: str) -> dict[str, Any]:
-    """One process that worked on a run: when, where, from which command line, by a configuration of this identity."""
+def segment(identity: str, placement: str | None = None) -> dict[str, Any]:
+    """One process that worked on a run: when, where, from which command line, by a configuration of this identity.
+
+    `placement` is where it had the images: what `dataset.placement` came to, null where none trained.
+    """
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["vaex", *sys.argv[1:]]),
         "host": platform.node(),
         "cwd": str(Path.cwd()),
         "identity": identity,
+        "placement": placement,
     }
 
 

@@ -52,31 +52,37 @@ class Recorder:
         log.addHandler(self._handler)
 
     def begin(
-        self, dataset_sha256: str, members: dict[str, Any] | None, name: str, program: dict[str, Any] | None
+        self,
+        dataset_sha256: str,
+        members: dict[str, Any] | None,
+        name: str,
+        program: dict[str, Any] | None,
+        placement: str,
     ) -> Named:
         """Manifest first, config.yaml last: once that exists, the run can be resumed.
 
-        `members` are the runs of a vmapped pack, which resume and reproduce rebuild; `program` is how it was compiled.
+        `members` are the runs of a vmapped pack, which resume and reproduce rebuild; `program` is how it was compiled,
+        `placement` where the images are.
         """
         run_id = provenance.new_id()
         with self._disk():
             identity = configuration.identity(self._config)
             manifest = provenance.manifest(
-                dataset_sha256, self.directory, run_id, self._config.seed, identity, members, name, program
+                dataset_sha256, self.directory, run_id, self._config.seed, identity, members, name, program, placement
             )
             (self.directory / "summary.json").unlink(missing_ok=True)  # of an attempt that failed
             files.write_json(self.directory / "manifest.json", manifest)
             files.write_yaml(self.directory / "config.yaml", configuration.dump(self._config))
         return Named(run_id, name)
 
-    def go_on(self) -> Named:
+    def go_on(self, placement: str) -> Named:
         """Note in the manifest that another process works on the run, and tidy up.
 
         A configuration other than the one so far (`training.epochs`, tracking, checkpoint) takes its place, and that
         one goes into config_history.json.
         """
         manifest = files.read_json(self.directory / "manifest.json")
-        segment = provenance.segment(configuration.identity(self._config))
+        segment = provenance.segment(configuration.identity(self._config), placement)
         manifest["segments"] = [*manifest.get("segments", []), segment]
         with self._disk():
             for unfinished in (*self.directory.glob(".*.tmp"), *self.directory.glob("checkpoints/.*.tmp")):

@@ -72,7 +72,7 @@ def contents(sources: Sequence[Source], count: int, states: int | None) -> dict[
             )
         if source.model.dataset.digest != first.dataset.digest:
             raise InputError(f"{source.run.directory}: its data are not those of {sources[0].run.directory}")
-    rows = first.dataset.test.take(slice(count or SCATTERED))
+    rows = first.dataset.test.take(slice(count or SCATTERED)).in_memory()
     observed = {source.model.config.likelihood: source.model.observe(rows.images, 0) for source in sources}
     shown = look(first.observe(first.dataset.test.images[:24]))
     labels = rows.labels

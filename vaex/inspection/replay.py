@@ -19,7 +19,7 @@ from jax import lax
 from jaxtyping import Array, Int, Num, PyTree, UInt
 
 from vaex.config import Config, schedule
-from vaex.device import compilation, compiled
+from vaex.device import compilation, compiled, placement
 from vaex.device.datasets import load, on_device
 from vaex.disk import progress
 from vaex.disk.directory import Job, type_of_device
@@ -128,7 +128,8 @@ class _Way:
         self.numbers = Numbers(self.configs, self.programs, choice.lanes, choice.latents, device)
         self.program = self.numbers.program
         self.stacked, self.device, self.options = len(jobs) > 1, device, choice.options
-        self.images = on_device(dataset, device)[0]
+        placement.refuse_streamed(jobs[0].config, device, "a run that is trained again step by step")
+        self.dataset, self.images = dataset, on_device(dataset, device)[0]
         self.an_epoch = -(-len(dataset.train.images) // self.program.batch_size)
         begun = zip(self.programs, map(objective.hyper, self.configs), strict=True)
         states = [compiled.init(program, hyper.seed) for program, hyper in begun]
@@ -165,7 +166,8 @@ class _Way:
         number = (np.asarray(self.state.step) // self.an_epoch).astype(np.int32)
         self.hyper = self.numbers.at(number + 1)
         arguments = self.hyper.seed, jax.device_put(number, self.device)
-        return compiled.ahead(_order, (len(self.images),), arguments, self.device)(*arguments)
+        whole = functools.partial(compiled.ahead, _order, (len(self.images),))
+        return placement.order(self.dataset, *arguments, lambda *given: whole(given, self.device)(*given), self.device)
 
     def _stretch(self, order: Array, first: int, end: int) -> tuple[TrainState, dict[str, Array]]:
         function = stretch_of_pack if self.stacked else stretch

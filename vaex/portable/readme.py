@@ -97,9 +97,9 @@ def _observed(model: Model) -> str:
 
 
 def _range(model: Model) -> str:
-    images = model.dataset.train.images
-    scale = 255 if images.dtype == np.uint8 else 1
-    return f"[{float(images.min()) / scale:.4g}, {float(images.max()) / scale:.4g}]"
+    dataset = model.dataset
+    scale = 255 if dataset.train.images.dtype == np.uint8 else 1
+    return f"[{dataset.values.low / scale:.4g}, {dataset.values.high / scale:.4g}]"
 
 
 def _use(part: str, kind: Format) -> str:

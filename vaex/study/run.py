@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vaex import files
-from vaex.config import NOT_IDENTITY
+from vaex.config import deciding
 from vaex.config.later import with_keys
 from vaex.disk import evaluation, metrics
 from vaex.errors import InputError, printable
@@ -81,13 +81,12 @@ def read_run(path: Path, name: str) -> StudyRun:
     manifest = attempt(files.read_json, "manifest.json", {})
     judged = attempt(lambda file: evaluation.values(file.parent, summary), evaluation.NAME, {})
     problems.extend(_contradictions(summary, rows, cut))
-    kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     return StudyRun(
         directory=path,
         name=name,
         variant="",
         config=config,
-        flat=dict(_flat(kept)),
+        flat=dict(_flat(deciding(config))),
         summary=summary,
         manifest=manifest,
         rows=rows,

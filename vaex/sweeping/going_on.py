@@ -30,7 +30,7 @@ from vaex.tracking import tracker
 
 log = logging.getLogger("vaex")
 
-MAY_CHANGE = (saved.PLACE, "tracking", "figures", "checkpoint", "sweep", "evaluation", "plugins")
+MAY_CHANGE = (saved.PLACE, configuration.PLACED, "tracking", "figures", "checkpoint", "sweep", "evaluation", "plugins")
 """Keys, or sections, that do not change what the jobs compute, nor how they are packed."""
 
 

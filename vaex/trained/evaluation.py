@@ -96,7 +96,7 @@ def _measured(name: str, config: Any, subject: ModelSubject, common: Common) -> 
     found = module.measure(config, subject)
     told = dataclasses.asdict(common) | {"options": dataclasses.asdict(config)}
     del told["metrics"]
-    told |= {"examples": len(subject.images(common.split)), "seconds": round(time.monotonic() - started, 3)}
+    told |= {"examples": subject.count(), "seconds": round(time.monotonic() - started, 3)}
     return found, evaluation.record(found, told)
 
 

@@ -21,7 +21,7 @@ def bounds(model: Model) -> Bounds:
 
 def table(model: Model, bounds: Bounds) -> list[dict[str, Any]]:
     """A row an image; ELBO, reconstruction and KL in nats, null where they are not finite."""
-    rows = model.dataset.valid.take(slice(SHOWN))
+    rows = model.dataset.valid.take(slice(SHOWN)).in_memory()
     seed = int(model.hyper.seed)
     seen, means = model.observe(rows.images, seed), model.decode(model.encode(rows.images, seed)[0])
     shown = look(seen)

@@ -22,7 +22,7 @@ from jax import lax
 from jaxtyping import Array, Float, Float32, PyTree, Shaped
 
 from vaex import files
-from vaex.data.dataset import Dataset, Split, type_of_images
+from vaex.data.dataset import Dataset, Split, type_of_rows
 from vaex.disk import checkpoint
 from vaex.errors import InputError
 from vaex.judging.estimate import Estimate, share
@@ -135,7 +135,7 @@ def _scaled(fitted: PyTree, x: Float[Array, "batch H W C"]) -> Float[Array, "bat
 
 
 def _batched(
-    function: Callable[[Float32[np.ndarray, "batch H W C"]], Float[Array, "batch F"]], images: type_of_images
+    function: Callable[[Float32[np.ndarray, "batch H W C"]], Float[Array, "batch F"]], images: type_of_rows
 ) -> Float32[np.ndarray, "N F"]:
     """A function of a batch of float images for any number of images as a dataset has them."""
     found = []
@@ -154,7 +154,8 @@ def _accuracy(fitted: PyTree, training: Split, test: Split, column: int | None) 
     return share(labels[scores.argmax(axis=1)] == test.labels[:, column])
 
 
-def _float(images: type_of_images) -> Float32[np.ndarray, "N H W C"]:
+def _float(rows: type_of_rows) -> Float32[np.ndarray, "N H W C"]:
+    images = np.asarray(rows)
     return images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images
 
 

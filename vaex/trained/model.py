@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from vaex import files
 from vaex.config import Config, implementation
-from vaex.data.dataset import Dataset, type_of_images
+from vaex.data.dataset import Dataset, type_of_rows
 from vaex.device import compiled
 from vaex.device.datasets import load
 from vaex.disk import checkpoint, saved, threads
@@ -53,13 +53,13 @@ class Model:
         self.parameters: PyTree = jax.device_put(parameters, self._device)
 
     def encode(
-        self, images: type_of_images | Rows, seed: int = 0
+        self, images: type_of_rows | Rows, seed: int = 0
     ) -> tuple[Float32[np.ndarray, "N K"], Float32[np.ndarray, "N K"]]:
         """μ and |σ| of q(z|x). `seed` is of what the likelihood draws (stochastic binarization)."""
         mu, sigma = self._batched(_encode, images, objective.stream(jnp.uint32(seed), EVALUATION))
         return mu, sigma
 
-    def observe(self, images: type_of_images | Rows, seed: int = 0) -> Float32[np.ndarray, "N H W C"]:
+    def observe(self, images: type_of_rows | Rows, seed: int = 0) -> Float32[np.ndarray, "N H W C"]:
         """The images as `encode` sees them with this seed: x, perhaps binarized."""
         (seen,) = self._batched(_observe, images, objective.stream(jnp.uint32(seed), EVALUATION))
         return seen
@@ -79,7 +79,7 @@ class Model:
         return np.float32(temperature) * np.asarray(objective.noise(key, count, self.config.model.latent_dim))
 
     def bounds(
-        self, images: type_of_images | Rows, samples: int, seed: int, tell: Tell = lambda done, of: None
+        self, images: type_of_rows | Rows, samples: int, seed: int, tell: Tell = lambda done, of: None
     ) -> Bounds:
         """The bounds of each image by so many draws, summed up in float32 and given as float64."""
         key = objective.stream(jnp.uint32(seed), EVALUATION)
@@ -91,7 +91,7 @@ class Model:
     def _batched(
         self,
         function: type_of_function,
-        rows: Shaped[np.ndarray, "N ..."] | Rows,
+        rows: Shaped[np.ndarray, "N ..."] | type_of_rows | Rows,
         key: Key[Array, ""],
         marks: tuple[int, ...] = (),
         tell: Tell = lambda done, of: None,

@@ -44,7 +44,11 @@ class ModelSubject:
 
     def images(self, split: str) -> type_of_images:
         """The first `limit` of a split."""
-        return self._rows(split).images
+        return self._rows(split).in_memory().images
+
+    def count(self) -> int:
+        """How many images are judged."""
+        return len(self._rows(self.split).images)
 
     def samples(self, count: int) -> type_of_images:
         """E[x|z] at z from the prior."""
@@ -60,7 +64,7 @@ class ModelSubject:
         return Codes(mu, sigma, rows.labels)
 
     def _bounds(self) -> Bounds:
-        return self._model.bounds(self.images(self.split), self._common.samples, self.seed, self._tell)
+        return self._model.bounds(self._rows(self.split).images, self._common.samples, self.seed, self._tell)
 
     def _features(self) -> Features:
         from vaex.trained.features import features

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from vaex.data.dataset import Dataset
-from vaex.device.compiled import Compiled
-from vaex.device.datasets import load, on_device
+from vaex.device import feeding
+from vaex.device.datasets import load
 from vaex.device.memory import TooLargeError, refuse_too_large
 from vaex.disk.directory import Job
 from vaex.training import states
@@ -85,23 +85,18 @@ class _Pack:
         self.company = Company(jobs, dataset.shape, host.lane.steps(jobs), host.device, spare=spare)
         self.stacked, self.program = self.company.stacked, self.company.program
         self.steps_an_epoch = -(-len(dataset.train.images) // self.program.batch_size)
-        self.images, self.held_out = on_device(dataset, host.device)
-        self.first_test_row = len(dataset.valid.images)
-        images = self.images, self.held_out
-        first = self.company.numbers.at(np.ones(len(members)))
-        self.functions = Compiled(self.program, first, *images, host.device, self.company.choice.options)
+        self.placed = feeding.place(jobs[0].config, host.device, self.stacked)
+        first, options = self.company.numbers.at(np.ones(len(members))), self.company.choice.options
+        self.feed = feeding.feed(self.placed, dataset, self.program, first, host.device, options)
 
     def train(self) -> None:
         """Open, epochs, close."""
         if self.stacked and not any(member.job.ghost or member.job.resumed for member in self.members):
             lanes = self.company.choice.lanes
-            refuse_too_large(self.functions.train, step.shapes(self.program), self.device, lanes)
+            refuse_too_large(self.feed.compiled_train, step.shapes(self.program), self.device, lanes)
         self._begin(range(len(self.members)))
         state = states.first(self.members, self.company, self.device)
-        for member in self.members:
-            if member.going:
-                with member.guarded():
-                    member.say_start(self.company.compiled())
+        self._say_start(range(len(self.members)))
         state = self._judged(state)  # a run that goes on may have been cut off between an epoch and its end
         while any(member.going for member in self.members) and not self.stop.asked:
             state = self._judged(self._epoch(state))
@@ -114,20 +109,27 @@ class _Pack:
             member = self.members[index]
             if member.summary is None:
                 with member.guarded():
-                    member.begin(record, program)
+                    member.begin(record, program, self.placed.name)
+
+    def _say_start(self, some: Sequence[int]) -> None:
+        """What the logs of some runs begin with."""
+        for member in (self.members[index] for index in some):
+            if member.going:
+                with member.guarded():
+                    member.say_start(self.company.compiled(), self.placed.why)
 
     def _epoch(self, state: TrainState) -> TrainState:
         """One epoch and its validation, taken in by every run that is going."""
-        order, train = self.functions.order, self.functions.train  # waits for the compiler, which no time contains
+        train = self.feed.train  # waits for the compiler, which no time contains
         number = (np.asarray(state.step) // self.steps_an_epoch).astype(np.int32)
         hyper = self.company.numbers.at(number + 1)
         started = time.perf_counter()
-        state, steps = train(hyper, state, order(hyper.seed, number), self.images)
+        state, steps = train(hyper, state, number)
         jax.block_until_ready(steps)
         trained = time.perf_counter() - started
-        evaluate = self.functions.evaluate  # waits likewise
+        evaluate = self.feed.evaluate  # waits likewise
         started = time.perf_counter()
-        means = self._evaluate(evaluate, state, 0, self.first_test_row)
+        means = self._evaluate(evaluate, state, "valid")
         steps = jax.device_get(steps)
         seconds = trained + time.perf_counter() - started
         copy = functools.cache(functools.partial(host_copy, state))
@@ -182,8 +184,9 @@ class _Pack:
             return state
         self.company.number()
         self._begin(new)
+        self._say_start(new)
         begun = {index: self.members[index] for index in new if self.members[index].going}
-        return states.with_fresh(state, begun, self.company.compiled(), self.device)
+        return states.with_fresh(state, begun, self.device)
 
     def _refill(self, index: int) -> bool:
         """Give a free lane to a further job; whether there was one."""
@@ -209,7 +212,7 @@ class _Pack:
         )
         means = None
         if done:
-            means = self._evaluate(self.functions.evaluate, state, self.first_test_row, len(self.held_out))
+            means = self._evaluate(self.feed.evaluate, state, "test")
         copy = functools.cache(functools.partial(host_copy, state))
         copy()
 
@@ -234,11 +237,10 @@ class _Pack:
         latents = self.members[index].config.model.latent_dim
         return {name: value[:latents] if name == "kl_per_latent" else value for name, value in part.items()}
 
-    def _evaluate(self, evaluate: Callable[..., Any], state: TrainState, first: int, end: int) -> dict[str, np.ndarray]:
-        """The means over rows `first` to `end` of the images that are held out from training."""
-        rows = np.array([first, end], np.int32)
+    def _evaluate(self, evaluate: Callable[..., Any], state: TrainState, split: str) -> dict[str, np.ndarray]:
+        """The means over a split that is held out from training."""
         numbers = step.weighed(self.company.numbers.at((np.asarray(state.step) - 1) // self.steps_an_epoch + 1), state)
-        return jax.device_get(evaluate(numbers, state.parameters, self.held_out, rows, self._time(state)))
+        return evaluate(split, numbers, state.parameters, self._time(state))
 
     def _time(self, state: TrainState) -> PyTree:
         """When the last step was, in epochs, for each run."""

@@ -82,15 +82,15 @@ class Member:
         self._recorder = Recorder(self.directory, self.config)
         self._display.start(self.job, checkpoint.latest(self.directory))
 
-    def begin(self, members: dict[str, Any] | None, program: dict[str, Any] | None) -> None:
+    def begin(self, members: dict[str, Any] | None, program: dict[str, Any] | None, placement: str) -> None:
         """Write the starting files, or note that the run goes on; tell the tracker.
 
-        `members` are of its pack, `program` says how that was compiled.
+        `members` are of its pack, `program` says how that was compiled, `placement` where the images are.
         """
         recorder = self._opened()
         name = self.job.name or naming.of_lone(self.config)
-        begin = functools.partial(recorder.begin, self._dataset.digest, members, name, program)
-        named = recorder.go_on() if self.job.resumed else begin()
+        begin = functools.partial(recorder.begin, self._dataset.digest, members, name, program, placement)
+        named = recorder.go_on(placement) if self.job.resumed else begin()
         self.progress = Progress(named.run_id, started=self._started)
         self._tracker = tracker.open_tracker(self.config.tracking, self.directory, self.job.group, named)
         self._tracker.start(configuration.dump(self.config))
@@ -111,9 +111,10 @@ class Member:
             self.progress.started = self._started
         return state
 
-    def say_start(self, program: Mapping[str, Any] | None) -> None:
+    def say_start(self, program: Mapping[str, Any] | None, placed: str) -> None:
         """What its log begins with."""
         log.info("run %s starts after epoch %d", self.progress.run_id, len(self.progress.rows))
+        log.info("%s", placed)
         if program:
             log.info("compiled with %s", ", ".join(f"{key} {value}" for key, value in program.items()))
         for line in remarks.of(self.config.dataset, self._dataset, self.config.likelihood):

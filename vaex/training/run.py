@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 
 from vaex.config import Config, dump, identity, implementation, parse, schedule
-from vaex.device import compilation
+from vaex.device import compilation, placement
 from vaex.device.datasets import load
 from vaex.disk import sweep, threads
 from vaex.disk.directory import Job, type_of_device
@@ -59,6 +59,7 @@ class Outcome(NamedTuple):
 def check(config: Config) -> None:
     """Everything that can be known before a directory exists: the data, its range, shapes of the model, numbers."""
     _check_data(config.dataset, config.likelihood)
+    placement.refuse_stacked(config, jax.devices()[0])
     step.shapes(program_of(config))
     if not isinstance(getattr(config.model, "latent_dim", None), int):
         raise ConfigError(f"model={config.model.name}: its Config needs latent_dim, the number of latents, an integer")
@@ -79,7 +80,8 @@ def _check_data(dataset: object, likelihood: object) -> None:
     kinds = ", ".join(f"{name} {images.shape} {images.dtype}" for name, images in splits.items())
     if len({(images.shape[1:], images.dtype) for images in splits.values()}) > 1 or not all(map(len, splits.values())):
         raise DataError(f"{here}: its splits must have images of one shape and dtype, at least one each: {kinds}")
-    for name, images in splits.items():
+    known = load(dataset).extremes
+    for name, images in splits.items() if known is None else [("all splits", known)]:
         implementation(likelihood).check(likelihood, images, f"{here} ({name})")
     remarks.warn(remarks.of(dataset, load(dataset), likelihood))
 
@@ -152,19 +154,21 @@ def lanes(config: Config) -> list[type_of_device]:
 
 
 def vmapped(config: Config) -> bool:
-    """Whether the jobs of a sweep share programs."""
+    """Whether the jobs of a sweep share programs: not where each would stream the images in its own order."""
+    if placement.of(config, jax.devices()[0]).streamed:
+        return False
     return (config.pack.strategy or ("lone" if jax.devices()[0].platform == "cpu" else "vmap")) == "vmap"
 
 
 def group(jobs: Sequence[Job]) -> list[list[Job]]:
     """The packs of a sweep's fresh jobs: one job each, or as many of one program as a device takes."""
-    if not vmapped(jobs[0].config):
-        return [[job] for job in jobs]
     alike: dict[object, list[Job]] = {}
+    packs: list[list[Job]] = []
     for job in jobs:
-        program = program_of(job.config)
-        alike.setdefault(pack.shared(program, job.config), []).append(job)
-    packs = []
+        if vmapped(job.config):
+            alike.setdefault(pack.shared(program_of(job.config), job.config), []).append(job)
+        else:
+            packs.append([job])
     for members in alike.values():
         most = _most_runs(members)
         packs += [members[start : start + most] for start in range(0, len(members), most)]

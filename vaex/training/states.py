@@ -1,7 +1,6 @@
 """The states of a pack's runs: those from which it begins, and those of runs that take a lane of it later."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 
@@ -44,13 +43,10 @@ def staggered(jobs: Sequence[Job]) -> bool:
     return any(job.refilled and not job.ghost for job in jobs)
 
 
-def with_fresh(
-    state: TrainState, new: Mapping[int, Member], program: Mapping[str, Any] | None, device: type_of_device
-) -> TrainState:
-    """A pack's state with runs that begin in some of its lanes, whose logs say how its `program` is compiled."""
+def with_fresh(state: TrainState, new: Mapping[int, Member], device: type_of_device) -> TrainState:
+    """A pack's state with runs that begin in some of its lanes."""
     host = host_copy(state)
     for index, member in new.items():
         with member.guarded():
-            member.say_start(program)
             pack.take_lane(host, index, member.state(None, compiled.init(member.program, member.hyper.seed)))
     return jax.device_put(host, device)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import lax
-from jaxtyping import Array, Float, Int, Num, PyTree, Shaped, UInt
+from jaxtyping import Array, Float, Int, Key, Num, PyTree, Shaped, UInt
 
 from vaex.config import implementation
 from vaex.vae import learning_rate
@@ -90,7 +90,16 @@ def order(seed: UInt[Array, ""], number: Int[Array, ""], count: int) -> Int[Arra
     A program of its own: inside `epoch` the same sort makes the book's epoch 4 % longer, and is compiled again for
     each program.
     """
-    return jax.random.permutation(jax.random.fold_in(stream(seed, ORDER), number), count).astype(jnp.int32)
+    return jax.random.permutation(_of_order(seed, number), count).astype(jnp.int32)
+
+
+def order_words(seed: UInt[Array, ""], number: Int[Array, ""]) -> UInt[Array, "2"]:
+    """What decides an epoch's order where the host makes it (`data/blocks.py`): its key, as numbers."""
+    return jax.random.key_data(_of_order(seed, number))
+
+
+def _of_order(seed: UInt[Array, ""], number: Int[Array, ""]) -> Key[Array, ""]:
+    return jax.random.fold_in(stream(seed, ORDER), number)
 
 
 def epoch(
@@ -102,12 +111,24 @@ def epoch(
     counts exactly once, and each batch's mean is over its own examples.
     """
     steps = -(-images.shape[0] // program.batch_size)
+    return part(program, steps, hyper, state, batches(order, program.batch_size), images)
+
+
+def part(
+    program: Program,
+    steps: int,
+    hyper: Hyper,
+    state: TrainState,
+    batches: tuple[Int[Array, "part batch"], Float[Array, "part batch"]],
+    images: Num[Array, "M H W C"],
+) -> tuple[TrainState, dict[str, Shaped[Array, " part"]]]:
+    """The next steps of an epoch that has `steps` in all: those of these batches, rows of `images` and weights."""
 
     def body(state: TrainState, batch: tuple[Array, Array]) -> tuple[TrainState, dict[str, Array]]:
         rows, weights = batch
         return train_step(program, hyper, state, images[rows], weights, state.step / steps)
 
-    return lax.scan(body, state, batches(order, program.batch_size))
+    return lax.scan(body, state, batches)
 
 
 def train_step(
@@ -190,6 +211,31 @@ def evaluate(
 
     `rows` is (first, end): numbers, so that one compiled program serves validation and test data in one array.
     """
+    first, end = rows
+    batches = jnp.stack([jnp.int32(0), -(-(end - first) // program.batch_size)])
+    return add_evaluated(program, hyper, parameters, images, rows, batches, time, unevaluated(program))
+
+
+def unevaluated(program: Program) -> dict[str, Float[Array, "..."]]:
+    """Means over nothing yet."""
+    latents = jnp.zeros(program.model.latent_dim, jnp.float32)
+    return {name: latents if name == "kl_per_latent" else jnp.float32(0) for name in EVALUATED}
+
+
+def add_evaluated(
+    program: Program,
+    hyper: Hyper,
+    parameters: PyTree,
+    images: Num[Array, "M H W C"],
+    rows: Int[Array, "2"],
+    numbers: Int[Array, "2"],
+    time: Float[Array, ""],
+    means: dict[str, Float[Array, "..."]],
+) -> dict[str, Float[Array, "..."]]:
+    """`evaluate`, of the batches of these numbers only, the first and the one after the last, added to `means`.
+
+    `rows` is where in `images` the first row of all and the end are, or would be: these need be but part of them.
+    """
     root = stream(hyper.seed, EVALUATION)
     first, end = rows
 
@@ -203,9 +249,7 @@ def evaluate(
         share = jnp.sum(weights) / (end - first)
         return {name: mean + share * getattr(terms, name) for name, mean in means.items()}
 
-    latents = jnp.zeros(program.model.latent_dim, jnp.float32)
-    zeros = {name: latents if name == "kl_per_latent" else jnp.float32(0) for name in EVALUATED}
-    return lax.fori_loop(0, -(-(end - first) // program.batch_size), add_batch, zeros)
+    return lax.fori_loop(numbers[0], numbers[1], add_batch, means)
 
 
 def norm(tree: PyTree) -> Float[Array, ""]:

@@ -1,0 +1,56 @@
+"""What is packed: three splits of images that are read a part at a time, wherever they come from."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vaex.data.dataset import Fractions, type_of_images, type_of_labels
+from vaex.errors import DataError
+
+
+class Part(NamedTuple):
+    """`rows` images; `read` gives those of some places, ascending, N x H x W x C, uint8 or float32."""
+
+    rows: int
+    read: Callable[[np.ndarray], type_of_images]
+    labels: type_of_labels | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Splits by their names; `declared` is the range that all values must lie in, as the user has it."""
+
+    splits: dict[str, Part]
+    labels_named: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    declared: tuple[float, float] | None = None
+
+
+def divided(config: Fractions, rows: Part) -> dict[str, Part]:
+    """The splits of `split_by_fractions`, each in the order in which its rows lie in the source.
+
+    So a file larger than memory is read from its beginning to its end, once for each split.
+    """
+    order = np.random.RandomState(config.split_seed).permutation(rows.rows)
+    if config.fractions is None:
+        raise DataError("dataset.fractions: null makes each split all rows, which would be packed three times")
+    n_valid, n_test = (round(rows.rows * fraction) for fraction in config.fractions[1:])
+    n_train = rows.rows - n_valid - n_test
+    if min(n_train, n_valid, n_test) < 1:
+        raise DataError(f"dataset.fractions: {list(config.fractions)} of {rows.rows} rows leave a split none")
+    parts = dict(zip(("train", "valid", "test"), np.split(order, [n_train, n_train + n_valid]), strict=True))
+    share = 1.0 if config.limit is None else min(1.0, config.limit / n_train)
+    return {name: chosen(rows, np.sort(part[: max(1, round(len(part) * share))])) for name, part in parts.items()}
+
+
+def chosen(rows: Part, which: np.ndarray) -> Part:
+    """Some rows, by their places, ascending."""
+    labels = None if rows.labels is None else rows.labels[which]
+    return Part(len(which), lambda places: rows.read(which[places]), labels)
+
+
+def of_arrays(images: Any, labels: Any) -> Part:
+    """A split that is in memory, mapped, or stored."""
+    return Part(len(images), lambda places: images[places[0] : places[-1] + 1], labels)
