@@ -1,5 +1,6 @@
 """A cure tried: whole epochs by the run's own compiled program, until the place is well behind, and the ELBO there."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 
 from vaex.config import Config
-from vaex.device import compilation, compiled
+from vaex.device import compilation, compiled, mesh
 from vaex.device.compiled import Compiled
 from vaex.device.datasets import load, on_device
 from vaex.diagnosis.cures import Cure
@@ -84,7 +85,9 @@ class _Training:
     def __init__(self, config: Config, beginning: TrainState | None, device: type_of_device):
         dataset = load(config.dataset)
         program = objective.program(config, dataset.shape)
-        self._numbers = Numbers([config], [program], 1, program.model.latent_dim, device)
+        self._numbers = Numbers(
+            [config], [program], 1, program.model.latent_dim, functools.partial(mesh.put, device=device)
+        )
         hyper = self._numbers.at(np.int32(1))
         self._images, self._held_out = on_device(dataset, device)
         self._valid = np.array([0, len(dataset.valid.images)], np.int32)

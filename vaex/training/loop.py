@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from vaex.data.dataset import Dataset
-from vaex.device import compilation, compiled
+from vaex.device import compilation, compiled, hosts, mesh
 from vaex.device.compiled import Compiled
 from vaex.device.datasets import load, on_device
 from vaex.device.memory import TooLargeError, refuse_too_large
@@ -24,6 +24,7 @@ from vaex.disk.directory import Job, type_of_device
 from vaex.stopping.judge import Judge
 from vaex.terminal.displays import Display
 from vaex.terminal.stop import Stop
+from vaex.training.follower import Follower
 from vaex.training.member import Member, host_copy
 from vaex.vae import pack, step
 from vaex.vae.numbers import Numbers
@@ -69,8 +70,9 @@ def _train(
     *,
     spare: bool,
 ) -> list[str]:
-    dataset = load(jobs[0].config.dataset)
-    members = [Member(job, dataset, display) for job in jobs]
+    dataset, device = load(jobs[0].config.dataset), mesh.of(jobs[0].config, device)
+    kind = Member if hosts.leads() else Follower
+    members = [kind(job, dataset, display) for job in jobs]
     try:
         for member in members:
             if not member.job.ghost:
@@ -81,6 +83,8 @@ def _train(
     except TooLargeError:
         raise
     except Exception as error:  # compilation, device memory: it is all of theirs
+        if hosts.several():
+            hosts.give_up(error)
         for member in members:
             with member.guarded():
                 member.fail(error)
@@ -110,7 +114,9 @@ class _Pack:
         self.steps_an_epoch = -(-len(dataset.train.images) // programs[0].batch_size)
         self.sizes = {program.model.latent_dim for program in programs}
         self.choice = self._choose(steps, spare=spare)
-        self.numbers = Numbers(configs, programs, self.choice.lanes, self.choice.latents, device)
+        self.numbers = Numbers(
+            configs, programs, self.choice.lanes, self.choice.latents, functools.partial(mesh.put, device=device)
+        )
         self.program = self.numbers.program
         self.images, self.held_out = on_device(dataset, device)
         self.first_test_row = len(dataset.valid.images)
@@ -143,7 +149,7 @@ class _Pack:
                 with member.guarded():
                     member.say_start(program)
         state = self._judged(state)  # a run that goes on may have been cut off between an epoch and its end
-        while any(member.going for member in self.members) and not self.stop.asked:
+        while hosts.all_agree(any(member.going for member in self.members) and not self.stop.asked):
             state = self._judged(self._epoch(state))
         self._close(state, range(len(self.members)))
 
@@ -162,7 +168,11 @@ class _Pack:
             with member.guarded():
                 states[index] = member.state(found[index] if found else None, fresh)
         state = pack.stack(self.program, states, self.choice.lanes) if self.stacked else states[0]
-        return jax.device_put(state, self.device)
+        state = hosts.of_first(state)
+        for member in self.members:
+            if isinstance(member, Follower):
+                member.caught_up(state, int(state.step) // self.steps_an_epoch)
+        return mesh.put(state, self.device)
 
     def _epoch(self, state: TrainState) -> TrainState:
         """One epoch and its validation, taken in by every run that is going."""
@@ -211,7 +221,7 @@ class _Pack:
         self._close(state, stopped)
         frozen = np.array(state.frozen)
         frozen[stopped] = True
-        return state._replace(frozen=jax.device_put(frozen, self.device))
+        return state._replace(frozen=mesh.put(frozen, self.device))
 
     def _close(self, state: TrainState, some: Sequence[int]) -> None:
         """Of some runs: test values where one has come to its end, then what each leaves behind."""
@@ -219,7 +229,7 @@ class _Pack:
             len(self.members[index].progress.rows) == self.members[index].config.training.epochs for index in some
         )
         means = None
-        if done:
+        if hosts.all_agree(done):
             means = self._evaluate(self.functions.evaluate, state, self.first_test_row, len(self.held_out))
         copy = functools.cache(functools.partial(host_copy, state))
         copy()

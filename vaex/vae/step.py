@@ -4,6 +4,7 @@ No jit, no files, no Hydra.
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -33,6 +34,11 @@ from vaex.vae.state import CULPRITS as CULPRITS
 from vaex.vae.state import TrainState, advance
 
 EVALUATED = ("loss", "reconstruction", "kl_per_latent")
+
+
+def whole(rows: Int[Array, " batch"]) -> Int[Array, " batch"]:
+    """The rows of a batch as they are: where one device has them all. Several share them (`device/mesh.py`)."""
+    return rows
 
 
 def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
@@ -94,7 +100,12 @@ def order(seed: UInt[Array, ""], number: Int[Array, ""], count: int) -> Int[Arra
 
 
 def epoch(
-    program: Program, hyper: Hyper, state: TrainState, order: Int[Array, " N"], images: Num[Array, "N H W C"]
+    program: Program,
+    hyper: Hyper,
+    state: TrainState,
+    order: Int[Array, " N"],
+    images: Num[Array, "N H W C"],
+    shared: Callable[[Int[Array, " batch"]], Int[Array, " batch"]] = whole,
 ) -> tuple[TrainState, dict[str, Shaped[Array, " steps"]]]:
     """One pass over the training images in the given order, and the statistics of each of its steps.
 
@@ -105,7 +116,7 @@ def epoch(
 
     def body(state: TrainState, batch: tuple[Array, Array]) -> tuple[TrainState, dict[str, Array]]:
         rows, weights = batch
-        return train_step(program, hyper, state, images[rows], weights, state.step / steps)
+        return train_step(program, hyper, state, images[shared(rows)], weights, state.step / steps)
 
     return lax.scan(body, state, batches(order, program.batch_size))
 
@@ -185,6 +196,7 @@ def evaluate(
     images: Num[Array, "N H W C"],
     rows: Int[Array, "2"],
     time: Float[Array, ""],
+    shared: Callable[[Int[Array, " batch"]], Int[Array, " batch"]] = whole,
 ) -> dict[str, Float[Array, "..."]]:
     """Example-weighted means of loss, reconstruction and KL per latent over `images[first:end]`, with fixed noise.
 
@@ -198,7 +210,7 @@ def evaluate(
         weights = (of_batch < end).astype(jnp.float32)  # the last batch is filled up with rows that weigh nothing
         key = jax.random.fold_in(root, index)
         keys = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-        batch = images[jnp.where(of_batch < end, of_batch, of_batch[0])]
+        batch = images[shared(jnp.where(of_batch < end, of_batch, of_batch[0]))]
         _, terms = objective(program, hyper, parameters, batch, weights, keys, time)
         share = jnp.sum(weights) / (end - first)
         return {name: mean + share * getattr(terms, name) for name, mean in means.items()}
