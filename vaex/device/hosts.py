@@ -11,6 +11,8 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
@@ -110,6 +112,8 @@ def join(processes: Asked) -> None:
 _joined: list[Asked] = []
 """What this process has joined."""
 
+_ending = threading.Lock()
+
 _directory: list[str] = []
 """Of the run that is trained: how to go on is said with it."""
 
@@ -170,10 +174,16 @@ def give_up(error: BaseException) -> NoReturn:
     """End at once, saying why in one line: what waits for the others would never end. They notice."""
     told = str(error)
     lost = any(word in told for word in ("Gloo", "NCCL", "oordination", "onnection", "DEADLINE_EXCEEDED"))
-    why = _gone() if lost else f"{_who()}: {type(error).__name__}: {first_line(error)}; the others end too{_how()}"
-    log.error("%s", why)
-    logging.shutdown()
-    os._exit(GONE)
+    _end(_gone() if lost else f"{_who()}: {type(error).__name__}: {first_line(error)}; the others end too{_how()}")
+
+
+def _end(why: str) -> NoReturn:
+    """Say why, once, whichever thread comes first; nothing is flushed that has not been."""
+    if _ending.acquire(blocking=False):
+        os.write(sys.stderr.fileno(), f"vaex: {printable(why)}\n".encode(errors="replace"))
+        os._exit(GONE)
+    while True:  # the thread that has it ends the process
+        time.sleep(1)
 
 
 def _who() -> str:
@@ -199,7 +209,7 @@ def _part_streams(processes: Asked) -> None:
         stream = getattr(sys, name)
         encoding = stream.encoding if isinstance(stream, io.TextIOWrapper) else "utf-8"
         stream.flush()
-        setattr(sys, name, open(own, "w", 1, encoding=encoding, errors="replace"))  # noqa: SIM115  # the process keeps it
+        setattr(sys, name, open(own, "w", 1, encoding=encoding, errors="replace"))  # noqa: SIM115, PTH123  # kept
         os.dup2(nowhere, number)
 
 
@@ -215,8 +225,7 @@ def _hear_jax_give_up() -> None:
     """
 
     def aborted(_: int) -> None:
-        os.write(sys.stderr.fileno(), f"vaex: {_gone()}\n".encode())
-        os._exit(GONE)
+        _end(_gone())
 
     _handlers.append(ctypes.CFUNCTYPE(None, ctypes.c_int)(aborted))
     ctypes.CDLL(None).signal(int(signal.SIGABRT), _handlers[0])

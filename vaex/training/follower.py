@@ -83,6 +83,10 @@ class Follower(Member):
         self.frozen = bool(state.frozen)
 
     @override
+    def settle(self) -> None:
+        """Wait for nothing."""
+
+    @override
     def close(self, state: TrainState, test: Mapping[str, np.ndarray] | None, stop: Stop) -> None:
         """Know how it ended."""
         done = len(self.progress.rows) == self.config.training.epochs

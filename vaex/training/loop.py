@@ -84,6 +84,8 @@ def _train(
         raise
     except Exception as error:  # compilation, device memory: it is all of theirs
         if hosts.several():
+            for member in members:
+                member.settle()
             hosts.give_up(error)
         for member in members:
             with member.guarded():
