@@ -112,6 +112,8 @@ def join(processes: Asked) -> None:
 _joined: list[Asked] = []
 """What this process has joined."""
 
+_left: list[bool] = []
+
 _ending = threading.Lock()
 
 _directory: list[str] = []
@@ -163,11 +165,23 @@ def _of_all(array: Any) -> np.ndarray:
 
 
 def leave() -> None:
-    """Wait until all processes are done."""
+    """Wait until all processes are done, and part."""
     import jax
 
-    if _joined:
+    if waited_for():
         jax.distributed.shutdown()
+        _left.append(True)
+
+
+def waited_for() -> bool:
+    """Whether others may wait for this process: it must then end at once, for JAX would wait for them."""
+    return bool(_joined) and not _left
+
+
+def refuse(message: str) -> NoReturn:
+    """Raise the `InputError` that all processes come to at the same place."""
+    leave()
+    raise InputError(message)
 
 
 def give_up(error: BaseException) -> NoReturn:

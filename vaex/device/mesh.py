@@ -17,7 +17,7 @@ from jaxtyping import Array, Int, PyTree
 from vaex.config import Config
 from vaex.device import hosts
 from vaex.disk.directory import type_of_device
-from vaex.errors import ConfigError, InputError
+from vaex.errors import ConfigError
 
 AXIS = "batch"
 
@@ -88,7 +88,7 @@ def check(config: Config) -> None:
     """Raise `InputError` where a run asks for more devices than there are."""
     wanted, there = config.training.devices, jax.devices()
     if hosts.several() and wanted != len(there):
-        raise InputError(
+        hosts.refuse(
             f"training.devices: {jax.process_count()} processes train on all of their {len(there)} devices, "
             f"got {wanted}; training.devices=all takes them"
         )
@@ -98,7 +98,7 @@ def check(config: Config) -> None:
     way = f"XLA_FLAGS=--xla_force_host_platform_device_count={wanted} makes {wanted} of a CPU's cores; " * (
         kind == "cpu"
     )
-    raise InputError(
+    hosts.refuse(
         f"training.devices: expected at most the number of devices here, {len(there)} ({kind}), got {wanted}; {way}"
         f"training.devices={len(there)} is another run than on {wanted}"
     )

@@ -14,7 +14,7 @@ from vaex.config import Config, identifying
 from vaex.device import hosts
 from vaex.disk.progress import Found
 from vaex.disk.provenance import differences
-from vaex.errors import InputError, VaexError, printable
+from vaex.errors import VaexError, printable
 from vaex.files import first_line
 from vaex.terminal.stop import Stop
 from vaex.training.member import Member
@@ -32,7 +32,7 @@ def agree(config: Config, data: str) -> None:
     for rank, other in enumerate(said):
         if other != said[0]:
             apart = "; ".join(differences(said[0], other)).replace(" then, ", " in process 0, ").replace(" now", "")
-            raise InputError(f"process {rank} was started with another command or data than process 0: {apart}")
+            hosts.refuse(f"process {rank} was started with another command or data than process 0: {apart}")
 
 
 class Follower(Member):
