@@ -85,13 +85,16 @@ def test_a_process_alone_leads_and_agrees_with_itself():
 class Pair:
     """Two processes of one run, each with its output."""
 
-    def __init__(self, cwd: Path, *arguments: str, of_second: tuple[str, ...] = ()):
+    def __init__(self, cwd: Path, *arguments: str, of_second: tuple[str, ...] = (), slurm: bool = False):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         self.cwd, self.processes = cwd, []
         for rank in (0, 1):
-            variables = {hosts.ADDRESS: address, hosts.COUNT: "2", hosts.RANK: str(rank), "NPROC": "2"}
+            variables = {hosts.ADDRESS: address, hosts.COUNT: "2", hosts.RANK: str(rank)}
+            if slurm:  # whose tasks JAX knows by these
+                tasks = (str(os.getpid()), "localhost", "2", str(rank), str(rank))
+                variables = dict(zip(hosts.SLURM, tasks, strict=True))
             self.processes.append(
                 subprocess.Popen(
                     [sys.executable, "-W", "ignore", "-c", WATCHED, *arguments, *(of_second if rank else ())],
@@ -184,6 +187,26 @@ def test_a_process_that_is_killed_ends_the_other_and_both_go_on_to_the_same_bits
     if cut == 6:
         assert results(killed.cwd / "run")[1:] == results(undisturbed.cwd / "run")[1:]
     assert steps
+
+
+@pytest.mark.slow
+def test_a_process_that_falls_silent_is_taken_for_dead(pair: Made):
+    """As a host whose network is gone: its connections stay open."""
+    silent = pair(*RUN, "training.epochs=5000").begun(2)
+    silent.processes[1].send_signal(signal.SIGSTOP)
+    try:
+        assert silent.processes[0].wait(60) == hosts.GONE
+        (line,) = silent.said("err")[0].splitlines()
+        assert "another process of this run is gone; to go on: `vaex resume run` in all of them" in line
+    finally:
+        silent.processes[1].kill()
+
+
+@pytest.mark.slow
+def test_tasks_of_slurm_find_each_other(pair: Made):
+    tasks = pair(*RUN, "training.epochs=1", slurm=True)
+    assert tasks.wait() == [0, 0], tasks.said("err")
+    assert json.loads((tasks.cwd / "run/manifest.json").read_text())["environment"]["processes"] == 2
 
 
 @pytest.mark.slow

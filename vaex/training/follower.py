@@ -31,7 +31,9 @@ def agree(config: Config, data: str) -> None:
     said = [json.loads(text) for text in hosts.texts(json.dumps(own))]
     for rank, other in enumerate(said):
         if other != said[0]:
-            apart = "; ".join(differences(said[0], other)).replace(" then, ", " in process 0, ").replace(" now", " there")
+            apart = (
+                "; ".join(differences(said[0], other)).replace(" then, ", " in process 0, ").replace(" now", " there")
+            )
             hosts.refuse(f"process {rank} was started with another command or data than process 0: {apart}")
 
 

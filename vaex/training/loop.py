@@ -78,14 +78,15 @@ def _train(
             if not member.job.ghost:
                 with member.guarded():
                     member.open()
-        if any(member.going for member in members):
+        if hosts.all_agree(any(member.going for member in members)):
             _Pack(members, dataset, stop, device, steps, judge, spare=spare).train()
     except TooLargeError:
         raise
     except Exception as error:  # compilation, device memory: it is all of theirs
         if hosts.several():
             for member in members:
-                member.settle()
+                with member.guarded():
+                    member.settle()
             hosts.give_up(error)
         for member in members:
             with member.guarded():
