@@ -1,6 +1,7 @@
 """One run on several devices: the gradient of one device, its noise and order, refusals in a line."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from vaex.errors import ConfigError, InputError
 from vaex.training import run
 from vaex.vae import objective
 
-EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+FLAGS, EIGHT = "XLA_FLAGS", "--xla_force_host_platform_device_count=8"
 RUN = (*SMALL, "training.batch_size=64", "training.epochs=1")
 
 
@@ -111,16 +112,18 @@ def test_a_mesh_of_one_device_computes_what_the_device_computes():
 def test_the_gradient_of_eight_devices_is_that_of_a_linear_model_by_hand(tmp_path: Path):
     """In NumPy, float64: Bernoulli likelihood on logits, γ = log σ², three of 32 examples of weight 0."""
     place = tmp_path / "gradient.npz"
-    arguments = [sys.executable, "-W", "ignore", "-m", "tests.support.sharded", str(place)]
-    subprocess.run(arguments, cwd=ROOT, env=_environment() | EIGHT, check=True)
+    _sharded("gradient", str(place))
     data = {name: value.astype(np.float64) for name, value in np.load(place).items()}
     p = {name[1:]: value for name, value in data.items() if name.startswith("p")}
     x, eps, share = data["x"].reshape(32, 64), data["eps"], (data["weights"] / data["weights"].sum())[:, None]
-    mu, gamma, logits = (lambda h, name: h @ p[f"['{name}']['kernel']"] + p[f"['{name}']['bias']"],) * 3
-    mu, gamma = mu(x, "mu"), gamma(x, "raw")
+
+    def dense(h: np.ndarray, name: str) -> np.ndarray:
+        return h @ p[f"['{name}']['kernel']"] + p[f"['{name}']['bias']"]
+
+    mu, gamma = dense(x, "mu"), dense(x, "raw")
     sigma = np.exp(gamma / 2)
     z = mu + sigma * eps
-    logits = logits(z, "outputs")
+    logits = dense(z, "outputs")
     likelihood = np.sum(share * (np.logaddexp(0, logits) - x * logits))
     kl = np.sum(share * -0.5 * (1 + gamma - np.exp(gamma) - mu**2))
     d_logits = share * (1 / (1 + np.exp(-logits)) - x)
@@ -133,10 +136,11 @@ def test_the_gradient_of_eight_devices_is_that_of_a_linear_model_by_hand(tmp_pat
         np.testing.assert_allclose(data[f"g['{name}']['bias']"], after.sum(0), rtol=1e-4, atol=1e-6)
 
 
-def _environment() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
+def _sharded(*arguments: str) -> str:
+    """What `tests.support.sharded` prints in a process that has eight devices."""
+    line = [sys.executable, "-W", "ignore", "-m", "tests.support.sharded", *arguments]
+    environment = dict(os.environ) | {FLAGS: EIGHT}
+    return subprocess.run(line, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +149,7 @@ def of_counts(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Finished]:
     made = {}
     for count in (1, 2, 8):
         cwd = tmp_path_factory.mktemp(f"devices_{count}")
-        made[count] = command(cwd, *RUN, f"training.devices={count}", **EIGHT)
+        made[count] = command(cwd, *RUN, f"training.devices={count}", XLA_FLAGS=EIGHT)
         assert made[count].code == 0, made[count].stderr
     return made
 
@@ -181,9 +185,9 @@ def test_a_run_on_several_devices_is_reproduced_resumed_and_used_by_any_verb(of_
 
 @pytest.mark.slow
 def test_jobs_of_a_sweep_train_one_after_the_other_on_all(tmp_path: Path):
-    done = command(tmp_path, "-m", *RUN, "training.devices=2", "seed=0,1", "hydra.sweep.dir=sweep", **EIGHT)
+    done = command(tmp_path, "-m", *RUN, "training.devices=2", "seed=0,1", "hydra.sweep.dir=sweep", XLA_FLAGS=EIGHT)
     assert done.code == 0, done.stderr
-    lone = command(tmp_path, *RUN, "training.devices=2", "seed=1", "hydra.run.dir=lone", **EIGHT)
+    lone = command(tmp_path, *RUN, "training.devices=2", "seed=1", "hydra.run.dir=lone", XLA_FLAGS=EIGHT)
     assert lone.code == 0, lone.stderr
     model = "model.safetensors"
     assert (tmp_path / "sweep/1" / model).read_bytes() == (tmp_path / "lone" / model).read_bytes()
@@ -192,27 +196,7 @@ def test_jobs_of_a_sweep_train_one_after_the_other_on_all(tmp_path: Path):
 @pytest.mark.slow
 def test_a_step_sums_its_gradients_once():
     """The compiled epoch has one all-reduce that carries weights, whatever the number of layers."""
-    code = (
-        "import functools, jax, numpy as np\n"
-        "from tests.support.configurations import make\n"
-        "from vaex.device import mesh\n"
-        "from vaex.device.compiled import Compiled\n"
-        "from vaex.device.datasets import load, on_device\n"
-        "from vaex.vae import objective\n"
-        "config = make('dataset=digits', 'dataset.limit=200', 'training.batch_size=64', 'training.devices=2')\n"
-        "device = mesh.of(config, jax.devices()[0])\n"
-        "numbers = mesh.put(objective.hyper(config), device)\n"
-        "images = on_device(load(config.dataset), device)\n"
-        "made = Compiled(objective.program(config, (8, 8, 1)), numbers, *images, device, {})\n"
-        "print(made.train.as_text())\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        cwd=ROOT,
-        env=_environment() | EIGHT,
-        capture_output=True,
-        text=True,
-    )
-    found = re.findall(r"= (.*?) all-reduce(?:-start)?\(", done.stdout)
-    assert len([shapes for shapes in found if "150" in shapes]) == 1, done.stderr
-    assert not re.search(r"(all-gather|all-to-all|collective-permute)(?:-start)?\(", done.stdout)
+    program = _sharded("program")
+    found = re.findall(r"= (.*?) all-reduce(?:-start)?\(", program)
+    assert len([shapes for shapes in found if "150" in shapes]) == 1
+    assert not re.search(r"(all-gather|all-to-all|collective-permute)(?:-start)?\(", program)
