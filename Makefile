@@ -43,6 +43,9 @@ sweeps: .venv/.developer  ## stopping sweeps killed twenty times, twelve jobs of
 search: .venv/.developer  ## searches killed at twenty moments, in order on two lanes, vmapped, without Optuna (minutes)
 	$(BIN)/pytest -m slow tests/search
 
+devices: .venv/.developer  ## one run on 2 and 8 devices and in two processes: numbers of one, killed and resumed (minutes)
+	$(BIN)/pytest -m slow tests/device/test_mesh.py tests/device/test_hosts.py
+
 population: .venv/.developer  ## populations killed at twenty moments and resumed, schedules, in vmapped packs too (minutes)
 	$(BIN)/pytest -m slow tests/sweeping/test_population.py tests/training/test_schedule.py
 
@@ -131,4 +134,4 @@ lock: .venv/.developer  ## refresh the pinned requirements from pyproject.toml
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help train test lint grid faults claims judging use cache sweeps search population engines stream deaths fuzz coverage bench bench-parts bench-sweep gpu lock clean
+.PHONY: help train test lint grid faults claims judging use cache sweeps search devices population engines stream deaths fuzz coverage bench bench-parts bench-sweep gpu lock clean

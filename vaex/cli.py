@@ -60,9 +60,15 @@ def main() -> None:
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no σ or ─ must not stop a run
     code = _guarded(sys.argv[1:])
     gc.freeze()  # the interpreter's last searches through all objects take 0.6 s more
-    if code == INTERRUPTED:
+    if code == INTERRUPTED or _waited_for():
         _end_at_once(code)
     sys.exit(code)
+
+
+def _waited_for() -> bool:
+    """Whether other processes of the same run may wait for this one."""
+    hosts = sys.modules.get("vaex.device.hosts")  # which is imported where several can be
+    return hosts is not None and hosts.waited_for()
 
 
 def _end_at_once(code: int) -> None:
@@ -70,7 +76,8 @@ def _end_at_once(code: int) -> None:
 
     (glibc: "FATAL: exception not rethrown", in one Ctrl-C of hundreds.) What is registered for the exit is done first.
     """
-    atexit._run_exitfuncs()
+    if not _waited_for():  # JAX's own would wait for them in turn
+        atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

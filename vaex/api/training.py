@@ -13,7 +13,7 @@ from vaex import files
 from vaex.api.run import Run, load
 from vaex.config import Config
 from vaex.config import compose as composing
-from vaex.device import backend
+from vaex.device import backend, mesh
 from vaex.disk import results
 from vaex.disk import sweep as sweeps
 from vaex.disk.directory import Job, refuse_existing, reserve
@@ -57,7 +57,7 @@ def train(config: Config, directory: str | Path | None = None) -> Run:
     trained is on disk, and `vaex resume` goes on with it.
     """
     backend.start()
-    resolved = tracker.resolved(config)
+    resolved = mesh.resolved(tracker.resolved(config))
     run.check(resolved)
     refusals.check_lone(resolved)
     place = _place(directory)
@@ -79,6 +79,7 @@ def sweep(jobs: Sequence[str] | Sequence[Config], directory: str | Path | None =
     `KeyboardInterrupt` when it was interrupted: `vaex resume` goes on with it. A job that failed is a row that says so.
     """
     configs, overrides = _jobs(jobs)
+    mesh.check_sweep(configs)
     backend.start()
     tracker.leave_agent(configs)
     resolved = [tracker.resolved(config) for config in configs]

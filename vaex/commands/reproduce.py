@@ -15,7 +15,7 @@ from vaex.checks import expectations
 from vaex.commands import flags
 from vaex.config import Config, compose
 from vaex.config.overrides import among
-from vaex.device import backend, compilation
+from vaex.device import backend, compilation, hosts
 from vaex.disk import provenance, saved
 from vaex.disk.alterations import find_altered
 from vaex.disk.directory import named_path, read_manifest, refuse_existing, reserve
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
 def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides: list[str]) -> int:
     """Run it again and compare."""
     then = read_recorded(original)
-    backend.start(manifest)
+    backend.start(manifest, config.training.devices)
     from vaex.training import run  # late: with it comes jax, after the thread count is set
 
     with saved.telling_where_data_were_sought(config, original):
@@ -71,6 +71,8 @@ def _repeat(original: Path, manifest: dict[str, Any], config: Config, overrides:
     expected = manifest.get("dataset_sha256")
     if expected and run.load(config.dataset).digest != expected:
         return _tell(Verdict("different", (_other_data(config),)))
+    if not hosts.leads():
+        return _follow(config)
     if expectations.is_a_job(original):  # what is expected there is of all jobs
         config = replace(config, expect=())
     changes = provenance.changes(manifest)
@@ -99,11 +101,13 @@ def _other_data(config: Config) -> str:
 def _vary(original: Path, manifest: dict[str, Any], before: Config, config: Config, overrides: list[str]) -> int:
     """Run it otherwise and show both results side by side."""
     then = read_recorded(original)
-    backend.start(manifest)
+    backend.start(manifest, config.training.devices)
     from vaex.training import run
 
     with saved.telling_where_data_were_sought(config, original):
         run.check(config)
+    if not hosts.leads():
+        return _follow(config)
     data = manifest.get("dataset_sha256"), run.load(config.dataset).digest
     moved = {f"{saved.PLACE}: "} if data[0] == data[1] else set()  # the same data elsewhere are no other data
     changed = [
@@ -121,6 +125,14 @@ def _vary(original: Path, manifest: dict[str, Any], before: Config, config: Conf
     content = {"original": str(original), "verdict": None, "overrides": overrides, "changed": changed}
     files.write_json(directory / "reproduce.json", content)
     return code
+
+
+def _follow(config: Config) -> int:
+    """Train with the first process, which compares."""
+    from vaex.sweeping import ending
+    from vaex.training import run
+
+    return ending.of_run(run.run([[run.Job(config, Path(), "")]]))
 
 
 def _run(original: Path, manifest: dict[str, Any], config: Config, overrides: list[str]) -> tuple[Path, int]:

@@ -13,7 +13,7 @@ from vaex.config import PLACED, Config, compose
 from vaex.config.hydra_errors import flat_keys
 from vaex.config.overrides import among
 from vaex.config.validation import nearest
-from vaex.device import backend, compilation
+from vaex.device import backend, compilation, hosts
 from vaex.disk import saved, sweep
 from vaex.disk.alterations import refuse_altered
 from vaex.disk.directory import Job, named_path, refuse_links
@@ -79,7 +79,7 @@ def resume(directory: Path, overrides: Sequence[str]) -> int:
             f"training.epochs: expected more than the {done} epochs after which the run was stopped, "
             f"got {config.training.epochs}"
         )
-    backend.start(manifest)
+    backend.start(manifest, config.training.devices)
     return _go_on(directory, config, manifest)
 
 
@@ -110,6 +110,8 @@ def _go_on(directory: Path, config: Config, manifest: dict[str, Any]) -> int:
 
     with saved.telling_where_data_were_sought(config, directory):
         run.check(config)
+    if not hosts.leads():  # the first process has the files from here on
+        return ending.of_run(run.run([[Job(config, directory, "", resumed=True)]]))
     saved.refuse_other_data(directory, config.dataset, run.load(config.dataset).digest, manifest.get("dataset_sha256"))
     done = checkpoint.latest(directory)
     if config.training.epochs < done:

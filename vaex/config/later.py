@@ -14,7 +14,7 @@ LATER: dict[tuple[str, str | None], dict[str, Any]] = {
     ("dataset", "fashion_mnist"): {"valid_rows": 5000},
     ("dataset", "mnist"): {"valid_rows": 5000},
     ("loss", "softplus"): {"sharpness": 1.0},
-    ("training", None): {"skip_above": None},
+    ("training", None): {"skip_above": None, "devices": 1},
 }
 """By section and, of a group, option: keys that decide numbers, with what an older version did.
 

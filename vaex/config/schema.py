@@ -57,15 +57,28 @@ type_of_precision = Literal["float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True, config=STRICT)
 class Training:
-    """The loop: how long, in which batches, and what happens at a value that is not finite."""
+    """The loop: how long, in which batches, on how many devices, and what happens at a value that is not finite.
+
+    `devices` is a number in every saved run: `all` is those that there were.
+    """
 
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
+    devices: Annotated[int, Field(ge=1)] | Literal["all"]
     gradient_clip: Annotated[float, Field(gt=0)] | None
     on_nonfinite: Literal["record", "skip", "raise"]
     max_skips: Annotated[int, Field(ge=0)]
     skip_above: Annotated[float, Field(gt=0)] | None
     spike_nats: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Training":
+        if self.devices != "all" and self.batch_size % self.devices:
+            raise ValueError(
+                f"devices: {self.batch_size} examples a batch cannot be shared equally by {self.devices} devices; "
+                f"batch_size={-(-self.batch_size // self.devices) * self.devices} can"
+            )
+        return self
 
     @model_validator(mode="after")
     def _skips(self) -> "Training":

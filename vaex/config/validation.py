@@ -90,10 +90,15 @@ EXPECTED = {
 }
 """pydantic's kinds of error in the words of a configuration; its own words serve for the others."""
 
+LIMITED = "constrained-int"
+"""pydantic's name of a number with limits where a key may hold something else instead (`training.devices`)."""
+
 
 def _refusal(key: str, error: ValidationError) -> ConfigError:
-    first = error.errors(include_url=False)[0]
-    path = key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"][:2])
+    errors = error.errors(include_url=False)
+    first = errors[0]
+    parts = [part for part in first["loc"][:2] if part != LIMITED]
+    path = key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     if first["type"] == "missing":
         return ConfigError(f"{path}: missing")
     if first["type"] == "string_type":
@@ -102,6 +107,8 @@ def _refusal(key: str, error: ValidationError) -> ConfigError:
         return ConfigError(f"{path}: {first['msg'].removeprefix('Value error, ')}")
     message = first["msg"].removeprefix("Input should be ")
     message = EXPECTED.get(first["type"], message.removeprefix("expected "))
+    if LIMITED in first["loc"] and len(errors) > 1:
+        message += f" or {errors[1]['msg'].removeprefix('Input should be ')}"
     choices = re.findall(r"'([^']*)'", message) if first["type"] == "literal_error" else []
     hint = nearest(str(first["input"]), choices)
     return ConfigError(f"{path}: expected {message}, got {json.dumps(first['input'])}{hint}")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vaex import files
-from vaex.device import compilation_cache
+from vaex.device import compilation_cache, hosts
 from vaex.disk import provenance
 from vaex.errors import InputError, VaexError, printable
 from vaex.terminal.screen import Screen, log_to
@@ -32,13 +32,20 @@ CHOOSING = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_TRANSFER_GUARD", "CUDA_VI
 """Variables that decide which device JAX opens, and whether it may be given numbers."""
 
 
-def start(manifest: Mapping[str, Any] | None = None) -> None:
-    """Open the device, with the thread and device counts of a run's manifest; raises `VaexError` where it cannot be."""
+def start(manifest: Mapping[str, Any] | None = None, devices: int | str = 1) -> None:
+    """Open the device, with the thread and device counts of a run's manifest; raises `VaexError` where it cannot be.
+
+    `devices` are those on which a run is to train (`training.devices`): of several, other processes may have some.
+    """
+    processes = hosts.asked() if devices != 1 else None
     log_to(Screen())
     if "XLA_FLAGS" in os.environ:
         _refuse_unknown_flags(os.environ["XLA_FLAGS"])
-    provenance.restore(manifest or {})
+    provenance.restore(manifest or {}, processes.processes if processes else 1)
     compilation_cache.start()
+    if processes:
+        hosts.join(processes)
+        log_to(Screen())
     import jax  # late: the counts must be set before its backend starts
 
     chosen = os.environ.get("JAX_PLATFORMS")

@@ -16,7 +16,8 @@ import numpy as np
 from jax import export
 from jaxtyping import Array, Num, UInt
 
-from vaex.device import compilation_cache
+from vaex.device import compilation_cache, mesh
+from vaex.device.mesh import Together
 from vaex.disk.directory import type_of_device
 from vaex.vae import pack, step
 from vaex.vae.objective import Hyper, Program
@@ -35,6 +36,19 @@ _STACKED = {
 
 _PART = jax.jit(step.part, static_argnums=(0, 1), donate_argnames="state")
 _ADD = jax.jit(step.add_evaluated, static_argnums=0)
+
+
+@functools.cache
+def _together(device: Together) -> dict[str, Any]:
+    """The same of one run on several devices."""
+    jit = functools.partial(jax.jit, out_shardings=mesh.on(device))
+    shared = {"shared": mesh.share(device.mesh)}
+    return {
+        "order": jit(step.order, static_argnames="count"),
+        "train": jit(functools.partial(step.epoch, **shared), static_argnums=0, donate_argnums=2),
+        "evaluate": jit(functools.partial(step.evaluate, **shared), static_argnums=0),
+    }
+
 
 _made: dict[Hashable, "Future[Any]"] = {}
 _lock = threading.Lock()
@@ -165,7 +179,7 @@ class Streaming(_Futures):
 
 def _placed(array: Any, device: type_of_device) -> jax.ShapeDtypeStruct:
     """Shape, dtype and place of an array."""
-    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=jax.sharding.SingleDeviceSharding(device))
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=mesh.on(device))
 
 
 def _compile(
@@ -173,7 +187,7 @@ def _compile(
 ) -> dict[str, Any]:
     """Futures of the functions; all arguments but the compiler's options are shapes and dtypes."""
     runs, count = hyper.seed.shape, images.shape[0]
-    functions = _STACKED if runs else _ALONE
+    functions = _STACKED if runs else _together(device) if isinstance(device, Together) else _ALONE
 
     def array(shape: Sequence[int], dtype: Any) -> jax.ShapeDtypeStruct:
         return _placed(jax.ShapeDtypeStruct((*runs, *shape), dtype), device)

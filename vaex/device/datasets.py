@@ -9,6 +9,7 @@ import numpy as np
 
 from vaex.config import implementation
 from vaex.data.dataset import Dataset
+from vaex.device import mesh
 from vaex.disk.directory import type_of_device
 
 _loading = threading.Lock()
@@ -34,4 +35,4 @@ def on_device(dataset: Dataset, device: type_of_device) -> tuple[jax.Array, jax.
 @functools.lru_cache(maxsize=16)
 def _on_device(dataset: Dataset, device: type_of_device) -> tuple[jax.Array, jax.Array]:
     held_out = np.concatenate([np.asarray(split.images) for split in (dataset.valid, dataset.test)])
-    return jax.device_put(np.asarray(dataset.train.images), device), jax.device_put(held_out, device)
+    return mesh.put((np.asarray(dataset.train.images), held_out), device)

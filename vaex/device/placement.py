@@ -13,6 +13,7 @@ from jaxtyping import Array
 from vaex.config import Config
 from vaex.data import blocks
 from vaex.data.dataset import Dataset
+from vaex.device import mesh
 from vaex.device.datasets import load
 from vaex.device.memory import room
 from vaex.disk.directory import type_of_device
@@ -72,6 +73,15 @@ def refuse_stacked(config: Config, device: type_of_device) -> None:
         )
 
 
+def refuse_shared(config: Config, device: type_of_device) -> None:
+    """Raise `ConfigError` where a run on several devices, each of which has all images, would have to stream."""
+    if config.training.devices != 1 and of(config, device).streamed:
+        raise ConfigError(
+            f"training.devices={config.training.devices}: each device has all images in its memory, and these are "
+            f"streamed ({of(config, device).why}); training.devices=1 streams"
+        )
+
+
 def refuse_streamed(config: Config, device: type_of_device, what: str) -> None:
     """Raise `InputError` where all images must be in the device's memory for `what`, and there is no room for them."""
     told = _decided(config.dataset, device, size_of(load(config.dataset)))
@@ -88,7 +98,7 @@ def order(dataset: Dataset, seed: Any, number: Any, whole: Any, device: type_of_
     seeds, numbers = np.asarray(seed), np.asarray(number)
     pairs = zip(seeds.reshape(-1), numbers.reshape(-1), strict=True)
     rows = [np.concatenate(list(blocks.windows(by_blocks, count, words(*pair)))) for pair in pairs]
-    return jax.device_put(np.stack(rows).astype(np.int32).reshape(*seeds.shape, count), device)
+    return mesh.put(np.stack(rows).astype(np.int32).reshape(*seeds.shape, count), device)
 
 
 def blocks_of(dataset: Dataset) -> blocks.Blocks | None:

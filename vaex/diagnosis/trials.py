@@ -1,5 +1,6 @@
 """A cure tried: whole epochs by the run's own compiled program, until the place is well behind, and the ELBO there."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 
 from vaex.config import Config
-from vaex.device import compilation, compiled, feeding
+from vaex.device import compilation, compiled, feeding, mesh
 from vaex.device.datasets import load
 from vaex.diagnosis.cures import Cure
 from vaex.disk import metrics
@@ -83,7 +84,9 @@ class _Training:
     def __init__(self, config: Config, beginning: TrainState | None, device: type_of_device):
         dataset = load(config.dataset)
         program = objective.program(config, dataset.shape)
-        self._numbers = Numbers([config], [program], 1, program.model.latent_dim, device)
+        self._numbers = Numbers(
+            [config], [program], 1, program.model.latent_dim, functools.partial(mesh.put, device=device)
+        )
         hyper = self._numbers.at(np.int32(1))
         options = compilation.choose(config, 1, {program.model.latent_dim}, 0, device, spare=False).options
         self._feed = feeding.Resident(dataset, program, hyper, device, options)

@@ -30,12 +30,21 @@ NUMERIC_VARIABLES = (
 """Environment variables, or their beginnings, that can change a result."""
 
 
+OF_A_PROCESS = (
+    "JAX_COORDINATOR_ADDRESS", "JAX_COORDINATOR_BIND_ADDRESS", "JAX_COORDINATOR_PORT", "JAX_NUM_PROCESSES",
+    "JAX_PROCESS_ID", "JAX_LOCAL_DEVICE_IDS",
+)  # fmt: skip
+"""Of those the ones that only say where the processes of a run are."""
+
 CODE = ("vaex", "conf", ":(exclude)conf/README.md")
 """What of a checkout decides numbers, as git takes paths."""
 
 
-def restore(manifest: Mapping[str, Any]) -> None:
-    """Set the counts of threads and CPU devices that a manifest names, before JAX starts its backend."""
+def restore(manifest: Mapping[str, Any], processes: int = 1) -> None:
+    """Set the counts of threads and CPU devices that a manifest names, before JAX starts its backend.
+
+    Several `processes` have an equal part of the devices each.
+    """
     environment = manifest.get("environment")
     then = environment if isinstance(environment, dict) else {}
     count, devices = then.get("threads"), then.get("devices")
@@ -43,7 +52,7 @@ def restore(manifest: Mapping[str, Any]) -> None:
     if isinstance(devices, list) and 1 < len(devices) <= threads.MOST and set(map(str, devices)) == {"cpu"}:
         import jax  # late, as below
 
-        jax.config.update("jax_num_cpu_devices", len(devices))
+        jax.config.update("jax_num_cpu_devices", max(1, len(devices) // processes))
 
 
 def manifest(
@@ -119,8 +128,9 @@ def environment() -> dict[str, Any]:
         "variables": {
             key: value
             for key, value in sorted(os.environ.items())
-            if key.startswith(NUMERIC_VARIABLES) and "_CACHE" not in key
+            if key.startswith(NUMERIC_VARIABLES) and "_CACHE" not in key and key not in OF_A_PROCESS
         },
+        **({"processes": jax.process_count()} if jax.process_count() > 1 else {}),
     }
 
 

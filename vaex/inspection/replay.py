@@ -19,7 +19,7 @@ from jax import lax
 from jaxtyping import Array, Int, Num, PyTree, UInt
 
 from vaex.config import Config, schedule
-from vaex.device import compilation, compiled, placement
+from vaex.device import compilation, compiled, mesh, placement
 from vaex.device.datasets import load, on_device
 from vaex.disk import progress
 from vaex.disk.directory import Job, type_of_device
@@ -125,7 +125,9 @@ class _Way:
         sizes = {program.model.latent_dim for program in self.programs}
         choice = compilation.recorded(jobs[self.own].program or {}, len(jobs), sizes, device)
         self.configs = [job.config for job in jobs]
-        self.numbers = Numbers(self.configs, self.programs, choice.lanes, choice.latents, device)
+        self.numbers = Numbers(
+            self.configs, self.programs, choice.lanes, choice.latents, functools.partial(mesh.put, device=device)
+        )
         self.program = self.numbers.program
         self.stacked, self.device, self.options = len(jobs) > 1, device, choice.options
         placement.refuse_streamed(jobs[0].config, device, "a run that is trained again step by step")

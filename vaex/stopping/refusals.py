@@ -39,7 +39,7 @@ def check_search(config: Config, searched: Iterable[str]) -> None:
     """Raise `ConfigError` where a search is over keys that all of its trials must have alike."""
     settings = config.sweep.stop
     for key in searched:
-        if key.startswith("sweep.stop"):
+        if key.startswith("sweep.stop") or key == "training.devices":
             raise ConfigError(f"{key}: cannot be searched, it is of the whole sweep and the same in all trials")
         if key == "training.epochs" and settings.rule == "hyperband":
             raise ConfigError(

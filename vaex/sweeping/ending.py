@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaex.checks import expectations
+from vaex.device import hosts
 from vaex.files import first_line
 from vaex.sweeping import searching
 from vaex.sweeping.task import shown
@@ -24,6 +25,8 @@ def of_run(outcome: Outcome, checked: bool = False) -> int:
     ((directory, status),) = outcome.statuses.items()
     if outcome.signal:
         return 128 + outcome.signal
+    if not hosts.leads():  # the first process has the files
+        return EXIT_CODES[status]
     if status not in ("finished", "diverged") or expectations.is_a_job(directory):
         return EXIT_CODES[status]
     code = _as_expected(directory, checked)

@@ -3,14 +3,15 @@
 import contextlib
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from vaex import files
 from vaex.config.compose import Command
 from vaex.config.overrides import pinned
-from vaex.device import backend
+from vaex.device import backend, hosts, mesh
 from vaex.disk import sweep
-from vaex.disk.directory import refuse_existing, refuse_links, reserve
+from vaex.disk.directory import Job, refuse_existing, refuse_links, reserve
 from vaex.engines import engine as engines
 from vaex.engines.engine import Here
 from vaex.errors import InputError
@@ -48,15 +49,22 @@ def train(command: Command, hydra: Hydra) -> int:
         pbt.refuse_another(command.directory, population)
         typed = list(zip(jobs, configs, strict=True))
         return going_on.go_on_as_typed(command.directory, typed, command.checked, engine)
-    backend.start()
+    if command.multirun:
+        mesh.check_sweep(configs)
+    backend.start(devices=1 if command.multirun else configs[0].training.devices)
     if command.multirun:
         tracker.leave_agent(configs)
     sweep.encoded(jobs)  # refused now if they are too many
     if plan:
         plans.check(plan, configs)
+    if not command.multirun:
+        command = replace(command, jobs=(mesh.resolved(command.jobs[0]),))
+        configs = [tracker.resolved(config) for config in command.jobs]
     for config in dict.fromkeys(configs):
         run.check(config)
     refusals.check(configs) if command.multirun else refusals.check_lone(configs[0])
+    if not hosts.leads():
+        return ending.of_run(run.run([[Job(configs[0], Path(), "")]]))
     directory = _make_directory(command)
     task = Task(directory, command, engine)
     if not command.multirun:

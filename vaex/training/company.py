@@ -1,12 +1,13 @@
 """The runs in the lanes of a pack, and the program that they share: who may take a lane of it after another."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from vaex.device import compilation
+from vaex.device import compilation, mesh
 from vaex.device.compilation import Choice
 from vaex.device.datasets import load
 from vaex.disk.directory import Job, type_of_device
@@ -35,8 +36,8 @@ class Company:
 
     def number(self) -> None:
         """Make the numbers of those that are in the lanes now."""
-        configs = [job.config for job in self.jobs]
-        self.numbers = Numbers(configs, self._programs, self.choice.lanes, self.choice.latents, self._device)
+        configs, put = [job.config for job in self.jobs], functools.partial(mesh.put, device=self._device)
+        self.numbers = Numbers(configs, self._programs, self.choice.lanes, self.choice.latents, put)
 
     def records(self, some: Sequence[int]) -> list[dict[str, Any] | None]:
         """What the manifests of the runs in some lanes say of their pack, if they have one: who is in it now."""

@@ -16,12 +16,13 @@ import numpy as np
 from jaxtyping import PyTree
 
 from vaex.data.dataset import Dataset
-from vaex.device import feeding
+from vaex.device import feeding, hosts, mesh
 from vaex.device.datasets import load
 from vaex.device.memory import TooLargeError, refuse_too_large
 from vaex.disk.directory import Job
 from vaex.training import states
 from vaex.training.company import Company
+from vaex.training.follower import Follower
 from vaex.training.member import Member, host_copy
 from vaex.training.packs import Host, Room
 from vaex.vae import pack, step
@@ -53,18 +54,24 @@ def train(jobs: Sequence[Job], host: Host) -> None:
 
 
 def _train(jobs: Sequence[Job], host: Host, *, spare: bool) -> None:
-    dataset = load(jobs[0].config.dataset)
-    members = [Member(job, dataset, host.display) for job in jobs]
+    dataset, host = load(jobs[0].config.dataset), replace(host, device=mesh.of(jobs[0].config, host.device))
+    kind = Member if hosts.leads() else Follower
+    members = [kind(job, dataset, host.display) for job in jobs]
     try:
         for member in members:
             if not member.job.ghost:
                 with member.guarded():
                     member.open()
-        if any(member.going for member in members):
+        if hosts.all_agree(any(member.going for member in members)):
             _Pack(members, dataset, host, spare=spare).train()
     except TooLargeError:
         raise
     except Exception as error:  # compilation, device memory: it is all of theirs
+        if hosts.several():
+            for member in members:
+                with member.guarded():
+                    member.settle()
+            hosts.give_up(error)
         for member in members:
             with member.guarded():
                 member.fail(error)
@@ -96,9 +103,12 @@ class _Pack:
             refuse_too_large(self.feed.compiled_train, step.shapes(self.program), self.device, lanes)
         self._begin(range(len(self.members)))
         state = states.first(self.members, self.company, self.device)
+        for member in self.members:
+            if isinstance(member, Follower):
+                member.caught_up(state, int(np.asarray(state.step)) // self.steps_an_epoch)
         self._say_start(range(len(self.members)))
         state = self._judged(state)  # a run that goes on may have been cut off between an epoch and its end
-        while any(member.going for member in self.members) and not self.stop.asked:
+        while hosts.all_agree(any(member.going for member in self.members) and not self.stop.asked):
             state = self._judged(self._epoch(state))
         self._close(state, range(len(self.members)))
 
@@ -160,7 +170,7 @@ class _Pack:
             self._close(state, ended)
             frozen = np.array(state.frozen)
             frozen[ended] = True
-            state = state._replace(frozen=jax.device_put(frozen, self.device))
+            state = state._replace(frozen=mesh.put(frozen, self.device))
         return self._refilled(state) if self.judge and not self.stop.asked else state
 
     def _judge(self) -> None:
@@ -211,7 +221,7 @@ class _Pack:
             len(self.members[index].progress.rows) == self.members[index].config.training.epochs for index in some
         )
         means = None
-        if done:
+        if hosts.all_agree(done):
             means = self._evaluate(self.feed.evaluate, state, "test")
         copy = functools.cache(functools.partial(host_copy, state))
         copy()

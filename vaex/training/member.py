@@ -19,6 +19,7 @@ from vaex import config as configuration
 from vaex import files
 from vaex.config import naming
 from vaex.data.dataset import Dataset
+from vaex.device import hosts
 from vaex.disk import checkpoint, journal, metrics, progress
 from vaex.disk.directory import Job, refuse_existing
 from vaex.disk.progress import Found, Progress
@@ -80,6 +81,7 @@ class Member:
         if not self.job.resumed:
             refuse_existing(self.directory)
         self._recorder = Recorder(self.directory, self.config)
+        hosts.trains(self.directory)
         self._display.start(self.job, checkpoint.latest(self.directory))
 
     def begin(self, members: dict[str, Any] | None, program: dict[str, Any] | None, placement: str) -> None:

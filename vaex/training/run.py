@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 
 from vaex.config import Config, dump, identity, implementation, parse, schedule
-from vaex.device import compilation, placement
+from vaex.device import compilation, hosts, mesh, placement
 from vaex.device.datasets import load
 from vaex.disk import sweep, threads
 from vaex.disk.directory import Job, type_of_device
@@ -32,7 +32,7 @@ from vaex.stopping.judge import Judge
 from vaex.terminal.displays import Display, LoneDisplay
 from vaex.terminal.screen import say
 from vaex.terminal.stop import Signals
-from vaex.training import loop, remarks
+from vaex.training import follower, loop, remarks
 from vaex.training.packs import Host, Lane, Listed, Source, program_of
 from vaex.vae import objective, pack, step
 
@@ -57,9 +57,11 @@ class Outcome(NamedTuple):
 
 
 def check(config: Config) -> None:
-    """Everything that can be known before a directory exists: the data, its range, shapes of the model, numbers."""
+    """Everything that can be known before a directory exists: devices, data and their range, the model, numbers."""
+    mesh.check(config)
     _check_data(config.dataset, config.likelihood)
     placement.refuse_stacked(config, jax.devices()[0])
+    placement.refuse_shared(config, jax.devices()[0])
     step.shapes(program_of(config))
     if not isinstance(getattr(config.model, "latent_dim", None), int):
         raise ConfigError(f"model={config.model.name}: its Config needs latent_dim, the number of latents, an integer")
@@ -71,6 +73,7 @@ def check(config: Config) -> None:
             f"kl_weight={config.kl_weight.name}: gives no numbers ({type(error).__name__}: {first_line(error)}); "
             "its Config needs free_bits, and numbers(config) returns floats by their names"
         ) from error
+    follower.agree(config, load(config.dataset).digest)
 
 
 @functools.cache
@@ -118,6 +121,7 @@ def run(
     chosen = devices or jax.devices()[:1]
     workers = [threading.Thread(target=work, args=(device,), name=f"lane {n}") for n, device in enumerate(chosen)]
     wait(workers, stop)
+    hosts.leave()
     return Outcome(statuses, stop.signal, stop.by_policy)
 
 
@@ -144,6 +148,8 @@ def wait(workers: Sequence[threading.Thread], stop: Signals) -> None:
 def lanes(config: Config) -> list[type_of_device]:
     """On which devices a sweep trains, each as often as runs train on it at once."""
     devices = jax.devices()
+    if config.training.devices != 1:  # each run takes several, the same as the others
+        return devices[:1]
     if devices[0].platform != "cpu" or config.pack.strategy == "vmap":
         return devices
     most = threads.count() or threads.cores()
@@ -154,8 +160,10 @@ def lanes(config: Config) -> list[type_of_device]:
 
 
 def vmapped(config: Config) -> bool:
-    """Whether the jobs of a sweep share programs: not where each would stream the images in its own order."""
-    if placement.of(config, jax.devices()[0]).streamed:
+    """Whether the jobs of a sweep share programs: not where each streams the images in its own order, or has more
+    devices than one.
+    """
+    if config.training.devices != 1 or placement.of(config, jax.devices()[0]).streamed:
         return False
     return (config.pack.strategy or ("lone" if jax.devices()[0].platform == "cpu" else "vmap")) == "vmap"
 

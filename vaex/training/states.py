@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-import jax
-
-from vaex.device import compiled
+from vaex.device import compiled, hosts, mesh
 from vaex.disk import progress
 from vaex.disk.directory import Job, type_of_device
 from vaex.disk.progress import Found
@@ -26,7 +24,7 @@ def first(members: Sequence[Member], company: Company, device: type_of_device) -
         with member.guarded():
             states[index] = member.state(found[index] if found else None, fresh)
     state = pack.stack(company.program, states, company.choice.lanes) if company.stacked else states[0]
-    return jax.device_put(state, device)
+    return mesh.put(hosts.of_first(state), device)
 
 
 def _found(jobs: Sequence[Job]) -> Sequence[Found | None]:
@@ -49,4 +47,4 @@ def with_fresh(state: TrainState, new: Mapping[int, Member], device: type_of_dev
     for index, member in new.items():
         with member.guarded():
             pack.take_lane(host, index, member.state(None, compiled.init(member.program, member.hyper.seed)))
-    return jax.device_put(host, device)
+    return mesh.put(host, device)

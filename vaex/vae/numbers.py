@@ -1,9 +1,7 @@
 """The numbers of a pack's runs epoch by epoch: arguments of its program, in which a `schedule` is a change."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import jax
 import numpy as np
 from jaxtyping import Num
 
@@ -13,15 +11,22 @@ from vaex.vae.objective import Hyper, Program
 
 
 class Numbers:
-    """`program` is that of all runs together; `at` has their numbers, on the device."""
+    """`program` is that of all runs together; `at` has their numbers, on the device on which `put` puts them."""
 
-    def __init__(self, configs: Sequence[Config], programs: Sequence[Program], lanes: int, latents: int, device: Any):
+    def __init__(
+        self,
+        configs: Sequence[Config],
+        programs: Sequence[Program],
+        lanes: int,
+        latents: int,
+        put: Callable[[Hyper], Hyper],
+    ):
         self._configs, self._programs, self._lanes, self._latents = configs, programs, lanes, latents
-        self._device = device
+        self._put = put
         self._made: dict[tuple[tuple[schedule.Change, ...], ...], Hyper] = {}
         hypers = [objective.hyper(config) for config in configs]
         self.program, first = pack.joined(programs, hypers, lanes, latents)
-        self._made[tuple(() for _ in configs)] = jax.device_put(first, device)
+        self._made[tuple(() for _ in configs)] = put(first)
 
     def at(self, epochs: Num[np.ndarray, "*lanes"] | np.generic) -> Hyper:
         """The numbers where each lane is in this epoch, from 1; those of lanes to spare do not matter."""
@@ -31,5 +36,5 @@ class Numbers:
             now = [schedule.at(config, epoch) for config, epoch in zip(self._configs, each, strict=True)]
             hypers = [objective.hyper(config) for config in now]
             _, joined = pack.joined(self._programs, hypers, self._lanes, self._latents)
-            self._made[began] = jax.device_put(joined, self._device)
+            self._made[began] = self._put(joined)
         return self._made[began]

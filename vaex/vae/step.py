@@ -4,6 +4,7 @@ No jit, no files, no Hydra.
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -33,6 +34,11 @@ from vaex.vae.state import CULPRITS as CULPRITS
 from vaex.vae.state import TrainState, advance
 
 EVALUATED = ("loss", "reconstruction", "kl_per_latent")
+
+
+def whole(rows: Int[Array, " batch"]) -> Int[Array, " batch"]:
+    """The rows of a batch as they are: where one device has them all. Several share them (`device/mesh.py`)."""
+    return rows
 
 
 def init(program: Program, seed: UInt[Array, ""]) -> TrainState:
@@ -103,7 +109,12 @@ def _of_order(seed: UInt[Array, ""], number: Int[Array, ""]) -> Key[Array, ""]:
 
 
 def epoch(
-    program: Program, hyper: Hyper, state: TrainState, order: Int[Array, " N"], images: Num[Array, "N H W C"]
+    program: Program,
+    hyper: Hyper,
+    state: TrainState,
+    order: Int[Array, " N"],
+    images: Num[Array, "N H W C"],
+    shared: Callable[[Int[Array, " batch"]], Int[Array, " batch"]] = whole,
 ) -> tuple[TrainState, dict[str, Shaped[Array, " steps"]]]:
     """One pass over the training images in the given order, and the statistics of each of its steps.
 
@@ -111,7 +122,7 @@ def epoch(
     counts exactly once, and each batch's mean is over its own examples.
     """
     steps = -(-images.shape[0] // program.batch_size)
-    return part(program, steps, hyper, state, batches(order, program.batch_size), images)
+    return part(program, steps, hyper, state, batches(order, program.batch_size), images, shared)
 
 
 def part(
@@ -121,12 +132,13 @@ def part(
     state: TrainState,
     batches: tuple[Int[Array, "part batch"], Float[Array, "part batch"]],
     images: Num[Array, "M H W C"],
+    shared: Callable[[Int[Array, " batch"]], Int[Array, " batch"]] = whole,
 ) -> tuple[TrainState, dict[str, Shaped[Array, " part"]]]:
     """The next steps of an epoch that has `steps` in all: those of these batches, rows of `images` and weights."""
 
     def body(state: TrainState, batch: tuple[Array, Array]) -> tuple[TrainState, dict[str, Array]]:
         rows, weights = batch
-        return train_step(program, hyper, state, images[rows], weights, state.step / steps)
+        return train_step(program, hyper, state, images[shared(rows)], weights, state.step / steps)
 
     return lax.scan(body, state, batches)
 
@@ -206,6 +218,7 @@ def evaluate(
     images: Num[Array, "N H W C"],
     rows: Int[Array, "2"],
     time: Float[Array, ""],
+    shared: Callable[[Int[Array, " batch"]], Int[Array, " batch"]] = whole,
 ) -> dict[str, Float[Array, "..."]]:
     """Example-weighted means of loss, reconstruction and KL per latent over `images[first:end]`, with fixed noise.
 
@@ -213,7 +226,7 @@ def evaluate(
     """
     first, end = rows
     batches = jnp.stack([jnp.int32(0), -(-(end - first) // program.batch_size)])
-    return add_evaluated(program, hyper, parameters, images, rows, batches, time, unevaluated(program))
+    return add_evaluated(program, hyper, parameters, images, rows, batches, time, unevaluated(program), shared)
 
 
 def unevaluated(program: Program) -> dict[str, Float[Array, "..."]]:
@@ -231,6 +244,7 @@ def add_evaluated(
     numbers: Int[Array, "2"],
     time: Float[Array, ""],
     means: dict[str, Float[Array, "..."]],
+    shared: Callable[[Int[Array, " batch"]], Int[Array, " batch"]] = whole,
 ) -> dict[str, Float[Array, "..."]]:
     """`evaluate`, of the batches of these numbers only, the first and the one after the last, added to `means`.
 
@@ -244,7 +258,7 @@ def add_evaluated(
         weights = (of_batch < end).astype(jnp.float32)  # the last batch is filled up with rows that weigh nothing
         key = jax.random.fold_in(root, index)
         keys = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-        batch = images[jnp.where(of_batch < end, of_batch, of_batch[0])]
+        batch = images[shared(jnp.where(of_batch < end, of_batch, of_batch[0]))]
         _, terms = objective(program, hyper, parameters, batch, weights, keys, time)
         share = jnp.sum(weights) / (end - first)
         return {name: mean + share * getattr(terms, name) for name, mean in means.items()}
