@@ -98,8 +98,7 @@ def run(
 ) -> Outcome:
     """Train packs of jobs, one on each of `devices` at a time; a failed one does not stop the others.
 
-    A device that is named twice trains two at once. `ended` is called when jobs have ended. `judge` says who stops
-    early.
+    A device named twice trains two at once. `ended` is called when jobs have ended. `judge` says who stops early.
     """
     known = [] if not isinstance(packs, Sequence) else packs
     stop, statuses = Signals(), _statuses(known, "interrupted")
