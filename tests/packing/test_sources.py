@@ -1,6 +1,7 @@
 """What `vaex data pack` takes: each source read back from the folder, against the file that it was made of."""
 
 import gzip
+import io
 import json
 import struct
 from pathlib import Path
@@ -148,14 +149,26 @@ def test_a_full_disk_is_one_line_and_leaves_nothing():
         assert list(folder.iterdir()) == []
 
 
+def png(pixels: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "png")
+    return content.getvalue()
+
+
 def test_what_hugging_face_saved(tmp_path):
     datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets: pip install datasets")
     from vaex.datasets import images
 
     pixels = RNG.integers(0, 256, (20, 4, 4), np.uint8)
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
-    pictures = [Image.fromarray(each) for each in pixels]
-    saved = datasets.Dataset.from_dict({"image": pictures, "label": [0, 1] * 10}, features)
+    pictures = [{"bytes": png(each), "path": None} for each in pixels]
+    rows = datasets.table.InMemoryTable.from_pydict(
+        {"image": pictures, "label": [0, 1] * 10}, schema=features.arrow_schema
+    )
+    info = datasets.DatasetInfo(features=features)
+    saved = datasets.Dataset(
+        rows, info=info, fingerprint="made"
+    )  # else a hash of itself, which dill cannot always make
     saved.save_to_disk(str(tmp_path / "saved"))
     config = images.Config(name="images", path="", size=4, channels=1, **FRACTIONS)
     source = sources.open_source(str(tmp_path / "saved"), lambda *given: config)
