@@ -19,7 +19,7 @@ from vaex.device.hosts import Asked
 from vaex.errors import InputError
 
 RUN = (*SMALL, "dataset.limit=200", "training.batch_size=64", "training.devices=all", "hydra.run.dir=run")
-LONG = "training.epochs=200"
+LONG = "training.epochs=40"
 """Seconds: who kills it after two finds it training."""
 
 WATCHED = """

@@ -109,6 +109,8 @@ def check_sweep(configs: Sequence[Config]) -> None:
     counts = list(dict.fromkeys(config.training.devices for config in configs))
     if "all" in counts:
         raise ConfigError("training.devices=all: a sweep notes its jobs before devices are opened; say how many")
+    if counts != [1] and hosts.asked():
+        raise ConfigError("training.devices: a sweep trains in one process, and several were found; start it in one")
     if len(counts) > 1:
         raise ConfigError(
             f"training.devices: the jobs of a sweep must ask for equally many, got {', '.join(map(str, counts))}; "
