@@ -5,6 +5,7 @@ that began it, however that ends.
 """
 
 import contextlib
+import importlib
 import logging
 import os
 import secrets
@@ -27,7 +28,7 @@ TRIES = 2
 
 def main() -> None:
     """Start the cluster of so many cores, say its address, wait."""
-    import ray
+    ray = importlib.import_module("ray")  # an extra, which the type checker may lack
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

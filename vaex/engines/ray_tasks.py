@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib
 import logging
 import os
 import secrets
@@ -68,7 +69,7 @@ def _cluster(settings: Ray) -> Iterator[Any]:
     os.environ |= QUIET
     own = contextlib.nullcontext(settings.address) if settings.address else ray_head.started(threads.cores())
     with own as address:
-        import ray  # late: it takes seconds, and other sweeps do without
+        ray = importlib.import_module("ray")  # late: it takes seconds; an extra, which the type checker may lack
 
         handler = signal.getsignal(signal.SIGTERM)
         try:

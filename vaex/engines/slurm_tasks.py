@@ -1,5 +1,6 @@
 """`hydra/launcher=slurm`: packs as tasks of a Slurm array, by submitit. What goes between is in DIR/.slurm/."""
 
+import importlib
 import logging
 import shutil
 import subprocess
@@ -104,7 +105,7 @@ class _Tasks:
         subprocess.run(["scancel", *jobs], capture_output=True)
 
     def _submit(self, numbers: Sequence[int]) -> list[str]:
-        import submitit  # late: other sweeps do without
+        submitit = importlib.import_module("submitit")  # late: an extra, which the type checker may lack
 
         executor = submitit.AutoExecutor(self._folder, cluster="slurm", slurm_max_num_timeout=self._settings.timeouts)
         executor.update_parameters(**_parameters(self._settings))

@@ -1,5 +1,6 @@
 """A Slurm task: what submitit calls there, and what is done when Slurm wants the node back."""
 
+import importlib
 import os
 import signal
 import sys
@@ -32,9 +33,7 @@ class Task:
 
     def checkpoint(self, folder: str, number: int) -> Any:
         """What submitit asks for: the task as it is to be queued again, which is the same."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self, folder, number)
+        return importlib.import_module("submitit.helpers").DelayedSubmission(self, folder, number)
 
 
 class _Signals:
