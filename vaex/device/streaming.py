@@ -29,6 +29,9 @@ CHUNK_BYTES = 1 << 25
 FEWEST_STEPS = 2
 """Of a chunk: a loop of one step is compiled as no loop, and rounds otherwise."""
 
+ALIGNED = 64
+"""Bytes: where XLA wants an array to begin."""
+
 T = TypeVar("T")
 
 
@@ -100,7 +103,7 @@ class Streamed(Feed):
         count, at_once = len(images), self._judged_at_once
         for first in range(0, -(-count // size), at_once):
             begins, end = first * size, min(count, (first + at_once) * size)
-            chunk = np.empty((at_once * size, *images.shape[1:]), images.dtype)
+            chunk = aligned((at_once * size, *images.shape[1:]), images.dtype)
             chunk[: end - begins] = np.asarray(images[begins:end])
             numbers = np.array([first, -(-end // size)], np.int32)
             yield jax.device_put((np.array([-begins, count - begins], np.int32), numbers, chunk), self._device)
@@ -145,7 +148,7 @@ def filled(
     images, places = next(windows)
     for rows in counts:
         room = -(-rows // batch_size) * batch_size
-        chunk = np.empty((room, *images.shape[1:]), images.dtype)  # new: a CPU may train on this very memory
+        chunk = aligned((room, *images.shape[1:]), images.dtype)  # new: a CPU trains on this very memory
         done = 0
         while done < rows:
             if not len(places):
@@ -155,6 +158,14 @@ def filled(
             np.take(images, places[:count], axis=0, out=chunk[done : done + count], mode="clip")
             places, done = places[count:], done + count
         yield chunk
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> Shaped[np.ndarray, "..."]:
+    """An array that XLA takes for its own on a CPU, where it would copy one that begins elsewhere."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = np.empty(size + ALIGNED, np.uint8)
+    first = -room.ctypes.data % ALIGNED
+    return room[first : first + size].view(dtype).reshape(shape)
 
 
 def beside(made: Iterator[T]) -> Iterator[T]:
