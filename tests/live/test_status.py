@@ -264,6 +264,14 @@ def test_what_is_neither_is_one_line(tmp_path):
     for wrong in ("-1", "0", "nan", "x"):
         with pytest.raises(InputError, match=r"--watch: expected a number of seconds"):
             status.main([str(tmp_path), f"--watch={wrong}"])
+    with pytest.raises(InputError, match=r"--watch: expected a number of seconds from 0.1 to 86400, got '-1'"):
+        status.main([str(tmp_path), "--watch", "-1"])
+
+
+@pytest.mark.parametrize("typed", [[], ["--json"], ["--watch"], ["--watch", "--json"], ["--watch", "2"]])
+def test_without_a_directory_it_is_one_line(typed):
+    with pytest.raises(InputError, match=r"vaex status: the following arguments are required: DIR; `vaex status"):
+        status.main(typed)
 
 
 def test_json_has_every_number(tmp_path, capsys):
