@@ -19,6 +19,8 @@ from vaex.errors import InputError
 
 log = logging.getLogger("vaex")
 
+EPOCHS = "training.epochs"
+
 
 def load_sweep(directory: str | Path) -> pd.DataFrame:
     """One row a job of a sweep, in job order: overrides as typed columns, status, every single-valued summary entry."""
@@ -123,6 +125,8 @@ def _row(job: _Job) -> dict[str, Any]:
     values = {key: value for key, value in summary.items() if not isinstance(value, list | dict)}
     row: dict[str, Any] = {"job": job.number}
     row |= {key: _value(key, text, job.config) for key, _, text in (item.partition("=") for item in job.overrides)}
+    if summary.get("status") == "finished" and EPOCHS in row:  # one that was trained for longer since, or less far
+        row[EPOCHS] = summary.get("epoch", row[EPOCHS])
     return row | {"status": values.pop("status", "interrupted")} | (job.trial or {}) | values
 
 

@@ -20,8 +20,8 @@ from vaex.config.validation import nearest
 from vaex.disk import stops
 from vaex.disk.directory import is_of_population
 from vaex.errors import InputError, printable
-from vaex.study import contents
-from vaex.study.run import StudyRun, read_run, without
+from vaex.study import contents, lengths
+from vaex.study.run import OTHER_LENGTH, StudyRun, read_run, without
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ def read(directories: Sequence[Path], by: str | None = None, against: str | None
         raise InputError(left_out[0] if left_out else f"{_shown(directories)}: holds no run (config.yaml)")
     flats = contents.named_by_digest([(run.flat, run.manifest) for run in runs])
     runs = [replace(run, flat=flat) for run, flat in zip(runs, flats, strict=True)]
+    if by is None or not within(lengths.KEY, by):  # else they are what is compared
+        runs = lengths.marked(runs)
     by = _key(by, runs)
     runs = _with_variants(_with_data(runs), by)
     varied = _differing(runs, by)
@@ -145,7 +147,8 @@ def _key(by: str | None, runs: Sequence[StudyRun]) -> str:
             raise InputError(f"--by {by}: no run has such a key or group{nearest(by, known)}")
         return by
     own = {"seed", *((schedule.KEY,) if all(is_of_population(run.directory) for run in runs) else ())}
-    varied = [key for key in _differing(runs, "") if key not in own]
+    rest = [run for run in runs if run.status != OTHER_LENGTH]
+    varied = [key for key in _differing(rest, "") if key not in own]
     groups = [key.partition(".")[0] for key in varied if key.partition(".")[0] in GROUPS and key.endswith(".name")]
     if "loss.name" in varied or not varied:
         return "loss"
