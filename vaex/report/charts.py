@@ -170,7 +170,7 @@ def left_out(runs: Iterable[StudyRun]) -> str:
     """What a chart of runs that came to an end says of those that are not in it: stopped, or of another length."""
     some = list(runs)
     stopped, others = sum(run.stopped for run in some), sum(run.status == OTHER_LENGTH for run in some)
-    told = f" {stopped} stopped early {_is(stopped)} not in it: what is left are the better ones." if stopped else ""
+    told = f" {stopped} stopped early {_is(stopped)} not in it: what is left was chosen by results." if stopped else ""
     return told + (f" {others} of another length {_is(others)} not in it." if others else "")
 
 

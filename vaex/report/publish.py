@@ -19,7 +19,7 @@ from vaex.terminal.screen import Screen
 
 log = logging.getLogger("vaex")
 
-STOPPED = "* over the runs that were not stopped early, the better ones: not to be held against the others"
+STOPPED = "* over the runs that were not stopped early, chosen by results: not to be held against the others"
 
 
 def of_sweep(directory: Path) -> None:

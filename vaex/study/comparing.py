@@ -7,6 +7,7 @@ compare.json:
 
     format      1
     vaex        version of this program
+    kind        "search" or "population" where the runs are of one and not compared, else null
     by, against, variants (the one compared with first), varied {key: [values]}, target (given, or None)
     directories, problems [line], method [line]
     runs        [{name, directory, variant, seed, setting {key: value}, status, first_nonfinite_step, culprit, epochs,
@@ -58,7 +59,6 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
     copies = {run.directory for run in study.runs if is_of_population(run.directory)}
     pairs, again = _independent(study, copies)
     sources = [effects.source(run) for run in study.runs]
-    spoilt = [*([sentences.COPIES] if copies else []), *_stopped_early(pairs, study), *_of_other_lengths(study)]
     independent = len(copies) < len(study.runs)
     instead = "" if quantities.one(sources, "bound") else WITHOUT_BOUND
     questions = [
@@ -66,6 +66,8 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
         *(_ask(study, each, pairs, target, each.headline or each.key == instead) for each in _asked(study)),
     ]
     silent = _of_search(study, questions)
+    stopped = [] if silent else _stopped_early(pairs, study)  # of what nobody compares it says nothing new
+    spoilt = [*([sentences.COPIES] if copies else []), *stopped, *_of_other_lengths(study)]
     rates = _too_few_rates(study) if independent and not silent else []
     apart = [*spoilt, *quantities.apart(sources), *rates]
     told = [sentences.SEARCHED] if silent else sentences.verdicts(questions)
@@ -73,6 +75,7 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
         {
             "format": 1,
             "vaex": __version__,
+            "kind": "search" if silent else None if independent else "population",
             "by": study.by,
             "against": study.against,
             "variants": study.variants,
@@ -122,7 +125,7 @@ def _of_search(study: Study, questions: Sequence[Mapping[str, Any]]) -> bool:
     """Whether all runs are of searches whose trials have too few seeds in common for any verdict."""
     seeds = [item["seeds"] for question in questions if question["headline"] for item in question["comparisons"]]
     folders = {run.directory.parent for run in study.runs}
-    return max(seeds, default=FEWEST) < FEWEST and all(map(_is_search, folders))
+    return max(seeds, default=0) < FEWEST and all(map(_is_search, folders))
 
 
 def _is_search(directory: Path) -> bool:

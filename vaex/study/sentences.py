@@ -136,9 +136,10 @@ def too_few_rates(title: str, rates: Sequence[str]) -> str:
 
 def stopped_early(against: str, spoilt: Mapping[str, str]) -> str:
     """Which comparisons early stopping has spoilt, and what mends them."""
-    which = "; ".join(f"{against} and {variant}: {why}" for variant, why in spoilt.items())
+    which = "; ".join(f"{against} and {variant}: {why}" for variant, why in list(spoilt.items())[:MOST_NAMED])
+    which += f"; and {len(spoilt) - MOST_NAMED} more" if len(spoilt) > MOST_NAMED else ""
     return (
-        f"not compared: anything between {which}, and those that were not are the better ones; "
+        f"not compared: anything between {which}, and results chose which; "
         "`vaex resume RUN training.epochs=N` takes a stopped run to its end"
     )
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vaex.checks import expectations
+from vaex.errors import InputError
 from vaex.files import first_line
+from vaex.searched import populations
 from vaex.sweeping import searching
 from vaex.sweeping.task import shown
 from vaex.terminal.screen import Screen, say
@@ -56,6 +58,21 @@ def tell(lines: Sequence[expectations.Line], checked: bool) -> bool:
     return all(line.ok for line in lines)
 
 
+def _of_population(directory: Path) -> list[str]:
+    """The best member of a population, and the command that trains it again; none of a sweep that is none."""
+    if not populations.there(directory):
+        return []
+    try:
+        found = populations.read(directory)
+    except InputError as error:  # what was computed is on disk
+        log.warning("%s", error)
+        return []
+    lines = [f"best: {found.told()}"]
+    if found.best:
+        lines.append(f"  again: vaex reproduce {shlex.quote(str(shown(directory / str(found.best[0]))))}")
+    return lines
+
+
 def of_sweep(directory: Path, outcomes: Sequence[Outcome], checked: bool = False) -> int:
     """Write sweep.csv, show it, say how to go on if something is left; returns the exit code."""
     from vaex.disk import results  # late: pandas takes longer to import than a lone run may wait
@@ -73,7 +90,7 @@ def of_sweep(directory: Path, outcomes: Sequence[Outcome], checked: bool = False
         from vaex.report import publish  # late: so do statistics and charts
 
         publish.of_sweep(shown(directory))
-    for line in searching.told(directory):
+    for line in [*searching.told(directory), *_of_population(directory)]:
         console.print(line, markup=False, soft_wrap=True)
     console.print(f"sweep directory: {shown(directory)}", markup=False)
     if signal:

@@ -10,6 +10,7 @@ from vaex.errors import printable
 from vaex.live import sweep as live_sweep
 from vaex.live.run import Live
 from vaex.live.sweep import STATUSES, LiveSweep
+from vaex.searched.populations import Population
 from vaex.searched.trials import STATES, Search
 from vaex.terminal.tables import COLOR, clock, show
 
@@ -54,6 +55,7 @@ def _of_sweep(found: LiveSweep) -> list[Text]:
         told.append(Text(f"speed  {DASH if rate is None else f'{rate:,.0f}'} examples/s"))
     told += [Text(f"done   {_done(found)}")] if _done(found) else []
     told += [Text(part) for part in _of_search(found.search)] if found.search else []
+    told += _of_population(found, found.population) if found.population else []
     told += [
         Text(f"  {job.label}  ") + _status(job.live) + Text(f"  {_numbers(job.live)}")
         for job in found.running[:MOST_JOBS]
@@ -77,6 +79,15 @@ def _of_search(search: Search) -> list[str]:
     spread = f" ± {show(best.spread)}" if best.spread is not None else ""
     value = f"{search.objectives[0]} {show(best.values[0])}{spread}"
     return [*told, f"best trial {best.number}: {value}  {point}"]
+
+
+def _of_population(found: LiveSweep, known: Population) -> list[Text]:
+    """The rounds, and the best member, which is made again as it came to be."""
+    epochs = max((job.live.epochs or 0 for job in found.jobs), default=0)
+    told = [Text(f"round {len(known.rounds)} of {known.in_all(epochs)} has ended; best {known.told()}")]
+    if found.over and known.best:
+        told.append(Text(f"again: vaex reproduce {shlex.quote(printable(found.directory / str(known.best[0])))}"))
+    return told
 
 
 def _status(live: Live) -> Text:
