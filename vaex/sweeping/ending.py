@@ -93,8 +93,13 @@ def of_sweep(directory: Path, outcomes: Sequence[Outcome], checked: bool = False
     for line in [*searching.told(directory), *_of_population(directory)]:
         console.print(line, markup=False, soft_wrap=True)
     console.print(f"sweep directory: {shown(directory)}", markup=False)
+    by_policy = any(outcome.ended_by_policy for outcome in outcomes)
+    if by_policy and not signal:
+        diverged = " ".join(str(row) for row in table.loc[table["status"] == "diverged", "job"]) if len(table) else ""
+        console.print(f"ended by training.on_nonfinite=raise: diverged: job {diverged}", markup=False)
+        console.print(_to_go_on(directory), markup=False, soft_wrap=True)
     if signal:
-        console.print(f"to go on: vaex resume {shlex.quote(str(shown(directory)))}", markup=False)
+        console.print(_to_go_on(directory), markup=False, soft_wrap=True)
         return 128 + signal
     code = _as_expected(directory, checked)
     if checked:  # also of jobs that failed, if that is what was expected
@@ -102,4 +107,8 @@ def of_sweep(directory: Path, outcomes: Sequence[Outcome], checked: bool = False
     bad = {"failed", "refused", "interrupted"}
     here = {status for outcome in outcomes for status in outcome.statuses.values()}
     failed = bad & (set(table["status"] if len(table) else ()) | here)
-    return int(bool(failed) or any(outcome.ended_by_policy for outcome in outcomes))
+    return int(bool(failed) or by_policy)
+
+
+def _to_go_on(directory: Path) -> str:
+    return f"to go on: vaex resume {shlex.quote(str(shown(directory)))}"
