@@ -113,7 +113,15 @@ def _epochs_left(live: Live) -> int:
 def read(directory: Path, locks: Locks) -> LiveSweep:
     """A sweep's state; raises `InputError` where its sweep.json cannot be read."""
     noted = sweep.read(directory)[1]
+    problems: list[str] = []
+    found = among = None
+    try:
+        found = trials.read(directory) if trials.there(directory) else None
+        among = populations.read(directory) if populations.there(directory) else None
+    except InputError as error:
+        problems.append(str(error))
     common = set.intersection(*(set(job.overrides) for job in noted)) if len(noted) > 1 else set()
+    common |= set(map(str, found.settings.get("fixed") or ())) if found else set()
     changing = populations.there(directory)  # what its members began with is not what they have
     jobs = [
         LiveJob(
@@ -128,13 +136,7 @@ def read(directory: Path, locks: Locks) -> LiveSweep:
     if alive and changing:
         jobs = list(map(_between_rounds, jobs))
     ranked = quantities.one((quantities.of_configuration(job.config) for job in noted), "bound")
-    problems = [f"{job.label}: {job.live.why}" for job in jobs if job.live.status == "damaged"]
-    found = among = None
-    try:
-        found = trials.read(directory) if trials.there(directory) else None
-        among = populations.read(directory) if populations.there(directory) else None
-    except InputError as error:
-        problems.append(str(error))
+    problems += [f"{job.label}: {job.live.why}" for job in jobs if job.live.status == "damaged"]
     return LiveSweep(directory, jobs, alive, ranked, found, tuple(problems), among)
 
 

@@ -12,7 +12,7 @@ from vaex.device import backend
 from vaex.disk import sweep
 from vaex.disk.directory import refuse_existing, refuse_links, reserve
 from vaex.errors import InputError
-from vaex.search import lineage
+from vaex.search import lineage, objectives
 from vaex.search import plan as plans
 from vaex.search.lineage import Population
 from vaex.stopping import refusals
@@ -53,6 +53,7 @@ def train(command: Command, hydra: Hydra) -> int:
     for config in dict.fromkeys(configs):
         run.check(config)
     refusals.check(configs) if command.multirun else refusals.check_lone(configs[0])
+    objectives.check_of_sweep(configs)
     directory = _make_directory(command)
     if not command.multirun:
         task = Task(directory, command)

@@ -9,10 +9,10 @@ from rich.text import Text
 from vaex.errors import printable
 from vaex.live import sweep as live_sweep
 from vaex.live.run import Live
-from vaex.live.sweep import STATUSES, LiveSweep
+from vaex.live.sweep import STATUSES, LiveJob, LiveSweep
 from vaex.searched.populations import Population
 from vaex.searched.trials import STATES, Search
-from vaex.terminal.tables import COLOR, clock, show
+from vaex.terminal.tables import COLOR, brief, clock, show
 
 MOST_JOBS = 32
 """Running jobs that have a line each."""
@@ -53,19 +53,24 @@ def _of_sweep(found: LiveSweep) -> list[Text]:
     if found.running:
         rate = live_sweep.rate(found.running)
         told.append(Text(f"speed  {DASH if rate is None else f'{rate:,.0f}'} examples/s"))
-    told += [Text(f"done   {_done(found)}")] if _done(found) else []
+    told += [Text(f"done   {_done(found)}" if found.alive else _done(found))] if _done(found) else []
     told += [Text(part) for part in _of_search(found.search)] if found.search else []
     told += _of_population(found, found.population) if found.population else []
-    told += [
-        Text(f"  {job.label}  ") + _status(job.live) + Text(f"  {_numbers(job.live)}")
-        for job in found.running[:MOST_JOBS]
-    ]
+    told += [_of_job(job) for job in found.running[:MOST_JOBS]]
     if len(found.running) > MOST_JOBS:
         told.append(Text(f"  and {len(found.running) - MOST_JOBS} more"))
     told += [Text(f"not as it should be: {problem}", style="red") for problem in found.problems]
     if not (found.alive or found.over):
         told.append(_to_go_on(found.directory))
     return told
+
+
+def _of_job(job: LiveJob) -> Text:
+    """A job that trains: how far, how good and how long first, since a narrow terminal cuts the end off."""
+    live, (number, _, label) = job.live, job.label.partition(": ")
+    far = Text(f"epoch {live.epoch} of {live.epochs or DASH}", style=STYLE["running"])
+    elbo = f"  elbo {show(live.valid)}, best {show(live.best)}"
+    return Text(f"  {number}  ") + far + Text(f"{elbo}  {_ready(live.left)}  {brief(label)}".rstrip())
 
 
 def _of_search(search: Search) -> list[str]:
@@ -75,7 +80,7 @@ def _of_search(search: Search) -> list[str]:
     told, best = [f"trials {len(search.trials)}{of}: {counts or DASH}"], search.best
     if best is None:
         return told
-    point = " ".join(f"{key}={value}" for key, value in best.point.items())
+    point = brief(" ".join(f"{key}={value}" for key, value in best.point.items()))
     spread = f" ± {show(best.spread)}" if best.spread is not None else ""
     value = f"{search.objectives[0]} {show(best.values[0])}{spread}"
     return [*told, f"best trial {best.number}: {value}  {point}"]
@@ -122,7 +127,7 @@ def _short(seconds: float) -> str:
 def _ready(left: float | None) -> str:
     """How long it takes, and at what time of day it is done."""
     if left is None:
-        return f"{DASH} left"
+        return "not known yet when"
     there = time.localtime(time.time() + left)
     day = "%a %H:%M" if left > 12 * 3600 else "%H:%M"
     return f"{clock(left)} left, about {time.strftime(day, there)}"
@@ -137,7 +142,7 @@ def _best_of(found: LiveSweep) -> str:
     best = found.best
     if best is None:
         return DASH if found.ranked else f"{DASH} (the jobs' ELBOs are not one quantity)"
-    return f"elbo {show(best.live.best)} ({best.label}, epoch {best.live.best_epoch})"
+    return f"elbo {show(best.live.best)} ({brief(best.label)}, epoch {best.live.best_epoch})"
 
 
 def _done(found: LiveSweep) -> str:
