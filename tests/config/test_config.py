@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 import re
+import shlex
 import string
 import subprocess
 import sys
@@ -99,6 +100,17 @@ MISTAKES = {
 @pytest.mark.parametrize(("override", "message"), MISTAKES.items(), ids=MISTAKES)
 def test_a_mistake_on_the_command_line_is_one_line_that_names_the_key(override, message):
     assert message in refused(override)
+
+
+@pytest.mark.parametrize(
+    "group", ["seed=0,1", "experiment=latent_sweep", "optimizer.learning_rate=tag(log,interval(1e-4,1e-2))"]
+)
+def test_the_sweep_that_is_suggested_is_a_line_for_a_shell(group: str, tmp_path: Path):
+    """Quoted, with the flags that it needs, in the directory that was named: the words come back as they were typed."""
+    typed = (f"--config-dir={tmp_path}", group, "tracking.name='a b'", "hydra.run.dir=my runs/x")
+    suggested = refused(*typed).partition("run it with `")[2].partition("`")[0]
+    words = ["--config-dir", str(tmp_path), group, "tracking.name='a b'", "hydra.sweep.dir=my runs/x"]
+    assert shlex.split(suggested) == ["vaex", "-m", *words]
 
 
 VALUES = [

@@ -157,10 +157,11 @@ def test_a_sweep(tmp_path, capsys):
         "4/8 jobs ended: 1 running, 2 waiting, 1 finished, 1 diverged, 1 stopped, 1 failed, 1 interrupted\n"
         "best   elbo -3.00 (job 1: seed=1, epoch 1)\n"
     )
-    assert "  job 5: seed=5  running at epoch 2 of 4, step 20  elbo valid -6.00 best -6.00 at epoch 2" in text
+    assert "  job 5  epoch 2 of 4  elbo -6.00, best -6.00  4 s left, about " in text
+    assert "  seed=5\n" in text
     assert "22 s left, about " in text
     dead = told(capsys, sweep)
-    assert "done   nobody trains here\n" in dead
+    assert "\nnobody trains here\n" in dead
     assert f"to go on: vaex resume {sweep}\n" in dead
 
 
@@ -271,6 +272,14 @@ def test_what_is_neither_is_one_line(tmp_path):
     for wrong in ("-1", "0", "nan", "x"):
         with pytest.raises(InputError, match=r"--watch: expected a number of seconds"):
             status.main([str(tmp_path), f"--watch={wrong}"])
+    with pytest.raises(InputError, match=r"--watch: expected a number of seconds from 0.1 to 86400, got '-1'"):
+        status.main([str(tmp_path), "--watch", "-1"])
+
+
+@pytest.mark.parametrize("typed", [[], ["--json"], ["--watch"], ["--watch", "--json"], ["--watch", "2"]])
+def test_without_a_directory_it_is_one_line(typed):
+    with pytest.raises(InputError, match=r"vaex status: the following arguments are required: DIR; `vaex status"):
+        status.main(typed)
 
 
 def test_json_has_every_number(tmp_path, capsys):

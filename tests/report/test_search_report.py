@@ -22,7 +22,7 @@ from vaex.report.search import history, outcome, rungs, space
 from vaex.report.search.look import Shown
 from vaex.searched import importance, trials
 from vaex.searched import points as places
-from vaex.study import comparing, runs
+from vaex.study import comparing, runs, sentences
 from vaex.study.run import StudyRun
 
 HOSTILE = "<img src=x onerror=hacked=1></script><script>hacked=1</script>%{x}${a}<b>b</b>\u202e"
@@ -182,7 +182,7 @@ def test_values_far_off_do_not_flatten_the_others(tmp_path):
     chart = history.chart(Shown(trials.read(write_trials(tmp_path, rows)), {}), 0)
     low, high = chart.layout["yaxis"]["range"]
     assert -400 < low < high < -200
-    assert "1 far worse ones lie outside." in chart.note
+    assert "1 far worse one lies outside." in chart.note
 
 
 def test_parallel_coordinates(tmp_path):
@@ -299,6 +299,27 @@ def test_the_report_has_both_sections_and_nothing_of_them_without_the_files(fold
     assert "Importance of each key for valid/elbo" in section(text, "search")
     assert "31 complete trials; R² on unseen ones" in section(text, "search")
     assert "<h3>asha on valid/elbo</h3>" in section(text, "stops")
+
+
+def test_a_search_is_called_one_and_has_no_variants_compared(folder):
+    """Its trials were chosen by their results: what is not said of them is not lamented either, stopped or not."""
+    write_stops(a_search(folder))
+    for path, loss in ((folder / "0", "gamma"), (folder / "1", "sigma")):
+        text = (path / "config.yaml").read_text().replace("name: gamma", f"name: {loss}")
+        (path / "config.yaml").write_text(text)
+    stopped = folder / "1" / "summary.json"
+    before = stopped.read_text()
+    stopped.write_text(json.dumps(json.loads(before) | {"status": "stopped"}))
+    try:
+        text = report(folder)
+        comparison = comparing.compare(runs.read([folder]))
+    finally:
+        stopped.write_text(before)
+        path.joinpath("config.yaml").write_text(path.joinpath("config.yaml").read_text().replace("sigma", "gamma"))
+    assert "<h1>search over 3 keys: 40 trials</h1>" in text
+    assert section(text, "numbers") is None
+    assert (comparison["kind"], comparison["verdicts"]) == ("search", [sentences.SEARCHED])
+    assert "not compared: anything" not in text.split('<section id="method">')[0]
 
 
 def test_curves_of_stopped_runs_end_where_they_were_stopped(folder):

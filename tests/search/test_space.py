@@ -3,8 +3,10 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from tests.support.configurations import make
 from vaex.errors import ConfigError
 from vaex.search import objectives, space
+from vaex.search.settings import parse
 from vaex.search.space import as_text
 
 
@@ -96,6 +98,32 @@ def test_directions_follow_from_the_meaning_or_are_asked_for():
         (["valid/elbo", "valid/elbo"], None, "twice"),
         (["valid/elbo"], ["maximize", "minimize"], "one for each"),
         (["valid/elbow"], None, "did you mean 'valid/elbo'"),
+        (["first_nonfinite_step"], None, "no run has the number"),  # a trial that has it has failed
     ):
         with pytest.raises(ConfigError, match=says):
             objectives.check(keys, directions, [])
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (
+            "sweep.objective=valid/elboo",
+            "sweep.objective: no run has the number 'valid/elboo'; did you mean 'valid/elbo'",
+        ),
+        ("sweep.objective=[test/elbo,nope]", "sweep.objective: no run has the number 'nope'"),
+        ("sweep.objective=eval/nll", r"sweep.objective: eval/nll is of a metric that no run measures: .* is \[\]"),
+    ],
+)
+def test_what_another_sweeper_is_told_is_a_number_of_a_run(typed: str, says: str):
+    """Also of a lone run and a grid: nobody would notice until its sweeper got nothing but nan."""
+    with pytest.raises(ConfigError, match=says):
+        objectives.check_of_sweep([make("dataset=digits", typed)])
+    objectives.check_of_sweep([make("dataset=digits", "sweep.objective=[test/elbo,loss_spikes]")])
+
+
+def test_an_empty_list_is_said_in_the_words_of_a_configuration():
+    section = {"trials": 1, "objective": [], "direction": None, "sampler": "random", "startup": 1}
+    with pytest.raises(ConfigError) as caught:
+        parse(section | {"repeats": 1, "seed": 0, "ordered": False, "at_once": None})
+    assert str(caught.value) == "hydra.sweeper.objective: expected a list of 1 or more, got []"

@@ -60,6 +60,15 @@ def test_nothing_is_concluded_between_variants_of_which_runs_were_stopped(compar
     assert any("not comparable with gamma" in verdict for verdict in comparison["verdicts"])
 
 
+def test_of_many_spoilt_comparisons_a_line_names_a_few_and_none_says_who_is_better():
+    """Those that were not stopped may have diverged: they are chosen, not better."""
+    line = sentences.stopped_early("a", {f"b{n}": "1 of 1 pairs have a run that was stopped early" for n in range(30)})
+    assert "a and b7: " in line
+    assert "; and 22 more, " in line
+    assert "b8" not in line
+    assert "better" not in line
+
+
 def test_the_table_and_the_report_say_it(folder: Path, capsys: pytest.CaptureFixture[str]):
     publish.of_sweep(folder)
     assert "not compared: anything between gamma and sigma" in capsys.readouterr().out.replace("\n", " ")

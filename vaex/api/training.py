@@ -1,5 +1,6 @@
 """Runs and sweeps from a notebook or script: the same checks, packs and files as behind the command line."""
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -64,7 +65,7 @@ def train(config: Config, directory: str | Path | None = None) -> Run:
     refuse_existing(place)
     outcome = run.run([[Job(resolved, shown(place), f"loss={config.loss.name} dataset={config.dataset.name}")]])
     if outcome.signal:
-        raise KeyboardInterrupt(f"{place}: interrupted; `vaex resume {place}` goes on with it")
+        raise KeyboardInterrupt(f"{place}: interrupted; `vaex resume {shlex.quote(str(place))}` goes on with it")
     (status,) = outcome.statuses.values()
     if status in ("failed", "refused"):
         reason = files.read_json(place / "summary.json").get("error") if (place / "summary.json").exists() else status
@@ -103,7 +104,7 @@ def sweep(jobs: Sequence[str] | Sequence[Config], directory: str | Path | None =
         outcome = train_sweep(place, run.group(made), 0, Here())
         ending.of_sweep(place, [outcome])
     if outcome.signal:
-        raise KeyboardInterrupt(f"{place}: interrupted; `vaex resume {place}` goes on with it")
+        raise KeyboardInterrupt(f"{place}: interrupted; `vaex resume {shlex.quote(str(place))}` goes on with it")
     return load_sweep(place)
 
 

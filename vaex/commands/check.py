@@ -6,6 +6,7 @@ what was expected when it was begun, or against what an experiment expects now (
 """
 
 import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def _read(directory: Path, overrides: list[str], flag: list[str]) -> int:
     if not lines:
         raise InputError(
             f"{directory}: nothing to check: no {KEY} was recorded with it (as where overrides make other numbers); "
-            f"`vaex check {directory} experiment=NAME` takes what that expects"
+            f"`vaex check {shlex.quote(str(directory))} experiment=NAME` takes what that expects"
         )
     named = [word for word in overrides if _key(word) == "experiment"]
     if asked and named:
@@ -60,7 +61,7 @@ def _key(word: str) -> str:
 
 def _refuse_words(directory: Path, overrides: Sequence[str]) -> None:
     """Raise `InputError` for what cannot be asked of a directory, which is only read."""
-    usage = f"vaex check {directory} [experiment=NAME|{KEY}=ROWS]"
+    usage = f"vaex check {shlex.quote(str(directory))} [experiment=NAME|{KEY}=ROWS]"
     for word in overrides:
         if "=" not in word:
             raise InputError(f"vaex check: {printable(word)}: expected one run or sweep at a time: {usage}")
@@ -84,4 +85,5 @@ def _refuse_other(directory: Path) -> None:
         raise InputError(f"{directory}: no such run or sweep directory")
     above = expectations.is_a_job(directory)
     if above:
-        raise InputError(f"{directory}: is a job of a sweep, which is checked as a whole: vaex check {above}")
+        whole = f"vaex check {shlex.quote(str(above))}"
+        raise InputError(f"{directory}: is a job of a sweep, which is checked as a whole: {whole}")

@@ -5,6 +5,7 @@ written or locked. --watch looks again until everything has ended, or nobody has
 """
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,8 +58,10 @@ def main(arguments: Sequence[str]) -> int:
 def _apart(arguments: Sequence[str]) -> list[str]:
     """`--watch DIR`: the directory is no number of seconds, which stand behind the flag or nowhere."""
     words = list(arguments)
-    for index, (word, following) in enumerate(zip(words, [*words[1:], ""], strict=True)):
-        if word == "--watch" and (following.startswith("-") or files.exists(Path(following)) or not following):
+    for index, word in enumerate(words):
+        following = words[index + 1] if index + 1 < len(words) else ""
+        flag = re.match(r"-(?!\.?\d)", following)  # -1 is a number, though none of seconds
+        if word == "--watch" and (flag or files.exists(Path(following)) or not following):
             words[index] = f"--watch={EVERY}"
     return words
 

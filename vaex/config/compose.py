@@ -97,7 +97,7 @@ def _compose(hydra: Hydra, name: str, arguments: argparse.Namespace, checked: bo
     mode = RunMode.MULTIRUN if arguments.multirun else hydra.get_mode(name, arguments.overrides) or RunMode.RUN
     if arguments.multirun is None and _swept(hydra.compose_config(name, arguments.overrides, RunMode.MULTIRUN)):
         mode = RunMode.MULTIRUN
-    overrides.check(hydra, arguments.overrides, mode)
+    overrides.check(hydra, arguments.overrides, overrides.as_sweep(arguments) if mode is RunMode.RUN else None)
     master, asked = _master(hydra, name, arguments.overrides, mode)
     composed = {}
     if mode is RunMode.MULTIRUN:
@@ -251,7 +251,8 @@ def _chooses_launcher(hydra: Hydra, name: str, overrides: list[str]) -> bool:
 def _refuse_unasked_sweep(master: DictConfig, arguments: argparse.Namespace) -> None:
     if _swept(master):
         line = " ".join(arguments.overrides)
-        raise ConfigError(f"{line or 'this configuration'} is a sweep: run it with `vaex -m {line}`")
+        told = f"{line or 'this configuration'} is a sweep"
+        raise ConfigError(f"{told}: run it with `{overrides.as_sweep(arguments)}`")
 
 
 def _swept(master: DictConfig) -> bool:

@@ -9,6 +9,7 @@ jobs that choose the same options. `tests/config/test_config.py` compares the re
 import copy
 import functools
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -194,8 +195,8 @@ def refuse_sweeps_in(hydra: Hydra, master: DictConfig, jobs: Sequence[DictConfig
         if is_grid(master) and params != (master.hydra.sweeper.params or {}):
             typed = written(master.hydra.overrides.task)
             own = [line for line in written(job.hydra.overrides.task) if key_of(line) in groups and line not in typed]
-            line = " ".join(own)
-            raise ConfigError(f"{line}: is a sweep itself and cannot be a job of one; run each alone: `vaex -m {line}`")
+            alone = f"run each alone: `{shlex.join(['vaex', '-m', *own])}`"
+            raise ConfigError(f"{' '.join(own)}: is a sweep itself and cannot be a job of one; {alone}")
 
 
 def _swept(master: DictConfig) -> list[str]:

@@ -1,7 +1,9 @@
 """Overrides in Hydra's grammar: which ones cannot be meant, how text is quoted in one, what a shuffle draws."""
 
+import argparse
 import dataclasses
 import random
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -78,19 +80,31 @@ def _leave_expectations(typed: Iterable[str]) -> bool:
     return all(among(key, expect.NO_OVERRIDE) and not among(key, ["hydra.sweeper", STOP]) for key in keys)
 
 
-def check(hydra: Hydra, items: Sequence[str], mode: RunMode | None) -> None:
-    """Refuse what Hydra would report without the key, or with advice for other programs."""
+def as_sweep(arguments: argparse.Namespace) -> str:
+    """The command line, as a shell takes it, of the sweep in place of a lone run, in the directory that was named."""
+    flags = {"--config-path": arguments.config_path, "--config-name": arguments.config_name}
+    flags["--config-dir"] = arguments.config_dir
+    given = [word for flag, value in flags.items() if value for word in (flag, value)]
+    items = [re.sub(r"^(\+*)hydra\.run\.dir=", r"\1hydra.sweep.dir=", item) for item in arguments.overrides]
+    return shlex.join(["vaex", "-m", *given, *items])
+
+
+def check(hydra: Hydra, items: Sequence[str], sweep: str | None) -> None:
+    """Refuse what Hydra would report without the key, or with advice for other programs.
+
+    Of a lone run `sweep` is the command that would be one; None where it is one.
+    """
     groups = hydra.config_loader.list_groups("")
     for item in OverridesParser.create(config_loader=hydra.config_loader).parse_overrides(list(items)):
         line = item.input_line or ""
         if item.is_sweep_override():
-            if mode is RunMode.RUN:
+            if sweep is not None:
                 hint = (
                     f"; if that is one name, write {as_text(line)}"
                     if files.exists(Path(line.partition("=")[2]))
                     else ""
                 )
-                raise ConfigError(f"{line} is a sweep: run it with `vaex -m {' '.join(items)}`{hint}")
+                raise ConfigError(f"{line} is a sweep: run it with `{sweep}`{hint}")
             refuse_no_step(item)
             if item.is_discrete_sweep() and not list(item.sweep_string_iterator()):
                 raise ConfigError(f"{item.key_or_group}: {line} matches nothing")

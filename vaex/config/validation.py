@@ -87,6 +87,8 @@ EXPECTED = {
     "finite_number": "a finite number",
     "dataclass_type": "a section of keys",
     "dict_type": "a section of keys",
+    "too_short": "a list of {min_length} or more",
+    "too_long": "a list of {max_length} or fewer",
 }
 """pydantic's kinds of error in the words of a configuration; its own words serve for the others."""
 
@@ -106,7 +108,8 @@ def _refusal(key: str, error: ValidationError) -> ConfigError:
     if first["type"] == "value_error":  # keys that do not go together: a Config's own words
         return ConfigError(f"{path}: {first['msg'].removeprefix('Value error, ')}")
     message = first["msg"].removeprefix("Input should be ")
-    message = EXPECTED.get(first["type"], message.removeprefix("expected "))
+    known = EXPECTED.get(first["type"])
+    message = known.format(**first.get("ctx", {})) if known else message.removeprefix("expected ")
     if LIMITED in first["loc"] and len(errors) > 1:
         message += f" or {errors[1]['msg'].removeprefix('Input should be ')}"
     choices = re.findall(r"'([^']*)'", message) if first["type"] == "literal_error" else []

@@ -1,6 +1,7 @@
 """A run to be made; its directory as a place: made, named on a command line, refused where it is not what it seems."""
 
 import itertools
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,9 @@ def named_path(verb: str, arguments: Sequence[str]) -> Path:
     path = Path(arguments[0])
     if path.is_dir() and not (path / "config.yaml").exists():
         if (path / "multirun.yaml").exists() or (path / "sweep.json").exists():
-            raise InputError(f"{path} is a sweep: name one of its jobs, as in `vaex {verb} {path / '0'}`")
+            raise InputError(
+                f"{path} is a sweep: name one of its jobs, as in `vaex {verb} {shlex.quote(str(path / '0'))}`"
+            )
         raise InputError(f"{path} is not a run directory: it has no config.yaml")
     if not path.exists():
         raise InputError(f"{path}: no such run directory")

@@ -15,9 +15,12 @@ import yaml
 
 from vaex import files
 from vaex.disk import sweep
+from vaex.disk.directory import POPULATION, is_of_population
 from vaex.errors import InputError
 
 log = logging.getLogger("vaex")
+
+EPOCHS = "training.epochs"
 
 
 def load_sweep(directory: str | Path) -> pd.DataFrame:
@@ -123,7 +126,23 @@ def _row(job: _Job) -> dict[str, Any]:
     values = {key: value for key, value in summary.items() if not isinstance(value, list | dict)}
     row: dict[str, Any] = {"job": job.number}
     row |= {key: _value(key, text, job.config) for key, _, text in (item.partition("=") for item in job.overrides)}
+    row |= _by_now(job.directory, row) if is_of_population(job.directory) else {}
+    if summary.get("status") == "finished" and EPOCHS in row:  # one that was trained for longer since, or less far
+        row[EPOCHS] = summary.get("epoch", row[EPOCHS])
     return row | {"status": values.pop("status", "interrupted")} | (job.trial or {}) | values
+
+
+def _by_now(directory: Path, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a member of a population has by now of the keys that are explored: what its schedule ends with."""
+    config = _config(directory)
+    try:
+        keys = row.keys() & files.read_json(directory.parent / POPULATION)["space"].keys() if config else set[str]()
+    except (InputError, KeyError, AttributeError):  # damaged: as it began
+        keys = set[str]()
+    found = {key: _held(key, config) for key in keys}
+    for change in config.get("schedule") or []:
+        found |= {key: change[key] for key in keys & change.keys()} if isinstance(change, Mapping) else {}
+    return {key: "null" if value is None else value for key, value in found.items()}
 
 
 def _overrides(directory: Path) -> list[str]:
@@ -147,10 +166,15 @@ def _value(key: str, text: str, config: Mapping[str, Any]) -> Any:
     value = _typed(text)
     if not isinstance(value, str):
         return value
-    held: Any = config
-    for name in key.lstrip("+").split("."):
-        held = held.get(name) if isinstance(held, Mapping) else None
+    held = _held(key.lstrip("+"), config)
     return held if isinstance(held, (int, float, str)) else value
+
+
+def _held(key: str, config: Mapping[str, Any]) -> Any:
+    held: Any = config
+    for name in key.split("."):
+        held = held.get(name) if isinstance(held, Mapping) else None
+    return held
 
 
 @functools.cache

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from vaex.disk import sweep
-from vaex.disk.directory import POPULATION
 from vaex.disk.sweep import Noted
 from vaex.errors import InputError
 from vaex.live import run
 from vaex.live.locks import Locks
 from vaex.live.run import Live
-from vaex.searched import trials
+from vaex.searched import populations, trials
+from vaex.searched.populations import Population
 from vaex.searched.trials import Search
 from vaex.study import quantities
 from vaex.study.stability import number
@@ -44,6 +44,7 @@ class LiveSweep:
     ranked: bool
     search: Search | None
     problems: tuple[str, ...]
+    population: Population | None = None
 
     @property
     def counts(self) -> Counter[str]:
@@ -122,20 +123,31 @@ def _epochs_left(live: Live) -> int:
 def read(directory: Path, locks: Locks) -> LiveSweep:
     """A sweep's state; raises `InputError` where its sweep.json cannot be read."""
     noted = sweep.read(directory)[1]
+    problems: list[str] = []
+    found = among = None
+    try:
+        found = trials.read(directory) if trials.there(directory) else None
+        among = populations.read(directory) if populations.there(directory) else None
+    except InputError as error:
+        problems.append(str(error))
     common = set.intersection(*(set(job.overrides) for job in noted)) if len(noted) > 1 else set()
-    jobs = [LiveJob(job.number, job.label_without(common), _job(directory, job, locks), job.trial) for job in noted]
+    common |= set(map(str, found.settings.get("fixed") or ())) if found else set()
+    changing = populations.there(directory)  # what its members began with is not what they have
+    jobs = [
+        LiveJob(
+            job.number,
+            f"job {job.number}" if changing else job.label_without(common),
+            _job(directory, job, locks),
+            job.trial,
+        )
+        for job in noted
+    ]
     alive = bool(locks.held(directory)) or any(job.live.status == "running" for job in jobs)
-    if alive and (directory / POPULATION).exists():
+    if alive and changing:
         jobs = list(map(_between_rounds, jobs))
     ranked = quantities.one((quantities.of_configuration(job.config) for job in noted), "bound")
-    problems = [f"{job.label}: {job.live.why}" for job in jobs if job.live.status == "damaged"]
-    found = None
-    if trials.there(directory):
-        try:
-            found = trials.read(directory)
-        except InputError as error:
-            problems.append(str(error))
-    return LiveSweep(directory, jobs, alive, ranked, found, tuple(problems))
+    problems += [f"{job.label}: {job.live.why}" for job in jobs if job.live.status == "damaged"]
+    return LiveSweep(directory, jobs, alive, ranked, found, tuple(problems), among)
 
 
 def _between_rounds(job: LiveJob) -> LiveJob:

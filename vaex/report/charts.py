@@ -9,6 +9,7 @@ import numpy as np
 
 from vaex.report.page import label
 from vaex.study import effects, quantities
+from vaex.study.run import OTHER_LENGTH
 from vaex.study.runs import Study, StudyRun, text, within
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A", "#C9B800")
@@ -159,17 +160,22 @@ def count(runs: Sequence[StudyRun]) -> str:
     """How many runs a chart is of, and how many of them diverged or were stopped early."""
     named = {"diverged": sum(run.status == "diverged" for run in runs)}
     named["stopped early"] = sum(run.status == "stopped" for run in runs)
+    named["of another length"] = sum(run.status == OTHER_LENGTH for run in runs)
     if len(runs) == 1:
         return "It diverged." if named["diverged"] else "It was stopped early." if named["stopped early"] else ""
     return ", ".join([f"{len(runs)} runs", *(f"{some} {name}" for name, some in named.items() if some)]) + "."
 
 
 def left_out(runs: Iterable[StudyRun]) -> str:
-    """What a chart of runs that came to an end says of those that were stopped early; nothing where none was."""
-    stopped = sum(run.stopped for run in runs)
-    if not stopped:
-        return ""
-    return f" {stopped} stopped early {'are' if stopped > 1 else 'is'} not in it: what is left are the better ones."
+    """What a chart of runs that came to an end says of those that are not in it: stopped, or of another length."""
+    some = list(runs)
+    stopped, others = sum(run.stopped for run in some), sum(run.status == OTHER_LENGTH for run in some)
+    told = f" {stopped} stopped early {_is(stopped)} not in it: what is left was chosen by results." if stopped else ""
+    return told + (f" {others} of another length {_is(others)} not in it." if others else "")
+
+
+def _is(count: int) -> str:
+    return "are" if count > 1 else "is"
 
 
 def dash(runs: Iterable[StudyRun]) -> str:

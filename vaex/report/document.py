@@ -44,6 +44,7 @@ class Report:
     def html(self) -> str:
         """The whole page."""
         sections = [
+            ("population", "Population", searches.of_populations(self.study, self._charts)),
             ("search", "Search", searches.of_searches(self.study, self._charts)),
             ("stops", "Early stopping", searches.of_stops(self.study, self._charts)),
             ("latents", "Latent size", self._latents()),
@@ -74,6 +75,8 @@ class Report:
 
     def _title(self) -> str:
         names = self.study.variants
+        if self.comparison["kind"] and (title := searches.title(self.study)):
+            return title
         if len(names) > 1:
             return f"{listed(names[1:], 6)} against {names[0]}"
         return f"{names[0]}, {len(self.study.runs)} runs" if len(self.study.runs) > 1 else self.study.runs[0].name
@@ -83,8 +86,9 @@ class Report:
         study = self.study
         ended = ", ".join(f"{n} {status}" for status, n in Counter(run.status for run in study.runs).most_common())
         about = f"{len(study.runs)} run{'s' * (len(study.runs) != 1)} ({ended})"
-        about += f", {len(study.variants)} variants of {study.by}" if len(study.variants) > 1 else ""
-        about += "".join(f"; {key}: {listed(values)}" for key, values in study.varied.items())
+        if not self.comparison["kind"]:  # their own parts say what they had
+            about += f", {len(study.variants)} variants of {study.by}" if len(study.variants) > 1 else ""
+            about += "".join(f"; {key}: {listed(values)}" for key, values in study.varied.items())
         notes = []
         if self.comparison["problems"]:
             count = len(self.comparison["problems"])
@@ -116,7 +120,7 @@ class Report:
         return self._charts(outcome_charts.latents(self.plotter), about)
 
     def _numbers(self) -> str:
-        if len(self.study.variants) < 2:
+        if len(self.study.variants) < 2 or self.comparison["kind"]:
             return ""
         asked = [question for question in self.comparison["questions"] if question["headline"]]
         charts = [divergence_charts.rates(self.plotter, self.comparison["by_variant"])]
@@ -125,7 +129,9 @@ class Report:
         tables = "<h3>Paired comparisons</h3>" + report_tables.comparisons(self.comparison)
         tables += "<h3>Counts, and means over finished runs</h3>"
         if any(run.stopped for run in self.study.runs):
-            tables += '<p class="about">Of variants of which runs were stopped early they are of the better ones.</p>'
+            tables += (
+                '<p class="about">Of variants of which runs were stopped early they are of runs chosen by results.</p>'
+            )
         tables += report_tables.variants(self.comparison)
         return self._charts(charts, about) + tables
 
@@ -139,7 +145,9 @@ class Report:
         if any(run.status == "diverged" for run in self.study.runs):
             about += "× at the lower edge: the epoch in which runs diverged. "
         if any(run.status == "stopped" for run in self.study.runs):
-            about += "Runs that were stopped early end there: from then on a line is over the others, the better ones. "
+            about += (
+                "Runs that were stopped early end there: from then on a line is over the others, which results chose. "
+            )
         if len(panels) == 1:
             kinds = (
                 ("elbo", "ELBO, higher is better", "high"),
@@ -190,6 +198,8 @@ class Report:
         return self._charts([outcome_charts.rate_distortion(self.plotter, part) for part in parts], about)
 
     def _differences(self) -> str:
+        if self.comparison["kind"] == "population":  # in seeds and schedules, of which its own part has what there is
+            return ""
         found = report_tables.differences(self.study)
         left = len(self.study.variants) - report_tables.MOST_COLUMNS
         about = "Keys that are not the same in all runs." + (

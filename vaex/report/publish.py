@@ -12,13 +12,14 @@ from rich.text import Text
 from vaex import files
 from vaex.errors import InputError, printable
 from vaex.study import comparing, runs
+from vaex.study.run import OTHER_LENGTH
 from vaex.study.runs import Study
 from vaex.study.sentences import NOT_COMPARABLE, percent, show
 from vaex.terminal.screen import Screen
 
 log = logging.getLogger("vaex")
 
-STOPPED = "* over the runs that were not stopped early, the better ones: not to be held against the others"
+STOPPED = "* over the runs that were not stopped early, chosen by results: not to be held against the others"
 
 
 def of_sweep(directory: Path) -> None:
@@ -73,7 +74,9 @@ def _rows(comparison: Mapping[str, Any]) -> Table:
     ]
     table = Table(title=f"by {printable(comparison['by'])}, against {comparison['against']}", title_justify="left")
     stopped = any(row["stopped"] for row in comparison["by_variant"].values())
-    counts = ("runs", "finished", *(["stopped"] if stopped else []), "diverged")
+    others = any(row[OTHER_LENGTH] for row in comparison["by_variant"].values())
+    own = [*(["stopped"] if stopped else []), *([OTHER_LENGTH] if others else [])]
+    counts = ("runs", "finished", *own, "diverged")
     if stopped:
         table.caption, table.caption_justify = STOPPED, "left"
     for name in ("variant", *counts, "loss spikes", "valid/elbo"):

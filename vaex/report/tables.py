@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vaex.report import page
+from vaex.study.run import OTHER_LENGTH
 from vaex.study.runs import Study, StudyRun, text, within
 from vaex.study.stability import number
 
@@ -48,8 +49,10 @@ def variants(comparison: Mapping[str, Any]) -> str:
     rates = [row["divergence"] for _, row in shown]
     shares = [f"{100 * rate['low']:.0f}–{100 * rate['high']:.0f} %" if rate else "–" for rate in rates]
     rows.append([page.cell("diverged, 95 % interval"), *(f"{page.NUMBER}>{share}</td>" for share in shares)])
+    others = [OTHER_LENGTH] if any(row[OTHER_LENGTH] for _, row in shown) else []
     rows += [
-        [page.cell(name), *(page.cell(row[name]) for _, row in shown)] for name in ("stopped", "interrupted", "failed")
+        [page.cell(name), *(page.cell(row[name]) for _, row in shown)]
+        for name in ("stopped", *others, "interrupted", "failed")
     ]
     for question in comparison["questions"]:
         means = [row["means"].get(question["key"], {}).get("mean") for _, row in shown]

@@ -25,6 +25,8 @@ def block(study: Study, comparison: Mapping[str, Any]) -> str:
     made = [_code("the runs: ", found) for found in [command_of_runs(run.manifest for run in study.runs)] if found]
     if len(verdicts) - len(apart) == 1:  # one for all of them: too few seeds
         blocks = [f"<p>{page.text(verdicts[0], 1000)}</p>{again}", lines]
+    elif len(verdicts) == len(apart):  # none of these runs says anything of another one
+        blocks = [lines]
     else:
         asked = [each for each in comparison["questions"] if each["headline"] and not unanswerable(each)]
         blocks = [lines, *(f"{_answers(question)}{again}" for question in asked)]

@@ -21,7 +21,8 @@ Direction = Literal["maximize", "minimize"]
 ENDED = ("finished", "stopped")
 """Statuses of runs that nothing went wrong with; only what is measured at each epoch is known of a stopped one."""
 
-NO_NUMBERS = ("status", "culprit")
+NO_NUMBERS = ("status", "culprit", "first_nonfinite_step")
+"""Of a summary.json, what is no number, or none of a run that nothing went wrong with."""
 
 OF_THE_MACHINE = ("wall_seconds", "seconds", "examples_per_second")
 
@@ -42,7 +43,7 @@ def check(
     if len(set(keys)) < len(keys):
         raise ConfigError(f"hydra.sweeper.objective: names one twice: {', '.join(keys)}")
     for key in keys:
-        _refuse_unknown(key, configs)
+        _refuse_unknown("hydra.sweeper.objective", key, configs)
     if directions is None:
         return tuple(_meant(key) for key in keys)
     if len(directions) != len(keys):
@@ -71,16 +72,24 @@ def _kind(key: str) -> quantities.Kind | None:
     return quantities.BETTER[last][0] if last in quantities.BETTER else "spikes" if last == "loss_spikes" else None
 
 
-def _refuse_unknown(key: str, configs: Sequence[Config]) -> None:
+def check_of_sweep(configs: Sequence[Config]) -> None:
+    """Raise `ConfigError` for a `sweep.objective`, what another sweeper is told, that no run of these will have."""
+    for config in configs:
+        wanted = config.sweep.objective
+        for key in [wanted] if isinstance(wanted, str) else wanted:
+            _refuse_unknown("sweep.objective", key, [config])
+
+
+def _refuse_unknown(setting: str, key: str, configs: Sequence[Config]) -> None:
     if key.startswith(EVALUATED):
         for config in configs:
             asked = config.evaluation.common.metrics
             if not any(key == f"{EVALUATED}{name}" or key.startswith(f"{EVALUATED}{name}") for name in asked):
                 has = f"evaluation.metrics is [{','.join(asked)}]"
-                raise ConfigError(f"hydra.sweeper.objective: {key} is of a metric that no run measures: {has}")
+                raise ConfigError(f"{setting}: {key} is of a metric that no run measures: {has}")
     elif key not in known(configs):
         raise ConfigError(
-            f"hydra.sweeper.objective: no run has the number {key!r}{nearest(key, known(configs))} "
+            f"{setting}: no run has the number {key!r}{nearest(key, known(configs))} "
             "(numbers of summary.json and metrics.jsonl; eval/... with evaluation.metrics)"
         )
 

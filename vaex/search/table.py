@@ -3,6 +3,7 @@
 import csv
 import io
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -50,18 +51,17 @@ def _row(directory: Path, plan: Plan, trial: Trial) -> Mapping[str, object]:
     }
 
 
-def told(plan: Plan, study: Study) -> list[str]:
-    """The best trial, or those on the Pareto front, and the commands that train them again."""
+def told(directory: Path, plan: Plan, study: Study) -> list[str]:
+    """The best trial, or those on the Pareto front, and the commands that train them again; else why there is none."""
     best, lines = study.best(), []
     kind = "on the Pareto front" if len(plan.directions) > 1 else "best"
     for trial in best[:MOST_SHOWN]:
-        lines.append(f"{kind}: trial {trial.number}, {_values(plan, trial)}")
-        items = [each for each in plan.overrides(trial.parameters, plan.seeds[0]) if not of_sweeps(each)]
-        command = " ".join(map(shlex.quote, items))
-        lines.append(printable(f"  again: vaex {command}"))
+        point = " ".join(each.override(trial.parameters[each.key]) for each in plan.parameters)
+        lines.append(printable(f"{kind}: trial {trial.number}, {_values(plan, trial)}  {point}"))
+        lines.append(printable(f"  again: {_again(directory, plan, trial)}"))
     if len(best) > MOST_SHOWN:
         lines.append(f"and {len(best) - MOST_SHOWN} more on the Pareto front: {TRIALS}")
-    return lines or ["no trial has come to its end yet"]
+    return lines or [_why_none(plan, study.trials())]
 
 
 def headline(plan: Plan, states: Sequence[str], best: Sequence[Trial]) -> str:
@@ -75,9 +75,32 @@ def headline(plan: Plan, states: Sequence[str], best: Sequence[Trial]) -> str:
     return text + "".join(f", {count} {state}" for state, count in counts.items() if count)
 
 
-def of_sweeps(override: str) -> bool:
-    """Whether an override says how a sweep is run, which a run alone does not want to hear."""
-    return override.lstrip("+").startswith(("sweep.", "pack."))
+def _again(directory: Path, plan: Plan, trial: Trial) -> str:
+    """The line for a shell that trains each of a trial's jobs again, with the plugins that have to be named again."""
+    plugins = next(iter(plan.bases.values()))["plugins"]
+    named = " " + shlex.quote(f"plugins=[{','.join(map(str, plugins))}]") if plugins else ""
+    first, place = trial.number * len(plan.seeds), shlex.quote(str(directory))
+    if len(plan.seeds) == 1:
+        return f"vaex reproduce {place}/{first}{named}"
+    jobs = " ".join(str(first + number) for number in range(len(plan.seeds)))
+    return f"for job in {jobs}; do vaex reproduce {place}/$job{named}; done"
+
+
+def _why_none(plan: Plan, trials: Sequence[Trial]) -> str:
+    """Why there is no best: no trial has been complete so far, or none was when all had ended."""
+    states = Counter(trial.state for trial in trials)
+    running = states.pop("running", 0)
+    if not states:
+        return "no trial has come to its end yet"
+    reasons = [f"trial {trial.number}: {trial.reason}" for trial in trials if trial.reason]
+    why = f": {'; '.join(reasons[:MOST_SHOWN])}{'; …' if len(reasons) > MOST_SHOWN else ''}" if reasons else ""
+    told = ", ".join(f"{count} {state}" for state, count in states.items())
+    if running or len(trials) < plan.trials:
+        return printable(f"no trial is complete so far: {told}{why} ({TRIALS})")
+    count = f"{len(trials)} trial{'s' * (len(trials) != 1)}"
+    if states["failed"] == len(trials):
+        return printable(f"{'all ' if len(trials) > 1 else ''}{count} failed{why} ({TRIALS})")
+    return printable(f"none of {count} is complete: {told}{why} ({TRIALS})")
 
 
 def _values(plan: Plan, trial: Trial) -> str:

@@ -7,12 +7,13 @@ compare.json:
 
     format      1
     vaex        version of this program
+    kind        "search" or "population" where the runs are of one and not compared, else null
     by, against, variants (the one compared with first), varied {key: [values]}, target (given, or None)
     directories, problems [line], method [line]
     runs        [{name, directory, variant, seed, setting {key: value}, status, first_nonfinite_step, culprit, epochs,
                 steps, wall_seconds, loss_spikes, stability/…, valid/elbo, test/elbo,
                 steps_to_target, seconds_to_target (of a given target only, else None)}], in the order of study.runs
-    by_variant  {variant: {runs, finished, diverged, stopped, interrupted, failed,
+    by_variant  {variant: {runs, finished, diverged, stopped, other length, interrupted, failed,
                 divergence {count, total, share, low, high} or None,
                 means {key of a question: {mean, runs} over its finished runs (no target: no key; none where they are
                 not of one quantity); of lr_sensitivity over its curves}}}
@@ -31,7 +32,8 @@ compare.json:
                 The ones to target also have targets [{setting, target or None}], reached_variant, reached_against.
                 lr_sensitivity, asked of three learning rates or more, has rates (how many); its pairs are curves.
     apart       [line for each kind of number that is not the same quantity in all runs (quantities.py), where there
-                are two learning rates only, and where there are members of a population, which are in no pair]
+                are two learning rates only, where there are members of a population, which are in no pair, and
+                runs of another length than the rest of their sweep, which are in no mean either]
     verdicts    [the headline questions' sentences; one where all of them lack seeds; then the lines of `apart`]
 """
 
@@ -45,10 +47,10 @@ from vaex import __version__
 from vaex.disk import metrics, sweep
 from vaex.disk.directory import is_of_population
 from vaex.errors import InputError, printable
-from vaex.study import effects, evidence, pairing, quantities, sentences, stability
+from vaex.study import effects, evidence, lengths, pairing, quantities, sentences, stability
 from vaex.study.pairing import FEWEST, Pair
 from vaex.study.questions import FEWEST_RATES, LEARNING_RATE, METHOD, SENSITIVITY, WITHOUT_BOUND, Question, asked
-from vaex.study.run import STATUSES
+from vaex.study.run import OTHER_LENGTH, STATUSES
 from vaex.study.runs import Study, StudyRun, text
 
 
@@ -57,7 +59,6 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
     copies = {run.directory for run in study.runs if is_of_population(run.directory)}
     pairs, again = _independent(study, copies)
     sources = [effects.source(run) for run in study.runs]
-    spoilt = [*([sentences.COPIES] if copies else []), *_stopped_early(pairs, study)]
     independent = len(copies) < len(study.runs)
     instead = "" if quantities.one(sources, "bound") else WITHOUT_BOUND
     questions = [
@@ -65,6 +66,8 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
         *(_ask(study, each, pairs, target, each.headline or each.key == instead) for each in _asked(study)),
     ]
     silent = _of_search(study, questions)
+    stopped = [] if silent else _stopped_early(pairs, study)  # of what nobody compares it says nothing new
+    spoilt = [*([sentences.COPIES] if copies else []), *stopped, *_of_other_lengths(study)]
     rates = _too_few_rates(study) if independent and not silent else []
     apart = [*spoilt, *quantities.apart(sources), *rates]
     told = [sentences.SEARCHED] if silent else sentences.verdicts(questions)
@@ -72,6 +75,7 @@ def compare(study: Study, target: float | None = None) -> dict[str, Any]:
         {
             "format": 1,
             "vaex": __version__,
+            "kind": "search" if silent else None if independent else "population",
             "by": study.by,
             "against": study.against,
             "variants": study.variants,
@@ -110,11 +114,18 @@ def _stopped_early(pairs: Mapping[str, list[Pair]], study: Study) -> list[str]:
     return [sentences.stopped_early(study.against, spoilt)] if spoilt else []
 
 
+def _of_other_lengths(study: Study) -> list[str]:
+    """One line for the runs that are in no mean, as they ended at another epoch than the rest of their sweep."""
+    others = {run.name: text(run.flat.get(lengths.KEY)) for run in study.runs if run.status == OTHER_LENGTH}
+    rest = dict.fromkeys(text(run.flat.get(lengths.KEY)) for run in study.runs if run.status != OTHER_LENGTH)
+    return [sentences.of_other_lengths(others, list(rest))] if others else []
+
+
 def _of_search(study: Study, questions: Sequence[Mapping[str, Any]]) -> bool:
     """Whether all runs are of searches whose trials have too few seeds in common for any verdict."""
     seeds = [item["seeds"] for question in questions if question["headline"] for item in question["comparisons"]]
     folders = {run.directory.parent for run in study.runs}
-    return max(seeds, default=FEWEST) < FEWEST and all(map(_is_search, folders))
+    return max(seeds, default=0) < FEWEST and all(map(_is_search, folders))
 
 
 def _is_search(directory: Path) -> bool:

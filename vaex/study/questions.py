@@ -84,7 +84,8 @@ METHOD = (
     "A pair is two runs that differ only in what is compared: same seed, same everything else. The seed is the unit: "
     "each gives one difference, the mean over its settings, so pairs that share a seed are not counted as independent.",
     "Means, differences and ratios are over pairs in which both runs finished. Diverged runs are in no mean: they are "
-    "counted as diverged. Stopped, interrupted and failed runs are in neither.",
+    "counted as diverged. Stopped, interrupted and failed runs are in neither, nor are runs that ended at another "
+    "epoch than the rest of their sweep (trained for longer by themselves, or stopped and not taken to their end).",
     "Runs that a rule stopped early (sweep.stop) were chosen by how good they were, and so were those that came to "
     "their end: where a pair of two variants has one, no question between the two is answered, that of divergence "
     "included (who is stopped early cannot diverge late). Variants whose pairs all came to their end are compared.",

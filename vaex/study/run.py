@@ -18,7 +18,10 @@ from vaex.study import stability
 
 DIAGNOSIS = "diagnose.json"
 
-STATUSES = ("finished", "diverged", "stopped", "interrupted", "failed")
+OTHER_LENGTH = "other length"
+"""Of a run that ended at another epoch than the rest of its sweep (lengths.py): it is in no mean."""
+
+STATUSES = ("finished", "diverged", "stopped", OTHER_LENGTH, "interrupted", "failed")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class StudyRun:
 
     @property
     def status(self) -> str:
-        """finished, diverged, stopped, interrupted or failed; a run that could not say so itself was interrupted."""
+        """One of `STATUSES`; a run that could not say how it ended was interrupted."""
         status = self.summary.get("status")
         return status if status in STATUSES else "interrupted"
 

@@ -20,8 +20,8 @@ from vaex.config.validation import nearest
 from vaex.disk import stops
 from vaex.disk.directory import is_of_population
 from vaex.errors import InputError, printable
-from vaex.study import contents
-from vaex.study.run import StudyRun, read_run, without
+from vaex.study import contents, lengths
+from vaex.study.run import OTHER_LENGTH, StudyRun, read_run, without
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Study:
 def read(directories: Sequence[Path], by: str | None = None, against: str | None = None) -> Study:
     """The study of sweep and run directories, mixed; one named twice counts once.
 
-    `by` is `loss` when there is more than one, else the first key that differs (not the seed, nor the schedules of a
-    population); a group, such as `loss` or `optimizer`, takes all its keys with it. `against` is `gamma` if it is
-    there, else the first variant.
+    `by` is `loss` when there is more than one, else the first key that differs (not the seed); the members of one
+    population are not compared, and `by` is none of their keys. A group, such as `loss` or `optimizer`, takes all its
+    keys with it. `against` is `gamma` if it is there, else the first variant.
     Raises `InputError` when there is no run, or when `by` or `against` is not among them.
     """
     found = list(dict.fromkeys(path for directory in directories for path in _run_directories(directory)))
@@ -73,6 +73,10 @@ def read(directories: Sequence[Path], by: str | None = None, against: str | None
         raise InputError(left_out[0] if left_out else f"{_shown(directories)}: holds no run (config.yaml)")
     flats = contents.named_by_digest([(run.flat, run.manifest) for run in runs])
     runs = [replace(run, flat=flat) for run, flat in zip(runs, flats, strict=True)]
+    if by is None and _one_population(runs):
+        return _of_population(runs, left_out, directories)
+    if by is None or not within(lengths.KEY, by):  # else they are what is compared
+        runs = lengths.marked(runs)
     by = _key(by, runs)
     runs = _with_variants(_with_data(runs), by)
     varied = _differing(runs, by)
@@ -145,12 +149,25 @@ def _key(by: str | None, runs: Sequence[StudyRun]) -> str:
             raise InputError(f"--by {by}: no run has such a key or group{nearest(by, known)}")
         return by
     own = {"seed", *((schedule.KEY,) if all(is_of_population(run.directory) for run in runs) else ())}
-    varied = [key for key in _differing(runs, "") if key not in own]
+    rest = [run for run in runs if run.status != OTHER_LENGTH]
+    varied = [key for key in _differing(rest, "") if key not in own]
     groups = [key.partition(".")[0] for key in varied if key.partition(".")[0] in GROUPS and key.endswith(".name")]
     if "loss.name" in varied or not varied:
         return "loss"
     group = varied[0].partition(".")[0]
     return group if group in groups else varied[0]
+
+
+def _one_population(runs: Sequence[StudyRun]) -> bool:
+    """Whether all runs are members of the same population."""
+    folders = {run.directory.parent for run in runs}
+    return len(folders) == 1 and all(is_of_population(run.directory) for run in runs)
+
+
+def _of_population(runs: Sequence[StudyRun], left_out: Sequence[str], directories: Sequence[Path]) -> Study:
+    """Members as variants of nothing: what they began with is not what they are, and they are not compared."""
+    members = [replace(run, variant=f"member {run.directory.name}") for run in lengths.marked(_with_data(runs))]
+    return Study(members, "member", members[0].variant, {}, tuple(left_out), tuple(directories))
 
 
 def _with_variants(runs: Sequence[StudyRun], by: str) -> list[StudyRun]:

@@ -14,6 +14,9 @@ TOO_FEW = "not enough runs to tell"
 SEARCHED = "a search makes no verdicts: its trials were chosen by their results"
 NOT_COMPARABLE = "not comparable"
 
+MOST_NAMED = 8
+"""Runs, or variants, that a line names; of more it says how many there are."""
+
 Comparison = dict[str, Any]
 
 
@@ -133,10 +136,21 @@ def too_few_rates(title: str, rates: Sequence[str]) -> str:
 
 def stopped_early(against: str, spoilt: Mapping[str, str]) -> str:
     """Which comparisons early stopping has spoilt, and what mends them."""
-    which = "; ".join(f"{against} and {variant}: {why}" for variant, why in spoilt.items())
+    which = "; ".join(f"{against} and {variant}: {why}" for variant, why in list(spoilt.items())[:MOST_NAMED])
+    which += f"; and {len(spoilt) - MOST_NAMED} more" if len(spoilt) > MOST_NAMED else ""
     return (
-        f"not compared: anything between {which}, and those that were not are the better ones; "
+        f"not compared: anything between {which}, and results chose which; "
         "`vaex resume RUN training.epochs=N` takes a stopped run to its end"
+    )
+
+
+def of_other_lengths(others: Mapping[str, str], rest: Sequence[str]) -> str:
+    """Which runs are in no mean for want of epochs, or for too many; `others` has their epochs by their names."""
+    named = ", ".join(f"{name} ({epochs})" for name, epochs in list(others.items())[:MOST_NAMED])
+    more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+    return (
+        f"in no mean, being of another length than the rest ({', '.join(rest)} epochs): {named}{more}; "
+        "`vaex compare … --by training.epochs` compares lengths"
     )
 
 

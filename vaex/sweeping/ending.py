@@ -7,7 +7,9 @@ from pathlib import Path
 
 from vaex.checks import expectations
 from vaex.device import hosts
+from vaex.errors import InputError
 from vaex.files import first_line
+from vaex.searched import populations
 from vaex.sweeping import searching
 from vaex.sweeping.task import shown
 from vaex.terminal.screen import Screen, say
@@ -59,6 +61,21 @@ def tell(lines: Sequence[expectations.Line], checked: bool) -> bool:
     return all(line.ok for line in lines)
 
 
+def _of_population(directory: Path) -> list[str]:
+    """The best member of a population, and the command that trains it again; none of a sweep that is none."""
+    if not populations.there(directory):
+        return []
+    try:
+        found = populations.read(directory)
+    except InputError as error:  # what was computed is on disk
+        log.warning("%s", error)
+        return []
+    lines = [f"best: {found.told()}"]
+    if found.best:
+        lines.append(f"  again: vaex reproduce {shlex.quote(str(shown(directory / str(found.best[0]))))}")
+    return lines
+
+
 def of_sweep(directory: Path, outcomes: Sequence[Outcome], checked: bool = False) -> int:
     """Write sweep.csv, show it, say how to go on if something is left; returns the exit code."""
     if any("submitted" in outcome.statuses.values() for outcome in outcomes):
@@ -78,11 +95,16 @@ def of_sweep(directory: Path, outcomes: Sequence[Outcome], checked: bool = False
         from vaex.report import publish  # late: so do statistics and charts
 
         publish.of_sweep(shown(directory))
-    for line in searching.told(directory):
+    for line in [*searching.told(directory), *_of_population(directory)]:
         console.print(line, markup=False, soft_wrap=True)
     console.print(f"sweep directory: {shown(directory)}", markup=False)
+    by_policy = any(outcome.ended_by_policy for outcome in outcomes)
+    if by_policy and not signal:
+        diverged = " ".join(str(row) for row in table.loc[table["status"] == "diverged", "job"]) if len(table) else ""
+        console.print(f"ended by training.on_nonfinite=raise: diverged: job {diverged}", markup=False)
+        console.print(_to_go_on(directory), markup=False, soft_wrap=True)
     if signal:
-        console.print(f"to go on: vaex resume {shlex.quote(str(shown(directory)))}", markup=False)
+        console.print(_to_go_on(directory), markup=False, soft_wrap=True)
         return 128 + signal
     code = _as_expected(directory, checked)
     if checked:  # also of jobs that failed, if that is what was expected
@@ -90,7 +112,7 @@ def of_sweep(directory: Path, outcomes: Sequence[Outcome], checked: bool = False
     bad = {"failed", "refused", "interrupted"}
     here = {status for outcome in outcomes for status in outcome.statuses.values()}
     failed = bad & (set(table["status"] if len(table) else ()) | here)
-    return int(bool(failed) or any(outcome.ended_by_policy for outcome in outcomes))
+    return int(bool(failed) or by_policy)
 
 
 def _submitted(directory: Path, outcomes: Sequence[Outcome]) -> int:
@@ -104,3 +126,7 @@ def _submitted(directory: Path, outcomes: Sequence[Outcome]) -> int:
         f"its table, when all have ended, and what is left to do: vaex resume {place}",
     )
     return 0
+
+
+def _to_go_on(directory: Path) -> str:
+    return f"to go on: vaex resume {shlex.quote(str(shown(directory)))}"

@@ -217,7 +217,9 @@ def told(directory: Path) -> list[str]:
     """The best of a search, in lines; none of a sweep that is none."""
     if not sweep.read_search(directory):
         return []
+    from vaex.sweeping.task import shown
+
     plan = plans.read(directory)
     with Study(directory, plan.settings, plan.directions, plan.parameters) as study:
         table.write(directory, plan, study)
-        return table.told(plan, study)
+        return table.told(shown(directory), plan, study)

@@ -15,7 +15,7 @@ from vaex.disk.directory import Job, refuse_existing, refuse_links, reserve
 from vaex.engines import engine as engines
 from vaex.engines.engine import Here
 from vaex.errors import InputError
-from vaex.search import lineage
+from vaex.search import lineage, objectives
 from vaex.search import plan as plans
 from vaex.search.lineage import Population
 from vaex.stopping import refusals
@@ -63,6 +63,7 @@ def train(command: Command, hydra: Hydra) -> int:
     for config in dict.fromkeys(configs):
         run.check(config)
     refusals.check(configs) if command.multirun else refusals.check_lone(configs[0])
+    objectives.check_of_sweep(configs)
     if not hosts.leads():
         return ending.of_run(run.run([[Job(configs[0], Path(), "")]]))
     directory = _make_directory(command)

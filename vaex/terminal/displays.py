@@ -1,5 +1,6 @@
 """What a person sees: a progress bar on a terminal, plain lines elsewhere, a table at the end."""
 
+import dataclasses
 import math
 import shlex
 import threading
@@ -205,6 +206,7 @@ class PopulationDisplay(SweepDisplay):
 
     def end(self, job: Job, summary: Mapping[str, Any]) -> None:
         """A member has ended, or is put aside, which is not worth a line."""
+        job = dataclasses.replace(job, label=f"job {job.directory.name}")  # what it began with it no longer has
         status = summary["status"]
         if job.until is None or status not in ("interrupted", "diverged"):
             super().end(job, summary)

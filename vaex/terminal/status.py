@@ -9,9 +9,10 @@ from rich.text import Text
 from vaex.errors import printable
 from vaex.live import sweep as live_sweep
 from vaex.live.run import Live
-from vaex.live.sweep import STATUSES, LiveSweep
+from vaex.live.sweep import STATUSES, LiveJob, LiveSweep
+from vaex.searched.populations import Population
 from vaex.searched.trials import STATES, Search
-from vaex.terminal.tables import COLOR, clock, show
+from vaex.terminal.tables import COLOR, brief, clock, show
 
 MOST_JOBS = 32
 """Running jobs that have a line each."""
@@ -51,12 +52,10 @@ def _of_sweep(found: LiveSweep) -> list[Text]:
     if found.running:
         rate = live_sweep.rate(found.running)
         told.append(Text(f"speed  {DASH if rate is None else f'{rate:,.0f}'} examples/s"))
-    told += [Text(f"done   {_done(found)}")] if _done(found) else []
+    told += [Text(f"done   {_done(found)}" if found.alive else _done(found))] if _done(found) else []
     told += [Text(part) for part in _of_search(found, found.search)] if found.search else []
-    told += [
-        Text(f"  {job.label}  ") + _status(job.live) + Text(f"  {_numbers(job.live)}")
-        for job in found.running[:MOST_JOBS]
-    ]
+    told += _of_population(found, found.population) if found.population else []
+    told += [_of_job(job) for job in found.running[:MOST_JOBS]]
     if len(found.running) > MOST_JOBS:
         told.append(Text(f"  and {len(found.running) - MOST_JOBS} more"))
     told += [Text(f"not as it should be: {problem}", style="red") for problem in found.problems]
@@ -65,13 +64,21 @@ def _of_sweep(found: LiveSweep) -> list[Text]:
     return told
 
 
+def _of_job(job: LiveJob) -> Text:
+    """A job that trains: how far, how good and how long first, since a narrow terminal cuts the end off."""
+    live, (number, _, label) = job.live, job.label.partition(": ")
+    far = Text(f"epoch {live.epoch} of {live.epochs or DASH}", style=STYLE["running"])
+    elbo = f"  elbo {show(live.valid)}, best {show(live.best)}"
+    return Text(f"  {number}  ") + far + Text(f"{elbo}  {_ready(live.left)}  {brief(label)}".rstrip())
+
+
 def _of_search(found: LiveSweep, search: Search) -> list[str]:
     """Trials by state, and the best: of several objectives there is none."""
     trials = found.trials
     counts = ", ".join(f"{trials[state]} {state}" for state in (*STATES, "interrupted") if trials[state])
     of = f" of {search.wanted}" if search.wanted is not None else ""
     best = search.best
-    point = "  " + " ".join(f"{key}={value}" for key, value in best.point.items()) if best else ""
+    point = "  " + brief(" ".join(f"{key}={value}" for key, value in best.point.items())) if best else ""
     return [f"trials {trials.total()}{of}: {counts or DASH}", *([f"{_best_trial(search)}{point}"] if best else [])]
 
 
@@ -82,6 +89,15 @@ def _best_trial(search: Search) -> str:
         return ""
     spread = f" ± {show(best.spread)}" if best.spread is not None else ""
     return f"best trial {best.number}: {search.objectives[0]} {show(best.values[0])}{spread}"
+
+
+def _of_population(found: LiveSweep, known: Population) -> list[Text]:
+    """The rounds, and the best member, which is made again as it came to be."""
+    epochs = max((job.live.epochs or 0 for job in found.jobs), default=0)
+    told = [Text(f"round {len(known.rounds)} of {known.in_all(epochs)} has ended; best {known.told()}")]
+    if found.over and known.best:
+        told.append(Text(f"again: vaex reproduce {shlex.quote(printable(found.directory / str(known.best[0])))}"))
+    return told
 
 
 def _status(live: Live) -> Text:
@@ -116,7 +132,7 @@ def _short(seconds: float) -> str:
 def _ready(left: float | None) -> str:
     """How long it takes, and at what time of day it is done."""
     if left is None:
-        return f"{DASH} left"
+        return "not known yet when"
     there = time.localtime(time.time() + left)
     day = "%a %H:%M" if left > 12 * 3600 else "%H:%M"
     return f"{clock(left)} left, about {time.strftime(day, there)}"
@@ -131,7 +147,7 @@ def _best_of(found: LiveSweep) -> str:
     best = found.best
     if best is None:
         return DASH if found.ranked else f"{DASH} (the jobs' ELBOs are not one quantity)"
-    return f"elbo {show(best.live.best)} ({best.label}, epoch {best.live.best_epoch})"
+    return f"elbo {show(best.live.best)} ({brief(best.label)}, epoch {best.live.best_epoch})"
 
 
 def _done(found: LiveSweep) -> str:

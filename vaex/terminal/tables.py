@@ -1,5 +1,6 @@
 """How a run ended, and its numbers, in lines and tables for people."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ SPLITS = ("train", "valid", "test")
 
 MOST_SIDE_BY_SIDE = 3
 """Runs that were measured, with a column each; of more runs each is a row."""
+
+MANY_DIGITS = re.compile(r"(?<![\w.])-?\d+\.\d{6,}(?:e[-+]?\d+)?(?![\w.])")
 
 COLOR = {
     "finished": "green",
@@ -133,6 +136,11 @@ def show(value: float | None, digits: int = 2) -> str:
     if value is None or value != value:
         return "–"
     return f"{value:.3g}" if abs(value) >= 1e9 else f"{value:.{digits}f}"
+
+
+def brief(text: str) -> str:
+    """A text for a narrow place: numbers that a search has drawn with three digits of their sixteen."""
+    return MANY_DIGITS.sub(lambda found: f"{float(found[0]):.3g}", text)
 
 
 def clock(seconds: float) -> str:

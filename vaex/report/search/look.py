@@ -81,8 +81,23 @@ def of_values(title: str, values: Sequence[float], maximised: bool) -> tuple[dic
     return axis(title, range=short(sorted(ends))), outside
 
 
+def title(search: Search) -> str:
+    """What it is, in a few words."""
+    return f"search over {keys(len(search.space))}: {trials(len(search.trials))}"
+
+
+def keys(count: int) -> str:
+    """So many keys."""
+    return f"{count} key{'s' * (count != 1)}"
+
+
+def trials(count: int) -> str:
+    """So many trials."""
+    return f"{count} trial{'s' * (count != 1)}"
+
+
 def counted(search: Search, outside: int = 0) -> str:
     """How many trials there are, by state."""
     parts = [f"{count} {state}" for state, count in search.counts.most_common()]
-    far = f" {outside} far worse ones lie outside." if outside else ""
-    return f"{len(search.trials)} trial{'s' * (len(search.trials) != 1)}: {', '.join(parts)}.{far}"
+    far = f" {outside} far worse {'one lies' if outside == 1 else 'ones lie'} outside." if outside else ""
+    return f"{trials(len(search.trials))}: {', '.join(parts)}.{far}"

@@ -69,6 +69,6 @@ def _front(drawn: Shown, first: int, second: int, best: set[int], values: Sequen
         found, left = of_values(title, [point[each] for point in values], search.maximised[each])
         axes.append(found)
         outside += left
-    far = f" {outside} values far off lie outside." if outside else ""
+    far = f" {outside} value{'s far off lie' if outside > 1 else ' far off lies'} outside." if outside else ""
     note = f"★ {len(best)} of {len(trials)} complete trials that no other beats in all objectives.{far}"
     return Chart(f"{search.objectives[second]} against {search.objectives[first]}", note, data, layout(*axes))

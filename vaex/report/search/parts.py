@@ -8,9 +8,10 @@ from vaex.disk import stops
 from vaex.errors import InputError
 from vaex.report import page
 from vaex.report.charts import Chart
-from vaex.report.search import history, outcome, rungs, space
+from vaex.report.search import history, look, outcome, population, rungs, space
 from vaex.report.search.look import Shown
-from vaex.searched import importance, trials
+from vaex.searched import importance, populations, trials
+from vaex.searched.populations import Population
 from vaex.searched.trials import Search
 from vaex.study.runs import Study
 
@@ -25,6 +26,27 @@ ABOUT = "Line: the best so far. Diamonds: stopped early; × at the lower edge: f
 def of_searches(study: Study, charts: Charts) -> str:
     """The searches among a study's directories."""
     return "".join(_each(study, trials.there, lambda directory, runs: _search(trials.read(directory), runs, charts)))
+
+
+def of_populations(study: Study, charts: Charts) -> str:
+    """The populations among a study's directories."""
+    return "".join(
+        _each(study, populations.there, lambda directory, runs: _population(populations.read(directory), runs, charts))
+    )
+
+
+def title(study: Study) -> str:
+    """What the page of searches or populations is called, by what they are; "" where that cannot be read."""
+    found: list[str] = []
+    for directory in study.directories:
+        try:
+            if populations.there(directory):
+                found.append(population.title(populations.read(directory)))
+            elif trials.there(directory):
+                found.append(look.title(trials.read(directory)))
+        except InputError:  # which its own part of the page says
+            return ""
+    return ", ".join(found)
 
 
 def of_stops(study: Study, charts: Charts) -> str:
@@ -78,6 +100,18 @@ def _search(search: Search, runs: dict[str, int], charts: Charts) -> str:
         parts.append(charts([space.parallel(drawn, each)], "A line a trial, from key to key to its value."))
         parts.append(charts(space.slices(drawn, each), f"{name} against each key."))
     return "".join(parts)
+
+
+def _population(found: Population, runs: dict[str, int], charts: Charts) -> str:
+    if not found.rounds:
+        return '<p class="about">No round has come to its end yet.</p>'
+    told, best = "", found.best
+    if best is not None:
+        score = f"{found.metric} {page.shown(best[1], 6)} after epoch {found.rounds[-1].epoch}"
+        told = f"<p>Best: member {best[0]}, {page.text(score)}.</p>"
+    parts = [told, charts([population.scores(found, runs)], "Every round the worst members go on from the best.")]
+    parts.append(charts(population.values(found), "What each member had of each key, from epoch to epoch."))
+    return "".join([*parts, population.table(found)])
 
 
 def _best(search: Search) -> str:

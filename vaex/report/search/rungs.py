@@ -50,7 +50,7 @@ def chart(title: str, decisions: Sequence[Decision], runs: Runs) -> Chart:
             })  # fmt: skip
     data.append(_thresholds(decisions))
     y, outside = of_values(label(decisions[0].metric), [each.value or 0.0 for each in known], _higher(decisions))
-    far = f" {outside} far worse values lie outside." if outside else ""
+    far = f" {outside} far worse value{'s lie' if outside > 1 else ' lies'} outside." if outside else ""
     far += f" Of {len(known)} decisions every {every}. is drawn." if every > 1 else ""
     went_on = "" if all(each.stopped for each in decisions) else " dot went on,"
     note = f"{len({each.job for each in decisions})} jobs; × stopped,{went_on} dash: the last threshold there.{far}"
