@@ -194,6 +194,7 @@ def test_a_process_that_falls_silent_is_taken_for_dead(pair: Made):
         assert "another process of this run is gone; to go on: `vaex resume run` in all of them" in line
     finally:
         silent.processes[1].kill()
+        silent.processes[1].wait()
 
 
 @pytest.mark.slow
