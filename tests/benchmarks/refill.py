@@ -20,6 +20,7 @@ from unittest import mock
 from tests.support.configurations import make
 from vaex.disk import sweep
 from vaex.disk.directory import Job
+from vaex.engines.engine import Here
 from vaex.sweeping import task
 from vaex.training import loop, packs, run
 
@@ -56,7 +57,7 @@ def swept(refills: bool) -> tuple[int, float, dict[str, int]]:
         jobs = [Job(each, place / str(n), f"job {n}", "", figures=False, number=n) for n, each in enumerate(configs)]
         with counting(refills) as count:
             started = time.perf_counter()
-            outcome = task.train_sweep(place, run.group(jobs), ended_before=0)
+            outcome = task.train_sweep(place, run.group(jobs), 0, Here())
             seconds = time.perf_counter() - started
     ends = [*outcome.statuses.values()]
     return count[0], seconds, {status: ends.count(status) for status in sorted({*ends})}

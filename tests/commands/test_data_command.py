@@ -19,6 +19,7 @@ def test_list_has_every_dataset_and_whether_its_files_are_here(
     assert lines == {
         "arrays": "your own",
         "digits": "none needed",
+        "shards": "your own",
         "fashion_mnist": "missing",
         "images": "your own",
         "mnist": "missing",

@@ -18,7 +18,8 @@ from vaex.disk.metrics import as_line
 from vaex.errors import InputError
 from vaex.live import place, run
 from vaex.live.locks import Locks
-from vaex.terminal import status as words
+from vaex.terminal import status as terminal_status
+from vaex.terminal.tables import brief
 
 CONFIG = {"training": {"epochs": 4}, "dataset": {"name": "digits"}, "likelihood": {"name": "bernoulli"}}
 
@@ -217,7 +218,7 @@ def test_a_search_is_over_when_each_of_its_trials_has_ended(tmp_path):
     assert found.trials == {"complete": 1, "interrupted": 1}  # the table does not have trial 2 yet
     with files.locked(sweep):
         assert place.look(sweep)[0].trials == {"complete": 1, "running": 1}
-    assert "best trial 0: valid/elbo -4.50 ± 0.25  " in words.line(found, tmp_path).plain
+    assert "best trial 0: valid/elbo -4.50 ± 0.25  " in terminal_status.line(found, tmp_path).plain
     table = "trial,state,value,jobs\n0,complete,-4.5,0 1\n1,failed,,2 3\n"
     for more, over in (("", False), ("2,running,,4 5\n", False), ("2,complete,-4.5,4 5\n", True)):
         (sweep / "trials.csv").write_text(table + more)
@@ -347,3 +348,29 @@ def test_a_thousand_jobs_are_read_by_their_summaries(tmp_path, monkeypatch):
     assert found.best.number == 0
     assert {path.name for path in opened} == {"sweep.json", "summary.json"}
     assert len(opened) <= 1002
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("optimizer.learning_rate=0.0011781448719376517 loss=gamma", "optimizer.learning_rate=0.00118 loss=gamma"),
+        ("kl_weight.beta=0.934714,-12.3456789", "kl_weight.beta=0.935,-12.3"),
+        ("rate=1.23456789e-05", "rate=1.23e-05"),
+        ("optimizer.learning_rate=0.00025 v1.2.3 name=a.0000001b 3.1.0000000", None),
+    ],
+)
+def test_numbers_of_many_digits_are_short_where_there_is_no_room(text, short):
+    assert brief(text) == (text if short is None else short)
+
+
+def test_a_narrow_terminal_shows_how_far_how_good_and_how_long(tmp_path):
+    """What a search of one job has in all its jobs is no part of a label."""
+    search = {"trials": 1, "objective": "valid/elbo", "direction": "maximize", "fixed": ["a=1"]}
+    sweep = plant_sweep(tmp_path / "sweep", 1, search=search)
+    plant(sweep / "0", [-9.0, -8.0, -8.5])
+    with files.locked(sweep / "0"):
+        (found,) = place.look(sweep)
+        (line,) = [str(each) for each in terminal_status.lines(found) if str(each).startswith("  job 0")]
+    assert line.startswith("  job 0  epoch 3 of 4  elbo -8.50, best -8.00  2 s left, about ")
+    assert len(line.partition("  seed=0")[0]) < 80
+    assert line.endswith("  seed=0")

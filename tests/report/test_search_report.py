@@ -16,7 +16,7 @@ from tests.support.made_searches import SPACE, a_search, points, two_objectives,
 from tests.support.processes import until
 from vaex.disk import stops
 from vaex.errors import InputError
-from vaex.report import document, training_charts
+from vaex.report import charts, document, training_charts
 from vaex.report.charts import Panel, Plotter
 from vaex.report.search import history, outcome, rungs, space
 from vaex.report.search.look import Shown
@@ -299,6 +299,15 @@ def test_the_report_has_both_sections_and_nothing_of_them_without_the_files(fold
     assert "Importance of each key for valid/elbo" in section(text, "search")
     assert "31 complete trials; R² on unseen ones" in section(text, "search")
     assert "<h3>asha on valid/elbo</h3>" in section(text, "stops")
+
+
+def test_a_log_axis_has_ticks_enough_and_not_one_for_each_of_many():
+    assert charts.decades([1e-4, 1e-2])["dtick"] == 1
+    assert (charts.decades([1e-3, 1e-2])["dtick"], charts.decades([1e-3, 3e-3])["dtick"]) == ("D2", "D1")
+    assert charts.at_values([2, 5, 10, 20, 50])["ticktext"] == ["2", "5", "10", "20", "50"]
+    ticks = charts.at_values(range(2, 66))["tickvals"]
+    assert len(ticks) <= charts.MOST_TICKS + 1
+    assert min(np.diff(np.log10(ticks))) >= np.log10(65 / 2) / charts.MOST_TICKS
 
 
 def test_a_search_is_called_one_and_has_no_variants_compared(folder):

@@ -16,6 +16,7 @@ from vaex.commands import reproduce, resume
 from vaex.config import Config
 from vaex.disk import sweep
 from vaex.disk.directory import Job
+from vaex.engines.engine import Here
 from vaex.sweeping import going_on, task
 from vaex.terminal.stop import Stop
 from vaex.training.packs import Listed, Room, cheaper
@@ -158,7 +159,7 @@ def test_a_refilled_pack_that_was_cut_off_goes_on_as_one(both: tuple[Swept, Swep
         configs = grid("sweep.stop=asha") if rule else grid()
         packs = going_on.packs_of(directory, list(zip(noted, configs, strict=True)))
         assert [[job.number for job in jobs if not job.ghost] for jobs in packs] == [[0, taken[0]]]
-        outcome = task.train_sweep(directory, packs, 7)
+        outcome = task.train_sweep(directory, packs, 7, Here())
         assert set(outcome.statuses.values()) == {"finished"}
         for number in (0, taken[0]):
             assert results(directory / str(number)) == results(full.directory / str(number))

@@ -20,6 +20,7 @@ from vaex.config import Config
 from vaex.disk import checkpoint, saved, stops, sweep
 from vaex.disk.directory import Job
 from vaex.disk.results import load_sweep
+from vaex.engines.engine import Here
 from vaex.errors import ConfigError
 from vaex.stopping.judge import Judge
 from vaex.sweeping import going_on, task
@@ -72,7 +73,7 @@ def swept(directory: Path, configs: Sequence[Config]) -> Swept:
         Job(config, directory / str(n), f"job {n}", "group", figures=False, number=n)
         for n, config in enumerate(configs)
     ]
-    outcome = task.train_sweep(directory, run.group(jobs), ended_before=0)
+    outcome = task.train_sweep(directory, run.group(jobs), 0, Here())
     return Swept(directory, [outcome.statuses[job.directory] for job in jobs], stops.read(directory))
 
 
@@ -155,7 +156,7 @@ def test_a_sweep_goes_on_with_what_was_decided(both: tuple[Swept, Swept], tmp_pa
     noted = sweep.read(directory)[1]
     packs = going_on.packs_of(directory, list(zip(noted, grid(strategy, STOPPING), strict=True)))
     assert [job.number for jobs in packs for job in jobs if not job.ghost] == [number]
-    outcome = task.train_sweep(directory, packs, 3)
+    outcome = task.train_sweep(directory, packs, 3, Here())
     assert list(outcome.statuses.values()) == ["stopped"]
     assert stops.read(directory) == early.decisions
     assert results(directory / str(number)) == results(early.directory / str(number))

@@ -80,10 +80,9 @@ def test_each_job_has_its_own_log(packed: Path):
     for number in range(8):
         lines = (packed / str(number) / "vaex.log").read_text().splitlines()
         run_id = files.read_json(packed / str(number) / "summary.json")["run_id"]
-        assert [text.split("INFO ")[1] for text in lines] == [
-            f"run {run_id} starts after epoch 0",
-            f"run {run_id} is finished",
-        ]
+        first, placed, last = (text.split("INFO ")[1] for text in lines)
+        assert (first, last) == (f"run {run_id} starts after epoch 0", f"run {run_id} is finished")
+        assert re.fullmatch(r"[\d.e+-]+ MB of images, .*: in its memory", placed)
 
 
 @pytest.mark.slow
@@ -195,6 +194,7 @@ def test_only_one_process_works_on_a_sweep(packed: Path, tmp_path: Path):
 
 BREAKABLE = """
 import os
+import re
 from typing import Literal
 from pydantic.dataclasses import dataclass
 from vaex.config import STRICT

@@ -131,7 +131,8 @@ def read(directory: Path, locks: Locks) -> LiveSweep:
     except InputError as error:
         problems.append(str(error))
     common = set.intersection(*(set(job.overrides) for job in noted)) if len(noted) > 1 else set()
-    common |= set(map(str, found.settings.get("fixed") or ())) if found else set()
+    fixed = found.settings.get("fixed") if found else None
+    common |= set(map(str, fixed)) if isinstance(fixed, list) else set()
     changing = populations.there(directory)  # what its members began with is not what they have
     jobs = [
         LiveJob(

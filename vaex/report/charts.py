@@ -11,6 +11,7 @@ from vaex.report.page import label
 from vaex.study import effects, quantities
 from vaex.study.run import OTHER_LENGTH
 from vaex.study.runs import Study, StudyRun, text, within
+from vaex.terminal.tables import brief
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A", "#C9B800")
 """Okabe and Ito's palette for every kind of color vision; grey for its black, a darker yellow: seen on any page."""
@@ -23,6 +24,9 @@ MOST_NAMED = 8
 
 MOST_VARIANTS = 24
 """Variants that a chart has a line, a row or a legend for."""
+
+MOST_TICKS = 20
+"""Values along an axis that are written out."""
 
 Trace = dict[str, Any]
 
@@ -86,7 +90,9 @@ class Plotter:
         keys = sorted(found, key=lambda some: [order[key].index(v) for key, v in zip(order, some, strict=True)])
         last = [key.rpartition(".")[2] for key in order]
         names = last if len(set(last)) == len(last) else list(order)
-        return [Panel(", ".join(map(" = ".join, zip(names, values, strict=True))), found[values]) for values in keys]
+        return [
+            Panel(brief(", ".join(map(" = ".join, zip(names, values, strict=True)))), found[values]) for values in keys
+        ]
 
     def alike(self, panel: Panel, kind: quantities.Kind, key: str = "") -> list[Panel]:
         """The panel in parts, each of runs whose numbers of a kind are the same quantity: what may share an axis.
@@ -145,9 +151,22 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 
 
 def decades(values: Iterable[float]) -> dict[str, Any]:
-    """A log axis for these positive values: whole powers of ten, so many as can be read, once there are two of them."""
-    logs = np.log10([value for value in values if value > 0] or [1.0])
-    return {"type": "log"} | ({"dtick": int(np.ceil(np.ptp(logs) / 8))} if np.ptp(logs) > 1.5 else {})
+    """A log axis for these positive values: whole powers of ten, so many as can be read, once there are two of them.
+
+    Between those of a narrower one 2 and 5, or all digits: with one tick nobody knows its scale.
+    """
+    span = float(np.ptp(np.log10([value for value in values if value > 0] or [1.0])))
+    return {"type": "log", "dtick": int(np.ceil(span / 8)) if span > 1.5 else "D2" if span > 0.7 else "D1"}
+
+
+def at_values(values: Sequence[float]) -> dict[str, Any]:
+    """A log axis with a tick at each of these positive values, in order, less those too near to the last to be read."""
+    least = np.log10(values[-1] / values[0]) / MOST_TICKS
+    kept: list[float] = []
+    for value in values:
+        if not kept or np.log10(value / kept[-1]) >= least:
+            kept.append(value)
+    return {"type": "log", "tickvals": kept, "ticktext": [f"{value:.4g}" for value in kept]}
 
 
 def reference(x: Sequence[float], y: Sequence[float]) -> Trace:

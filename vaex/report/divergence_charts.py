@@ -12,6 +12,7 @@ from vaex.report.charts import (
     Panel,
     Plotter,
     Trace,
+    at_values,
     axis,
     dash,
     layout,
@@ -70,8 +71,7 @@ def losses(plotter: Plotter, panel: Panel) -> Chart | None:
     data = [reference([everything[0], everything[-1]], [float(np.median(starts))] * 2)]
     for name in names:
         data += _curve(plotter, name, found[name], dash(run for run in panel.runs if run.variant == name))
-    ticks = {"type": "log", "tickvals": everything, "ticktext": [f"{rate:g}" for rate in everything]}
-    frame = layout(axis("learning rate", **ticks), axis("final loss: −ELBO, nats per image"))
+    frame = layout(axis("learning rate", **at_values(everything)), axis("final loss: −ELBO, nats per image"))
     note = (
         "Validation set. Line: medians over seeds, of what counts. Dotted: the median loss at initialisation, that is "
         "of the first step, on a training batch. A run counts as its own at most: open triangle: it ended above it; "

@@ -16,6 +16,7 @@ from vaex.report.tables import listed
 from vaex.study.quantities import Kind
 from vaex.study.questions import LEARNING_RATE
 from vaex.study.runs import Study
+from vaex.terminal.tables import brief
 
 MOST_PANELS = 8
 """Settings that get charts of their own."""
@@ -107,7 +108,7 @@ class Report:
             return ""
         buttons = "".join(
             f'<button aria-pressed="true" data-variant="{self.plotter.group(name)}">'
-            f"{swatch(self.plotter, name)}{page.text(name, 40)}</button>"
+            f"{swatch(self.plotter, name)}{page.text(brief(name), 40)}</button>"
             for name in self.study.variants[:MOST_VARIANTS]
         )
         head = f"<span>{page.text(self.study.by, 40)}</span>"

@@ -16,6 +16,7 @@ from vaex.report.charts import (
     Panel,
     Plotter,
     Trace,
+    at_values,
     axis,
     capital,
     dash,
@@ -117,8 +118,7 @@ def _over_latents(plotter: Plotter, runs: Sequence[StudyRun], key: str, title: s
     if not points:
         return None
     sizes = sorted({size for _, size, _ in points})
-    ticks = {"type": "log", "tickvals": sizes, "ticktext": [f"{size:g}" for size in sizes]}
-    frame = layout(axis("latent_dim", **ticks), axis(unit))
+    frame = layout(axis("latent_dim", **at_values(sizes)), axis(unit))
     data = _medians(plotter, points, runs) + _points(plotter, points, key)
     note = "Last epoch of the runs that finished; the line joins the medians." + left_out(runs)
     note += " Bars: 95 % interval over examples." if any("error_y" in trace for trace in data) else ""

@@ -76,7 +76,8 @@ def compare(then: Recorded, now: Recorded, differences: Sequence[str]) -> Verdic
     if not places:
         early = then.summary is not None and then.summary.get("status") == "stopped"
         end = "stopped early by its sweep's rule" if early else "cut off"
-        cut = f"its first {len(then.rows or ())} epochs: the original was {end}"
+        count = len(then.rows or ())
+        cut = f"its first {f'{count} epochs' if count != 1 else 'epoch'}: the original was {end}"
         return Verdict("identical", () if then.complete else (cut,))
     if _within_tolerance(then, now):
         why = (f"likely cause: {'; '.join(differences)}",) if differences else ()

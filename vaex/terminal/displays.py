@@ -160,7 +160,7 @@ class SweepDisplay:
             known = status in ("finished", "stopped")
             value = f", valid elbo {show(summary['valid/elbo'])}" if known else ""
             ended = Text.from_markup(how_it_ended(summary) + f"{value}, {clock(summary['wall_seconds'])}")
-            left = "" if self.console.is_terminal else f"  ({self._left()})"
+            left = "" if self.console.is_terminal else f"  ({self._best_so_far()}{self._left()})"
             self.console.print(place + ended + Text(left))
             self._update()
 
@@ -174,6 +174,10 @@ class SweepDisplay:
         bad = "".join(f", {count} {name}" for name in ("diverged", "stopped") if (count := self._counted[name]))
         best = f"  best elbo {show(self._best[0])} (job {self._best[1]})" if self._best else ""
         return f"{self._ended}/{self._total} jobs, {len(self._running)} running{bad}{best}"
+
+    def _best_so_far(self) -> str:
+        """What a line of a sweep whose results decide has beside the time left."""
+        return ""
 
     def _update(self) -> None:
         text = f"{self._headline()}  {self._left()}"
@@ -199,6 +203,9 @@ class SearchDisplay(SweepDisplay):
 
     def _headline(self) -> str:
         return f"{self._told()}, {len(self._running)} running"
+
+    def _best_so_far(self) -> str:
+        return f"{self._told()}, "
 
 
 class PopulationDisplay(SweepDisplay):

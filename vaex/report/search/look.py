@@ -24,6 +24,9 @@ BEST = COLORS[2]
 MOST_KEYS = 10
 """Keys of a point that a hover names."""
 
+NARROW = 2.0
+"""From the smallest to the largest value of a key: of fewer times a log scale has no tick to speak of."""
+
 FAR = 3.0
 """Middle halves below which a value is left outside of an axis, so that the others can be told apart."""
 
@@ -62,7 +65,7 @@ def of_key(key: Key) -> dict[str, Any]:
             "range": [-0.5, len(places) - 0.5]
         }
     known = [entry for entry in key.entries if entry is not None]
-    return axis(label(key.name), **(decades(known) if key.log else {}))
+    return axis(label(key.name), **(decades(known) if key.log and max(known) > NARROW * min(known) else {}))
 
 
 def of_values(title: str, values: Sequence[float], maximised: bool) -> tuple[dict[str, Any], int]:
