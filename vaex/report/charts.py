@@ -159,7 +159,7 @@ def decades(values: Iterable[float]) -> dict[str, Any]:
     return {"type": "log", "dtick": int(np.ceil(span / 8)) if span > 1.5 else "D2" if span > 0.7 else "D1"}
 
 
-def at_values(values: Sequence[float]) -> dict[str, Any]:
+def at_values(values: Sequence[float] | Sequence[int]) -> dict[str, Any]:
     """A log axis with a tick at each of these positive values, in order, less those too near to the last to be read."""
     least = np.log10(values[-1] / values[0]) / MOST_TICKS
     kept: list[float] = []
