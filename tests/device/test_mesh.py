@@ -93,6 +93,7 @@ def test_a_manifest_of_several_processes_gives_each_its_part_of_the_devices(monk
     assert counts == [4, 2, 1]
 
 
+@pytest.mark.slow
 def test_a_mesh_of_one_device_computes_what_the_device_computes():
     """The path of several devices in the process of the suite, which has one."""
     config = make(*SMALL, "dataset.limit=200", "training.batch_size=64")

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Engine(Protocol):
-    """Trains packs to their end, or to a signal."""
+    """Trains packs to their end, or to a signal; one that does not wait only sends them."""
+
+    waits: bool
 
     def train(
         self,
@@ -31,6 +33,8 @@ class Engine(Protocol):
 
 class Here:
     """`hydra/launcher=packed`: in this process, several at once."""
+
+    waits = True
 
     def train(
         self,

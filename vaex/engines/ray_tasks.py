@@ -33,6 +33,8 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 class RayTasks:
     """The engine."""
 
+    waits = True
+
     def __init__(self, settings: Ray):
         self._settings = settings
 

@@ -39,7 +39,7 @@ class SlurmTasks:
     """The engine; `ConfigError` where there is no Slurm, or it would not take such a task."""
 
     def __init__(self, settings: Slurm):
-        self._settings = settings
+        self._settings, self.waits = settings, settings.wait
         if shutil.which("sbatch") is None:
             raise ConfigError("hydra/launcher=slurm: there is no sbatch here; run it where Slurm takes jobs")
         _refuse_impossible(settings)

@@ -126,7 +126,11 @@ def packs_of(directory: Path, jobs: Sequence[tuple[Noted, Config]]) -> list[list
     figures = len(jobs) <= jobs[0][1].sweep.figures_up_to
     common = naming.common([job.overrides for job, _ in jobs])
     made = {
-        job.number: _job(directory, job, config, naming.of_job(job.overrides, common), figures) for job, config in jobs
+        job.number: replace(
+            _job(directory, job, config, naming.of_job(job.overrides, common), figures),
+            label=job.label_without(common),
+        )
+        for job, config in jobs
     }
     packs: list[list[Job]] = []
     taken: set[int] = set()

@@ -14,7 +14,7 @@ from vaex.disk import sweep
 from vaex.disk.directory import Job, refuse_existing, refuse_links, reserve
 from vaex.engines import engine as engines
 from vaex.engines.engine import Here
-from vaex.errors import InputError
+from vaex.errors import ConfigError, InputError
 from vaex.search import lineage, objectives
 from vaex.search import plan as plans
 from vaex.search.lineage import Population
@@ -45,6 +45,8 @@ def train(command: Command, hydra: Hydra) -> int:
     if plan and begun:
         return searching.go_on_as_typed(command.directory, plan, command.checked)
     engine = engines.of(command.launcher) if command.multirun else Here()
+    if not engine.waits and (command.checked or command.sweeper_decides):
+        raise ConfigError("hydra.launcher.wait=false: how the jobs end is asked here; leave it at true")
     if begun and not command.sweeper_decides:
         pbt.refuse_another(command.directory, population)
         typed = list(zip(jobs, configs, strict=True))
