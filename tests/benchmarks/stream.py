@@ -1,7 +1,7 @@
 """What streaming costs: a synthetic set four times as large as the memory that a run is allowed, against the same set
 in memory without a limit.
 
-    python tests/benchmarks/stream.py [--limit-mb 1000] [--epochs 3] [--folder DIR] [--json FILE]
+    python tests/benchmarks/stream.py [--limit-mb 1200] [--epochs 3] [--folder DIR] [--json FILE]
 
 The limit is a control group's, made below the one that this process is in and removed afterwards; pages of files that
 are read count in it. Where none can be made that is said, and only the memory of the process itself is told. The files
@@ -105,7 +105,7 @@ def measured(folder: Path, directory: Path, placement: str, epochs: int, limited
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--limit-mb", type=int, default=1000)
+    parser.add_argument("--limit-mb", type=int, default=1200)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--json", type=Path)
