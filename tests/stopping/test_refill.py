@@ -99,6 +99,7 @@ def test_a_list_gives_jobs_of_its_last_packs_of_the_same_program(tmp_path: Path)
         assert source.refill(room(first, fits=lambda _: True, alike=lambda jobs: True)) is None
 
 
+@pytest.mark.slow
 def test_a_refilled_lane_changes_no_bit_of_anybody(both: tuple[Swept, Swept]):
     """Neither of who is in it, nor of its neighbours, nor of who is left in the pack that it came from."""
     full, early = both
