@@ -1,6 +1,7 @@
 """Sweeps by workers: how tests start, watch and compare them."""
 
 import csv
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,18 @@ def training(directory: Path, epochs: int = 3) -> int:
     """The process that holds a run's lock, when the run has come so far."""
     until(lambda: epochs_on_disk(directory) >= epochs)
     return holder(directory)
+
+
+def stopped_by_ctrl_c(cwd: Path, *launcher: str) -> None:
+    """A sweep of `LONG`, interrupted while its first job trains: it says how to go on, and nobody holds a run."""
+    run = vaex(cwd, "-m", *LONG, *launcher)
+    training(cwd / "sweep" / "0")
+    run.send_signal(signal.SIGINT)
+    output, errors = run.communicate()
+    assert run.returncode == 130
+    assert errors == "vaex: stopping the workers at the end of their epochs; once more to stop now\n"
+    assert "to go on: vaex resume sweep" in output
+    assert holder(cwd / "sweep" / "0") == 0
 
 
 def holder(directory: Path) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.support import GRID, LONG, assert_same, done, holder, table, training, vaex
+from tests.engines.support import GRID, LONG, assert_same, done, holder, stopped_by_ctrl_c, table, training, vaex
 from tests.support.processes import epochs_on_disk, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.engines]
@@ -50,16 +50,7 @@ def test_a_pack_whose_workers_are_lost_too_often_has_failed_and_can_go_on(tmp_pa
 
 
 def test_ctrl_c_leaves_what_goes_on_to_the_same(tmp_path: Path, two: Path) -> None:
-    run = vaex(tmp_path, "-m", *LONG, *RAY)
-    training(tmp_path / "sweep" / "0")
-    run.send_signal(signal.SIGINT)
-    output, errors = run.communicate()
-    assert (run.returncode, errors) == (
-        130,
-        "vaex: stopping the workers at the end of their epochs; once more to stop now\n",
-    )
-    assert "to go on: vaex resume sweep" in output
-    assert holder(tmp_path / "sweep" / "0") == 0
+    stopped_by_ctrl_c(tmp_path, *RAY)
     assert {row["status"] for row in table(tmp_path / "sweep")} == {"interrupted"}
     assert done(tmp_path, "resume", "sweep")[0] == 0
     assert_same(tmp_path / "sweep", two)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.support import GRID, LONG, assert_same, done, holder, training, vaex
+from tests.engines.support import GRID, LONG, assert_same, done, holder, stopped_by_ctrl_c, training, vaex
 from tests.support.processes import ROOT, until
 
 INSTALL = "needs Slurm, as root: apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge"
@@ -85,16 +85,7 @@ def test_a_killed_task_costs_nothing(tmp_path: Path, two: Path) -> None:
 
 
 def test_ctrl_c_takes_the_tasks_back(tmp_path: Path, two: Path) -> None:
-    run = vaex(tmp_path, "-m", *LONG, *SLURM)
-    training(tmp_path / "sweep" / "0")
-    run.send_signal(signal.SIGINT)
-    output, errors = run.communicate()
-    assert (run.returncode, errors) == (
-        130,
-        "vaex: stopping the workers at the end of their epochs; once more to stop now\n",
-    )
-    assert "to go on: vaex resume sweep" in output
-    assert holder(tmp_path / "sweep" / "0") == 0
+    stopped_by_ctrl_c(tmp_path, *SLURM)
     assert done(tmp_path, "resume", "sweep")[0] == 0
     assert_same(tmp_path / "sweep", two)
 

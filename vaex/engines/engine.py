@@ -1,6 +1,7 @@
 """What trains the packs of a sweep. A launcher chooses one; jobs are opened, grouped and closed alike for all."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -13,21 +14,25 @@ if TYPE_CHECKING:
     from vaex.training.run import Outcome
 
 
+@dataclass(frozen=True)
+class Work:
+    """The packs of the sweep in `directory`. `ended` is called after each; `judge` says who stops early."""
+
+    directory: Path
+    packs: Sequence[Sequence[Job]]
+    display: Display
+    ended: Callable[[], None]
+    judge: Judge | None
+
+
 @runtime_checkable
 class Engine(Protocol):
     """Trains packs to their end, or to a signal; one that does not wait only sends them."""
 
     waits: bool
 
-    def train(
-        self,
-        directory: Path,
-        packs: Sequence[Sequence[Job]],
-        display: Display,
-        ended: Callable[[], None],
-        judge: Judge | None,
-    ) -> "Outcome":
-        """Train the packs of the sweep in `directory`; `ended` is called after each."""
+    def train(self, work: Work) -> "Outcome":
+        """Train the packs."""
         ...
 
 
@@ -36,18 +41,11 @@ class Here:
 
     waits = True
 
-    def train(
-        self,
-        directory: Path,
-        packs: Sequence[Sequence[Job]],
-        display: Display,
-        ended: Callable[[], None],
-        judge: Judge | None,
-    ) -> "Outcome":
-        """Train the packs of the sweep in `directory`; `ended` is called after each."""
+    def train(self, work: Work) -> "Outcome":
+        """Train the packs."""
         from vaex.training import run  # late: with it comes jax, after the thread count is set
 
-        return run.run(packs, display, ended, run.lanes(packs[0][0].config), judge)
+        return run.run(work.packs, work.display, work.ended, run.lanes(work.packs[0][0].config), work.judge)
 
 
 def of(launcher: Mapping[str, Any]) -> Engine:

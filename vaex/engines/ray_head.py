@@ -39,7 +39,7 @@ def main() -> None:
                 object_store_memory=STORE, log_to_driver=False, logging_level=logging.ERROR,
             )  # fmt: skip
             break
-        except Exception:
+        except Exception:  # Ray raises several kinds where it was too slow; the last one is told
             ray.shutdown()
             if not left:
                 raise

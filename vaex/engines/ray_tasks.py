@@ -8,20 +8,18 @@ import os
 import secrets
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from vaex.disk import threads
-from vaex.disk.directory import Job
 from vaex.engines import parcel, ray_head
+from vaex.engines.engine import Work
 from vaex.engines.parcel import Parcel, Report
 from vaex.engines.sending import Lost, Sending
 from vaex.engines.settings import Ray
 from vaex.errors import ConfigError
 from vaex.files import first_line
-from vaex.stopping.judge import Judge
-from vaex.terminal.displays import Display
 from vaex.training.run import Outcome
 
 log = logging.getLogger("vaex")
@@ -38,21 +36,14 @@ class RayTasks:
     def __init__(self, settings: Ray):
         self._settings = settings
 
-    def train(
-        self,
-        directory: Path,
-        packs: Sequence[Sequence[Job]],
-        display: Display,
-        ended: Callable[[], None],
-        judge: Judge | None,
-    ) -> Outcome:
-        """Train the packs of the sweep in `directory`; `ended` is called after each."""
+    def train(self, work: Work) -> Outcome:
+        """Train the packs."""
         token = f".shared-{secrets.token_hex(8)}"
-        parcels = parcel.of_sweep(directory, packs, together=1, lanes=1, token=token)
-        at_once = packs[0][0].config.sweep.lanes or len(parcels)
-        with _cluster(self._settings) as ray, _marked(directory / token):
+        parcels = parcel.of_sweep(work.directory, work.packs, together=1, lanes=1, token=token)
+        at_once = work.packs[0][0].config.sweep.lanes or len(parcels)
+        with _cluster(self._settings) as ray, _marked(work.directory / token):
             carrier = _Tasks(ray, self._settings, at_once)
-            return Sending(carrier, parcels, packs, display, self._settings.repeats).train(ended)
+            return Sending(carrier, parcels, work.packs, work.display, self._settings.repeats).train(work.ended)
 
 
 @contextlib.contextmanager

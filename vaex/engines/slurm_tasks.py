@@ -5,13 +5,13 @@ import logging
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vaex import files
-from vaex.disk.directory import Job
 from vaex.engines import parcel
+from vaex.engines.engine import Work
 from vaex.engines.parcel import Parcel, Report
 from vaex.engines.sending import Lost, Sending
 from vaex.engines.settings import Slurm
@@ -19,8 +19,6 @@ from vaex.engines.slurm_queue import FOLDER, RECORD, in_queue
 from vaex.engines.slurm_worker import Task
 from vaex.errors import ConfigError, VaexError
 from vaex.files import first_line
-from vaex.stopping.judge import Judge
-from vaex.terminal.displays import Display
 from vaex.training.run import Outcome
 
 log = logging.getLogger("vaex")
@@ -44,23 +42,16 @@ class SlurmTasks:
             raise ConfigError("hydra/launcher=slurm: there is no sbatch here; run it where Slurm takes jobs")
         _refuse_impossible(settings)
 
-    def train(
-        self,
-        directory: Path,
-        packs: Sequence[Sequence[Job]],
-        display: Display,
-        ended: Callable[[], None],
-        judge: Judge | None,
-    ) -> Outcome:
-        """Train the packs of the sweep in `directory`; `ended` is called after each. Or only submit them."""
-        settings, folder = self._settings, directory.absolute() / FOLDER
+    def train(self, work: Work) -> Outcome:
+        """Train the packs, or only submit them."""
+        settings, folder = self._settings, work.directory.absolute() / FOLDER
         folder.mkdir(exist_ok=True)
-        parcels = parcel.of_sweep(directory, packs, settings.packs_per_task, settings.cpus_per_task, FOLDER)
+        parcels = parcel.of_sweep(work.directory, work.packs, settings.packs_per_task, settings.cpus_per_task, FOLDER)
         carrier = _Tasks(settings, folder)
         if settings.wait:
-            return Sending(carrier, parcels, packs, display, settings.repeats).train(ended)
+            return Sending(carrier, parcels, work.packs, work.display, settings.repeats).train(work.ended)
         carrier.send(dict(enumerate(parcels)))
-        jobs = [job.directory for members in packs for job in members if not job.ghost]
+        jobs = [job.directory for members in work.packs for job in members if not job.ghost]
         return Outcome(dict.fromkeys(jobs, "submitted"), signal=None, ended_by_policy=False)
 
 

@@ -18,7 +18,7 @@ from vaex.device import backend
 from vaex.disk import sweep
 from vaex.disk.directory import Job
 from vaex.disk.sweep import group_of
-from vaex.engines.engine import Engine
+from vaex.engines.engine import Engine, Work
 from vaex.search import lineage, objectives
 from vaex.search.plan import Plan
 from vaex.stopping.judge import judging
@@ -143,7 +143,7 @@ def train_sweep(directory: Path, packs: Sequence[Sequence[Job]], ended_before: i
     table = results.growing_sweep_csv(directory)
     judge = judging(directory, jobs[0].config)
     try:
-        return engine.train(directory, packs, display, table.update, judge)
+        return engine.train(Work(directory, packs, display, table.update, judge))
     finally:
         display.close()
 
