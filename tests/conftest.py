@@ -33,6 +33,11 @@ settings.load_profile("busy machine")
 DIGITS = ("dataset=digits", "training.epochs=2")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first: a worker takes whole files, and would be alone with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_sweep.py")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """OmegaConf's classes are written in old type hints, which beartype remarks upon."""
     config.addinivalue_line("filterwarnings", "ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning")

@@ -46,7 +46,10 @@ def test_the_number_of_devices_is_part_of_what_a_run_is_and_one_is_what_older_ru
     [
         ("0", "training.devices: expected greater than or equal to 1 or 'all', got 0"),
         ("al", "training.devices: expected an integer or 'all', got \"al\""),
-        ("3", "training: devices: 64 examples a batch cannot be shared equally by 3 devices; batch_size=66 can"),
+        (
+            "3",
+            "training: 64 examples a batch cannot be shared equally by training.devices=3; training.batch_size=66 can",
+        ),
     ],
 )
 def test_what_no_number_of_devices_can_be(value: str, message: str):

@@ -319,6 +319,7 @@ def test_each_of_several_devices_gives_the_same_bits(tmp_path: Path):
         assert "reproduce: identical" in again.stdout
 
 
+@pytest.mark.slow
 def test_hydras_sweep_grammar_and_a_sweeper_that_sends_two_batches(tmp_path: Path):
     grid = ("seed=range(0,3)", "loss=glob(exp*)", "kl_weight.beta=choice(0.5,1.0)")
     batches = ("hydra.sweeper.max_batch_size=4", "sweep.figures_up_to=3")  # of four and two jobs, six in all

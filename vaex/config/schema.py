@@ -75,8 +75,8 @@ class Training:
     def _fits(self) -> "Training":
         if self.devices != "all" and self.batch_size % self.devices:
             raise ValueError(
-                f"devices: {self.batch_size} examples a batch cannot be shared equally by {self.devices} devices; "
-                f"batch_size={-(-self.batch_size // self.devices) * self.devices} can"
+                f"{self.batch_size} examples a batch cannot be shared equally by training.devices={self.devices}; "
+                f"training.batch_size={-(-self.batch_size // self.devices) * self.devices} can"
             )
         return self
 
