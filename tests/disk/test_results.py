@@ -82,6 +82,15 @@ def test_a_damaged_overrides_file_is_named(tmp_path):
         vaex.load_sweep(tmp_path)
 
 
+def test_a_lone_run_waits_for_nothing_that_only_sweeps_need():
+    code = (
+        "import sys; from vaex.sweeping import start; "
+        "print({'pandas', 'matplotlib', 'wandb', 'optuna', 'ray', 'scipy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_import_vaex_is_light_and_offers_its_names():
     code = (
         "import sys, vaex; assert not {'jax', 'pandas', 'numpy', 'hydra', 'wandb'} & set(sys.modules); "

@@ -6,21 +6,26 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vaex import files
-from vaex.disk.results import GrowingTable
 from vaex.disk.sweep import TRIALS
 from vaex.errors import printable
 from vaex.search.plan import Plan
 from vaex.search.study import Study, Trial
 from vaex.terminal.tables import show
 
+if TYPE_CHECKING:
+    from vaex.disk.results import GrowingTable
+
 MOST_SHOWN = 5
 """Trials of a Pareto front that are told."""
 
 
-def growing(directory: Path, plan: Plan, study: Study) -> GrowingTable:
+def growing(directory: Path, plan: Plan, study: Study) -> "GrowingTable":
     """trials.csv while trials end, which the owner of the study updates."""
+    from vaex.disk.results import GrowingTable  # late: a lone run need not wait for pandas
+
     return GrowingTable(directory / TRIALS, lambda: write(directory, plan, study))
 
 
