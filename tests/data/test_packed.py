@@ -51,7 +51,7 @@ def test_a_slice_is_a_view_of_which_rows_are_read(folder):
 
 def test_blocks_around_rows_hold_them(folder):
     rows = np.array([60, 9, 10, 8, 0])
-    near, places = packed.read(folder).train.images.near(rows, 4)
+    near, places = packed.read(folder).train.images.near(rows, 4, np.empty((12, *IMAGES.shape[1:]), IMAGES.dtype))
     assert len(near) == 4 + 4 + 1
     assert (near[places] == IMAGES[rows]).all()
 

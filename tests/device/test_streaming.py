@@ -1,6 +1,7 @@
 """The same seed gives the same batches, and the same bits, wherever the images are while a run trains."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,10 @@ def packed_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(feed: Any, config: Config, dataset: Dataset) -> list[np.ndarray]:
-    """All numbers of two epochs and of both evaluations."""
+    """All numbers of two epochs, of one that does not follow them, and of both evaluations."""
     program, hyper = objective.program(config, dataset.shape), objective.hyper(config)
     state, found = jax.device_put(compiled.init(program, hyper.seed), DEVICE), []
-    for number in range(2):
+    for number in (0, 1, 5):
         state, steps = feed.train(hyper, state, np.int32(number))
         found += jax.tree.leaves(jax.device_get(steps))
     numbers = step.weighed(hyper, state)
@@ -91,7 +92,8 @@ def test_batches_by_the_host_are_those_of_the_step(count, steps):
 def test_chunks_take_the_windows_rows_in_order():
     images = [np.arange(start, start + 7).reshape(7, 1, 1, 1) for start in (0, 7, 14)]
     windows = [(part, np.array([3, 0, 6, 1, 2, 4, 5])) for part in images]
-    chunks = list(streaming.filled(iter(windows), [8, 8, 5], 4))
+    room = itertools.cycle([np.empty((12, 1, 1, 1), int)])
+    chunks = [chunk.copy() for chunk in streaming.filled(iter(windows), [8, 8, 5], 4, room)]
     assert [len(chunk) for chunk in chunks] == [8, 8, 8]
     taken = list(itertools.chain(*(chunk.ravel() for chunk in chunks)))[:21]
     assert taken == [start + place for start in (0, 7, 14) for place in (3, 0, 6, 1, 2, 4, 5)]
@@ -102,8 +104,8 @@ def test_what_goes_wrong_beside_is_raised_here():
         yield 1
         raise OSError("the disk")
 
-    with pytest.raises(OSError, match="the disk"):
-        list(streaming.beside(made()))
+    with pytest.raises(OSError, match="the disk"), ThreadPoolExecutor(1) as thread:
+        list(streaming.beside(made(), thread))
 
 
 def test_the_placement_is_no_part_of_an_identity():

@@ -91,14 +91,14 @@ class Stored:
         return images
 
     def near(
-        self, rows: Int[np.ndarray, " n"], block: int
+        self, rows: Int[np.ndarray, " n"], block: int, room: Shaped[np.ndarray, "N H W C"]
     ) -> tuple[Shaped[np.ndarray, "m H W C"], Int[np.ndarray, " n"]]:
-        """The blocks of so many rows in which some rows lie, and where those are in them."""
+        """The blocks of so many rows in which some rows lie, read into `room`, and where those are in them."""
         numbers, places = np.unique(rows // block, return_inverse=True)
         starts = numbers * block
         counts = np.minimum(starts + block, len(self)) - starts
         before = np.cumsum(counts) - counts
-        images = np.empty((int(counts.sum()), *self.shape_of_row), self.dtype)
+        images = room[: counts.sum()]
         for start, count, first in zip(starts.tolist(), counts.tolist(), before.tolist(), strict=True):
             self.read(start, images[first : first + count])
         return images, before[places] + rows % block
