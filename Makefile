@@ -53,7 +53,9 @@ engines: .venv/.developer  ## sweeps by a real Ray and a real Slurm of one node,
 	$(BIN)/python -m pip install -q --disable-pip-version-check "ray>=2.50,<3" "submitit>=1.5,<2"
 	$(BIN)/pytest -m engines tests/engines
 
-stream: .venv/.developer  ## streamed runs killed and resumed bit for bit, shards lost under way; a set four times the memory (minutes)
+stream: .venv/.developer  ## sources of the extra, streamed runs killed and resumed bit for bit; a set four times the memory (installs the extra; a quarter of an hour)
+	$(BIN)/python -m pip install -q --disable-pip-version-check "datasets>=3" "grain>=0.2.10"
+	$(BIN)/pytest tests/packing
 	$(BIN)/pytest -m slow tests/training/test_streamed.py
 	$(BIN)/python tests/benchmarks/stream.py
 

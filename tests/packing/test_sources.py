@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def test_what_cannot_be_packed_is_one_line_and_leaves_nothing(tmp_path):
     for named, said, more in (
         ("nan.npy", "not finite", {}),
         ("wide.npy", r"outside dataset\.range", {"range": (0, 1)}),
-        ("text.txt", "not a .npy, .npz or idx file", {}),
+        ("text.txt", "not a .npy, .npz, idx or ArrayRecord file", {}),
         ("nothing", "no file or folder, and no dataset", {}),
     ):
         with pytest.raises((DataError, InputError), match=said):
@@ -155,24 +156,95 @@ def png(pixels: np.ndarray) -> bytes:
     return content.getvalue()
 
 
-def test_what_hugging_face_saved(tmp_path):
+def _saved(folder: Path, pictures: list[dict[str, Any]]) -> None:
+    """What `datasets` leaves on a disk."""
     datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets: pip install datasets")
-    from vaex.datasets import images
-
-    pixels = RNG.integers(0, 256, (20, 4, 4), np.uint8)
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
-    pictures = [{"bytes": png(each), "path": None} for each in pixels]
-    rows = datasets.table.InMemoryTable.from_pydict(
-        {"image": pictures, "label": [0, 1] * 10}, schema=features.arrow_schema
-    )
+    content = {"image": pictures, "label": [0, 1] * (len(pictures) // 2)}
+    rows = datasets.table.InMemoryTable.from_pydict(content, schema=features.arrow_schema)
     info = datasets.DatasetInfo(features=features)
-    saved = datasets.Dataset(
-        rows, info=info, fingerprint="made"
-    )  # else a hash of itself, which dill cannot always make
-    saved.save_to_disk(str(tmp_path / "saved"))
-    config = images.Config(name="images", path="", size=4, channels=1, **FRACTIONS)
-    source = sources.open_source(str(tmp_path / "saved"), lambda *given: config)
+    # else a hash of itself, which dill cannot always make
+    datasets.Dataset(rows, info=info, fingerprint="made").save_to_disk(str(folder))
+
+
+def test_what_hugging_face_saved(tmp_path):
+    pixels = RNG.integers(0, 256, (20, 4, 4), np.uint8)
+    _saved(tmp_path / "saved", [{"bytes": png(each), "path": None} for each in pixels])
+    source = sources.open_source(str(tmp_path / "saved"), of_pictures)
     order = np.random.RandomState(3).permutation(20)
     part = source.splits["train"]
     assert np.array_equal(part.read(np.arange(part.rows)), pixels[np.sort(order[:16])][..., None])
     assert part.labels[:, 0].tolist() == [number % 2 for number in np.sort(order[:16])]
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (None, "is not there"),
+        ({"bytes": b"no picture", "path": None}, "not an image"),
+        ({"bytes": "transparent", "path": None}, "has transparent pixels"),
+    ],
+)
+def test_pictures_of_hugging_face_are_refused_as_those_of_a_folder_are(tmp_path, broken, told):
+    if broken and broken["bytes"] == "transparent":
+        broken = broken | {"bytes": png(np.zeros((4, 4, 4), np.uint8))}
+    pictures = [broken] * 20
+    _saved(tmp_path / "saved", pictures)
+    part = sources.open_source(str(tmp_path / "saved"), of_pictures).splits["train"]
+    with pytest.raises(DataError, match=f"saved: picture .*: {told}"):
+        part.read(np.arange(1))
+
+
+def of_pictures(*_: Any) -> Any:
+    from vaex.datasets import images
+
+    return images.Config(name="images", path="", size=4, channels=1, **FRACTIONS)
+
+
+def written_records(path: Path, records: list[bytes]) -> None:
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    writer = ArrayRecordWriter(str(path), "group_size:1")
+    for record in records:
+        writer.write(record)
+    writer.close()
+
+
+def test_array_record_files_of_pictures(tmp_path):
+    """Two files of a folder, one after the other by their names, and one file."""
+    pytest.importorskip("grain", reason="Grain: pip install grain")
+    pixels = RNG.integers(0, 256, (20, 4, 4), np.uint8)
+    (tmp_path / "records").mkdir()
+    for name, part in {"a-0": pixels[:13], "a-1": pixels[13:]}.items():
+        written_records(tmp_path / "records" / f"{name}.array_record", [png(each) for each in part])
+    order = np.random.RandomState(3).permutation(20)
+    train = sources.open_source(str(tmp_path / "records"), of_pictures).splits["train"]
+    assert np.array_equal(train.read(np.arange(train.rows)), pixels[np.sort(order[:16])][..., None])
+    alone = sources.open_source(str(tmp_path / "records" / "a-0.array_record"), of_pictures)
+    assert sum(part.rows for part in alone.splits.values()) == 13
+
+
+def test_what_is_no_picture_in_an_array_record_is_named(tmp_path):
+    pytest.importorskip("grain", reason="Grain: pip install grain")
+    example = b"\x0a\x10" + b"features" * 2
+    for name, record, told in [
+        ("text", b"hello", r"record \d+: not an image; expected BMP"),
+        ("example", example, r"record \d+: a tf\.train\.Example; write the picture's own file as the record"),
+    ]:
+        written_records(tmp_path / name, [record] * 20)
+        part = sources.open_source(str(tmp_path / name), of_pictures).splits["train"]
+        with pytest.raises(DataError, match=told):
+            part.read(np.arange(1))
+    whole = (tmp_path / "text").read_bytes()
+    (tmp_path / "cut").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="cut: cannot be read as ArrayRecord"):
+        sources.open_source(str(tmp_path / "cut"), of_pictures)
+
+
+def test_array_record_without_grain_is_one_line(tmp_path, monkeypatch):
+    from vaex.packing import array_record
+
+    monkeypatch.setitem(sys.modules, "grain.sources", None)
+    (tmp_path / "a").write_bytes(array_record.SIGNATURE + bytes(100))
+    with pytest.raises(InputError, match=r'a: Grain, .* is not installed: pip install "vaex-experiments\[stream\]"'):
+        sources.open_source(str(tmp_path / "a"), of_pictures)

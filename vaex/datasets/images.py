@@ -1,6 +1,7 @@
 """A folder of image files, resized, as uint8."""
 
 import contextlib
+import io
 import re
 import struct
 import warnings
@@ -49,29 +50,36 @@ def load(config: Config) -> Dataset:
 
 def read(path: Path, size: int, channels: int) -> tuple[UInt8[np.ndarray, "size size channels"], bool]:
     """A picture's first frame, upright by its EXIF orientation, resized with Lanczos' filter; whether more follow."""
+    return decoded(path, str(path), size, channels)
+
+
+def decoded(
+    source: Path | io.BytesIO, named: str, size: int, channels: int
+) -> tuple[UInt8[np.ndarray, "size size channels"], bool]:
+    """`read`, of a file or of its bytes; raises `DataError` with what it is named."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata: only the pixels count
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as picture:
-                return _pixels(picture, path, size, channels), _has_several_frames(picture)
+            with Image.open(source, formats=FORMATS) as picture:
+                return _pixels(picture, named, size, channels), _has_several_frames(picture)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller first") from error
+        raise DataError(f"{named}: more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller first") from error
     except Image.UnidentifiedImageError as error:
-        raise DataError(f"{path}: not an image; expected {', '.join(FORMATS)}") from error
+        raise DataError(f"{named}: not an image; expected {', '.join(FORMATS)}") from error
     except UNREADABLE as error:
-        raise DataError(f"{path}: cannot be read as an image: {error}") from error
+        raise DataError(f"{named}: cannot be read as an image: {error}") from error
 
 
 def _pixels(
-    picture: ImageFile.ImageFile, path: Path, size: int, channels: int
+    picture: ImageFile.ImageFile, named: str, size: int, channels: int
 ) -> UInt8[np.ndarray, "size size channels"]:
     if _is_deep(picture):
-        raise DataError(f"{path}: more than 8 bits a channel, which would be cut off; use dataset=arrays")
+        raise DataError(f"{named}: more than 8 bits a channel, which would be cut off; use dataset=arrays")
     upright = ImageOps.exif_transpose(picture)
     if upright.has_transparency_data and upright.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         raise DataError(
-            f"{path}: has transparent pixels, and nothing says what is behind them; lay the pictures on a ground "
+            f"{named}: has transparent pixels, and nothing says what is behind them; lay the pictures on a ground "
             "first, as with ImageMagick's `mogrify -path NEW -background white -alpha remove *`"
         )
     resized = upright.convert(MODES[channels]).resize((size, size), Image.Resampling.LANCZOS)

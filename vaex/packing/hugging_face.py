@@ -1,10 +1,10 @@
 """A dataset that Hugging Face's `datasets` has saved on this disk (`save_to_disk`). Nothing is fetched."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from vaex import files
 from vaex.datasets import images
@@ -27,8 +27,8 @@ def source(path: Path, config: images.Config) -> Source:
     image, label = _columns(path, train)
     names = () if label is None else (label,)
     if all(split is not None for split in named.values()):
-        return Source({ours: _part(split, image, label, config) for ours, split in named.items()}, names)
-    return Source(divided(config, _part(train, image, label, config)), names)
+        return Source({ours: _part(path, split, image, label, config) for ours, split in named.items()}, names)
+    return Source(divided(config, _part(path, train, image, label, config)), names)
 
 
 def _load(path: Path) -> Any:
@@ -55,19 +55,23 @@ def _columns(path: Path, rows: Any) -> tuple[str, str | None]:
     return found[0], next((name for name, kind in kinds.items() if kind == "ClassLabel"), None)
 
 
-def _part(rows: Any, image: str, label: str | None, config: images.Config) -> Part:
-    """Pictures are decoded as they are read, then resized as those of a folder are."""
+def _part(path: Path, rows: Any, image: str, label: str | None, config: images.Config) -> Part:
+    """Pictures are decoded as they are read, as those of a folder are."""
+    import datasets
+
+    files_of = rows.cast_column(image, datasets.Image(decode=False))  # pyright: ignore[reportAttributeAccessIssue]
 
     def read(places: np.ndarray) -> np.ndarray:
-        pictures = rows[places.tolist()][image]
-        return np.stack([_resized(picture, config) for picture in pictures])
+        chosen = zip(places.tolist(), files_of[places.tolist()][image], strict=True)
+        return np.stack([_decoded(f"{path}: picture {place}", each, config) for place, each in chosen])
 
     labels = None if label is None else np.asarray(rows[label])[:, None]
     return Part(len(rows), read, labels)
 
 
-def _resized(picture: Image.Image, config: images.Config) -> np.ndarray:
-    resized = picture.convert(images.MODES[config.channels]).resize(
-        (config.size, config.size), Image.Resampling.LANCZOS
-    )
-    return np.asarray(resized).reshape(config.size, config.size, config.channels)
+def _decoded(named: str, picture: dict[str, Any] | None, config: images.Config) -> np.ndarray:
+    if not picture or (picture["bytes"] is None and picture["path"] is None):
+        raise DataError(f"{named}: is not there (null); filter such rows out first")
+    if picture["bytes"] is None:
+        return images.read(Path(picture["path"]), config.size, config.channels)[0]
+    return images.decoded(io.BytesIO(picture["bytes"]), named, config.size, config.channels)[0]

@@ -1,5 +1,5 @@
-"""What a person names for `vaex data pack`: a dataset, a file of arrays, an idx file, a folder of pictures, or what
-Hugging Face's `datasets` has saved.
+"""What a person names for `vaex data pack`: a dataset, a file of arrays, an idx file, a folder of pictures, ArrayRecord
+files, or what Hugging Face's `datasets` has saved.
 """
 
 import gzip
@@ -15,6 +15,7 @@ from vaex import files
 from vaex.data import idx, numpy_files, packed
 from vaex.datasets import arrays, images
 from vaex.errors import DataError, InputError
+from vaex.packing import array_record
 from vaex.packing.rows import Part, Source, divided, of_arrays
 
 HUGGING_FACE = ("dataset_dict.json", "dataset_info.json")
@@ -34,13 +35,23 @@ def open_source(named: str, section: type_of_section) -> Source:
     if not path.is_file():
         names = ", ".join(configuration.ours("dataset"))
         raise InputError(f"vaex data pack: {named} is no file or folder, and no dataset ({names})")
-    with path.open("rb") as stream:
-        start = stream.read(6)
-    if start[:2] == b"PK" or start == b"\x93NUMPY":
+    start = _start(path)
+    if start == array_record.SIGNATURE:
+        return array_record.source([path], section("images", path))
+    if start[:2] == b"PK" or start[:6] == b"\x93NUMPY":
         return _of_arrays(path, section("arrays", path))
     if start[:3] == b"\0\0\x08" or start[:2] == b"\x1f\x8b":
         return _of_idx(path, section("arrays", path))
-    raise DataError(f"{path}: not a .npy, .npz or idx file; a folder of pictures is packed as a whole")
+    raise DataError(f"{path}: not a .npy, .npz, idx or ArrayRecord file; a folder of pictures is packed as a whole")
+
+
+def _start(path: Path) -> bytes:
+    """By which a kind of file is known."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(array_record.SIGNATURE))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {files.first_line(error)}") from error
 
 
 def _of_dataset(name: str, section: type_of_section) -> Source:
@@ -60,12 +71,13 @@ def _of_folder(path: Path, section: type_of_section) -> Source:
         from vaex.packing import hugging_face  # late: needs an extra
 
         return hugging_face.source(path, section("images", path))
-    return _of_pictures(path, section("images", path))
-
-
-def _of_pictures(path: Path, config: images.Config) -> Source:
     paths = images.files_of(path, "vaex data pack")
+    if all(_start(each) == array_record.SIGNATURE for each in paths):
+        return array_record.source(paths, section("images", path))
+    return _of_pictures(paths, section("images", path))
 
+
+def _of_pictures(paths: list[Path], config: images.Config) -> Source:
     def read(places: np.ndarray) -> np.ndarray:
         return np.stack([images.read(paths[place], config.size, config.channels)[0] for place in places])
 
