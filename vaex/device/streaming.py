@@ -198,7 +198,7 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> Shaped[np.ndarray, "..."]:
 
 
 def beside(made: Iterator[T], thread: ThreadPoolExecutor) -> Iterator[T]:
-    """The items of an iterator, each made by a thread while the one before is used, when the ones before that are not."""
+    """The items of an iterator, each made by a thread while the one before is used, and those before that are not."""
     coming = thread.submit(next, made, None)
     while (item := coming.result()) is not None:
         coming = thread.submit(next, made, None)
