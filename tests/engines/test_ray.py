@@ -105,9 +105,3 @@ def test_results_come_back_from_another_disk(tmp_path: Path, elsewhere: str, two
     code, _, errors = done(tmp_path, "resume", "hidden/sweep", *there)  # what came back goes out again
     assert (code, errors) == (0, "")
     assert_same(tmp_path / "hidden" / "sweep", two)
-
-
-def test_an_address_without_a_cluster_is_one_line(tmp_path: Path) -> None:
-    code, _, errors = done(tmp_path, "-m", *GRID, *RAY, "hydra.launcher.address='127.0.0.1:1'")
-    assert code == 2
-    assert errors.splitlines()[-1].startswith("vaex: hydra.launcher.address: no Ray cluster at 127.0.0.1:1 (")

@@ -11,6 +11,7 @@ from vaex.config import identity
 from vaex.disk.directory import Job
 from vaex.engines import engine, parcel, settings, worker
 from vaex.engines.engine import Here
+from vaex.engines.ray_tasks import RayTasks
 from vaex.errors import ConfigError
 
 RAY = {"_target_": "hydra_plugins.vaex.RayLauncher", "address": None, "num_cpus": 1, "num_gpus": 0, "repeats": 3}
@@ -35,6 +36,23 @@ def test_a_wrong_key_is_one_line(changed: dict[str, object], told: str) -> None:
     with pytest.raises(ConfigError) as error:
         engine.of(RAY | changed)
     assert str(error.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("127.0.0.1:1", "no Ray cluster at 127.0.0.1:1 ("),
+        ("node", "expected HOST:PORT of a Ray cluster, or auto, got 'node'"),
+        ("ray://node:10001", "expected HOST:PORT of a Ray cluster, or auto, got 'ray://node:10001'"),
+        ("node:99999", "expected HOST:PORT of a Ray cluster, or auto, got 'node:99999'"),
+    ],
+)
+def test_an_address_without_a_cluster_is_one_line(address: str, told: str) -> None:
+    """At once: Ray tries for minutes."""
+    with pytest.raises(ConfigError) as error:
+        RayTasks(settings.Ray(address=address, num_cpus=1, num_gpus=0, repeats=3))
+    assert str(error.value).startswith(f"hydra.launcher.address: {told}")
+    assert "\n" not in str(error.value)
 
 
 def test_other_launchers_train_here() -> None:

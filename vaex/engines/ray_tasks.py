@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,12 +29,18 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 """Ray reports nothing to anybody, and warns of nothing that is not the user's."""
 
 
+ANSWERS_WITHIN = 10
+"""Seconds in which a cluster's port must take a connection: Ray itself tries for minutes."""
+
+
 class RayTasks:
-    """The engine."""
+    """The engine; `ConfigError` where nobody is at the address."""
 
     waits = True
 
     def __init__(self, settings: Ray):
+        if settings.address and settings.address != "auto":
+            _refuse_unreachable(settings.address)
         self._settings = settings
 
     def train(self, work: Work) -> Outcome:
@@ -74,6 +81,16 @@ def _cluster(settings: Ray) -> Iterator[Any]:
         finally:
             ray.shutdown()
             signal.signal(signal.SIGTERM, handler)  # Ray has put its own in place
+
+
+def _refuse_unreachable(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ConfigError(f"hydra.launcher.address: expected HOST:PORT of a Ray cluster, or auto, got {address!r}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN).close()
+    except OSError as error:
+        raise ConfigError(f"hydra.launcher.address: no Ray cluster at {address} ({first_line(error)})") from error
 
 
 class _Tasks:
