@@ -8,8 +8,9 @@ import hashlib
 import re
 from collections.abc import Collection, Sequence
 
+from vaex.config.options import GROUPS
 from vaex.config.overrides import key_of
-from vaex.config.schema import GROUPS, Config
+from vaex.config.schema import Config
 
 LONGEST = 128
 """Characters of a name that W&B takes."""

@@ -31,7 +31,7 @@ type_of_number = float | int | str | bool | None
 """What a key may hold; the KL weight of a plugin may have other than numbers."""
 
 Validate = Callable[[str, Mapping[str, Any]], Any]
-"""The typed value of a key or section of plain values, as `config.schema` checks it."""
+"""The typed value of a key or section of plain values, as `config.parsing` checks it."""
 
 
 @dataclasses.dataclass(frozen=True)
