@@ -20,7 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-JOB = ("dataset=digits", "dataset.limit=200", "training.epochs=1", "model.hidden=[16]", "tracking.mode=disabled")
+JOB = ("dataset=digits", "dataset.limit=200", "training.epochs=1", "model.hidden=[16]", "tracking.mode=disabled",
+       "sweep.figures_up_to=0")  # fmt: skip
 
 
 def main() -> None:

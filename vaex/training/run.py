@@ -60,8 +60,8 @@ def check(config: Config) -> None:
     """Everything that can be known before a directory exists: devices, data and their range, the model, numbers."""
     mesh.check(config)
     _check_data(config.dataset, config.likelihood)
-    placement.refuse_stacked(config, jax.devices()[0])
-    placement.refuse_shared(config, jax.devices()[0])
+    placement.refuse_stacked(config, jax.local_devices()[0])
+    placement.refuse_shared(config, jax.local_devices()[0])
     step.shapes(program_of(config))
     if not isinstance(getattr(config.model, "latent_dim", None), int):
         raise ConfigError(f"model={config.model.name}: its Config needs latent_dim, the number of latents, an integer")
@@ -163,7 +163,7 @@ def vmapped(config: Config) -> bool:
     """Whether the jobs of a sweep share programs: not where each streams the images in its own order, or has more
     devices than one.
     """
-    if config.training.devices != 1 or placement.of(config, jax.devices()[0]).streamed:
+    if config.training.devices != 1 or placement.of(config, jax.local_devices()[0]).streamed:
         return False
     return (config.pack.strategy or ("lone" if jax.devices()[0].platform == "cpu" else "vmap")) == "vmap"
 
