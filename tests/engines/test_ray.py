@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.support import GRID, LONG, assert_same, done, holder, stopped_by_ctrl_c, table, training, vaex
+from tests.engines.support import BARE, GRID, LONG, assert_same, done, holder, stopped_by_ctrl_c, table, training, vaex
 from tests.support.processes import epochs_on_disk, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.engines]
@@ -26,6 +26,19 @@ def test_twelve_jobs_are_the_packed_launchers(tmp_path: Path, twelve: Path) -> N
     assert output.count("finished at epoch 2") == 12
     assert_same(tmp_path / "sweep", twelve)
     assert not list((tmp_path / "sweep").glob(".shared-*"))
+
+
+def test_batches_of_a_sweep_have_a_cluster_each_of_which_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "ray"))
+    (tmp_path / "ray").mkdir()
+    code, output, errors = done(
+        tmp_path, "-m", *BARE, "training.epochs=1", "seed=0,1", "hydra.sweeper.max_batch_size=1", *RAY
+    )
+    assert (code, errors) == (0, "")
+    assert output.count("finished at epoch 1") == 2
+    assert not list((tmp_path / "ray").iterdir())
 
 
 def test_a_killed_worker_costs_nothing(tmp_path: Path, two: Path) -> None:
