@@ -102,12 +102,11 @@ def test_chunks_take_the_windows_rows_in_order():
 
 
 def test_what_is_read_ahead_leaves_the_chunk_in_use_alone():
-    images = np.arange(40).reshape(40, 1, 1, 1)
+    images = np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1)
     with ThreadPoolExecutor(1) as thread:
-        room = streaming.rooms(8, images)
-        for number, chunk in enumerate(streaming.beside(streaming.filled(
-            iter([(images, np.arange(40))]), [8] * 5, 4, room), thread)):  # fmt: skip
-            thread.submit(lambda: None).result()  # the next one has been read by now
+        chunks = streaming.filled(iter([(images, np.arange(40))]), [8] * 5, 4, streaming.rooms(8, images))
+        for number, chunk in enumerate(streaming.beside(chunks, thread)):
+            thread.submit(int).result()  # the next one has been read by now
             assert chunk.ravel().tolist() == list(range(8 * number, 8 * number + 8))
 
 

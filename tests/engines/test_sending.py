@@ -121,7 +121,7 @@ def test_a_task_that_has_not_begun_when_all_are_cancelled_never_does(jobs: list[
     parcels = parcel.of_sweep(jobs[0].directory.parent, [jobs[:1]], together=1, lanes=1, token="t")
     tasks.send(dict(enumerate(parcels)))
     tasks.cancel()
-    assert tasks.reports(0) == {0: Report({})}
+    assert tasks.reports(0.0) == {0: Report({})}
     assert len(sent) == 1
 
 
