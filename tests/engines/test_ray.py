@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,14 +32,13 @@ def test_twelve_jobs_are_the_packed_launchers(tmp_path: Path, twelve: Path) -> N
 def test_batches_of_a_sweep_have_a_cluster_each_of_which_nothing_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "ray"))
-    (tmp_path / "ray").mkdir()
-    code, output, errors = done(
-        tmp_path, "-m", *BARE, "training.epochs=1", "seed=0,1", "hydra.sweeper.max_batch_size=1", *RAY
-    )
-    assert (code, errors) == (0, "")
+    batches = ("training.epochs=1", "seed=0,1", "hydra.sweeper.max_batch_size=1")
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:  # a short name: of sockets
+        monkeypatch.setenv("RAY_TMPDIR", place)
+        code, output, errors = done(tmp_path, "-m", *BARE, *batches, *RAY)
+        assert (code, errors) == (0, "")
+        assert not list(Path(place).iterdir())
     assert output.count("finished at epoch 1") == 2
-    assert not list((tmp_path / "ray").iterdir())
 
 
 def test_a_killed_worker_costs_nothing(tmp_path: Path, two: Path) -> None:

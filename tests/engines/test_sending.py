@@ -185,7 +185,7 @@ def test_a_cluster_may_say_much_before_it_is_up_and_has_the_token_of_the_last(
     for name in (*ray_head.LOOPBACK, "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
         monkeypatch.setenv(name, "")
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\ntimeout 3 head -c 200000 /dev/zero >&2 && echo 127.0.0.1:1\ncat > /dev/null\n")
+    python.write_text("#!/bin/sh\ntimeout 3 head -c 200000 /dev/zero >&2 && echo 127.0.0.1:1 && cat > /dev/null\n")
     python.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(python))
     tokens = []
