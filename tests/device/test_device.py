@@ -1,5 +1,6 @@
 """The device is opened before anything asks for a number, and its failure is said as what it is, by every verb."""
 
+import os
 from pathlib import Path
 
 import jax
@@ -49,6 +50,23 @@ def test_every_verb_says_what_is_wrong_with_the_device_and_leaves_nothing(
     assert "unset it" in line
     assert not list(tmp_path.iterdir())
     assert {path: path.stat().st_mtime_ns for path in digits_run.directory.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("given", "trains", "expected"), [(None, True, None), (None, False, "false"), ("x", False, "x")]
+)
+def test_who_does_not_train_leaves_the_memory_of_a_gpu_to_others(
+    given: str | None, trains: bool, expected: str | None, monkeypatch: pytest.MonkeyPatch
+):
+    """As XLA is told when it opens one; what is started later is not told."""
+    told = []
+    monkeypatch.delenv(backend.PREALLOCATE, raising=False)
+    if given:
+        monkeypatch.setenv(backend.PREALLOCATE, given)
+    monkeypatch.setattr(jax, "block_until_ready", lambda _: told.append(os.environ.get(backend.PREALLOCATE)))
+    backend.start(trains=trains)
+    assert told == [expected]
+    assert os.environ.get(backend.PREALLOCATE) == given
 
 
 def test_a_platform_that_is_not_there(vaex: Command, tmp_path: Path):

@@ -1,6 +1,8 @@
 """The same seed gives the same batches, and the same bits, wherever the images are while a run trains."""
 
+import gc
 import itertools
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -97,6 +99,34 @@ def test_chunks_take_the_windows_rows_in_order():
     assert [len(chunk) for chunk in chunks] == [8, 8, 8]
     taken = list(itertools.chain(*(chunk.ravel() for chunk in chunks)))[:21]
     assert taken == [start + place for start in (0, 7, 14) for place in (3, 0, 6, 1, 2, 4, 5)]
+
+
+def test_what_is_read_ahead_leaves_the_chunk_in_use_alone():
+    images = np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1)
+    with ThreadPoolExecutor(1) as thread:
+        chunks = streaming.filled(iter([(images, np.arange(40))]), [8] * 5, 4, streaming.rooms(8, images))
+        for number, chunk in enumerate(streaming.beside(chunks, thread)):
+            thread.submit(int).result()  # the next one has been read by now
+            assert chunk.ravel().tolist() == list(range(8 * number, 8 * number + 8))
+
+
+def test_a_pack_that_has_ended_leaves_neither_thread_nor_memory():
+    """Not even until the next search for cycles, which is rare: a sweep has many packs."""
+    config = make("dataset=digits", "dataset.limit=230", *SMALL)
+    dataset = load(config.dataset)
+    feed = feed_of("stream", config, dataset)
+    trained(feed, config, dataset)
+    (thread,) = feed._reader._threads
+    there = weakref.ref(feed)
+    gc.collect()
+    gc.disable()
+    try:
+        feed.close()
+        del feed
+        assert there() is None
+    finally:
+        gc.enable()
+    assert not thread.is_alive()
 
 
 def test_what_goes_wrong_beside_is_raised_here():

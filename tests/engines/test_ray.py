@@ -6,12 +6,13 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.engines.support import GRID, LONG, assert_same, done, holder, stopped_by_ctrl_c, table, training, vaex
+from tests.engines.support import BARE, GRID, LONG, assert_same, done, holder, stopped_by_ctrl_c, table, training, vaex
 from tests.support.processes import epochs_on_disk, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.engines]
@@ -26,6 +27,18 @@ def test_twelve_jobs_are_the_packed_launchers(tmp_path: Path, twelve: Path) -> N
     assert output.count("finished at epoch 2") == 12
     assert_same(tmp_path / "sweep", twelve)
     assert not list((tmp_path / "sweep").glob(".shared-*"))
+
+
+def test_batches_of_a_sweep_have_a_cluster_each_of_which_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = ("training.epochs=1", "seed=0,1", "hydra.sweeper.max_batch_size=1")
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:  # a short name: of sockets
+        monkeypatch.setenv("RAY_TMPDIR", place)
+        code, output, errors = done(tmp_path, "-m", *BARE, *batches, *RAY)
+        assert (code, errors) == (0, "")
+        assert not list(Path(place).iterdir())
+    assert output.count("finished at epoch 1") == 2
 
 
 def test_a_killed_worker_costs_nothing(tmp_path: Path, two: Path) -> None:

@@ -3,16 +3,20 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
 import pytest
 
 from tests.support.configurations import make
 from vaex.config import identity
+from vaex.disk import sweep
 from vaex.disk.directory import Job
 from vaex.engines import engine, parcel, settings, worker
 from vaex.engines.engine import Here
 from vaex.engines.ray_tasks import RayTasks
 from vaex.errors import ConfigError
+from vaex.sweeping import going_on
 
 RAY = {"_target_": "hydra_plugins.vaex.RayLauncher", "address": None, "num_cpus": 1, "num_gpus": 0, "repeats": 3}
 
@@ -53,6 +57,36 @@ def test_an_address_without_a_cluster_is_one_line(address: str, told: str) -> No
         RayTasks(settings.Ray(address=address, num_cpus=1, num_gpus=0, repeats=3))
     assert str(error.value).startswith(f"hydra.launcher.address: {told}")
     assert "\n" not in str(error.value)
+
+
+SLURM = {
+    "_target_": "hydra_plugins.vaex.SlurmLauncher", "partition": None, "time": 1, "mem_gb": 4, "cpus_per_task": 1,
+    "gpus": 0, "setup": [], "sbatch": [], "array_parallelism": 256, "packs_per_task": 1, "grace": 60, "timeouts": 1000,
+    "repeats": 3, "wait": True,
+}  # fmt: skip
+
+
+def test_a_task_that_would_be_asked_to_end_when_it_begins_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "_installed", lambda package: True)
+    with pytest.raises(ConfigError) as told:
+        settings.read(SLURM)
+    assert str(told.value) == "hydra.launcher.grace: expected fewer than the 60 s of hydra.launcher.time=1, got 60"
+    assert isinstance(settings.read(SLURM | {"grace": 59}), settings.Slurm)
+
+
+def test_tasks_without_a_gpu_do_not_share_the_one_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(platform="gpu")])
+    with pytest.raises(ConfigError, match=r"hydra\.launcher\.num_gpus: expected more than 0"):
+        RayTasks(settings.Ray(address=None, num_cpus=1, num_gpus=0, repeats=3)).check()
+    RayTasks(settings.Ray(address=None, num_cpus=1, num_gpus=1, repeats=3)).check()
+
+
+def test_a_sweep_that_stops_jobs_early_goes_on_here_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "_installed", lambda package: True)
+    config = make("dataset=digits", "training.epochs=9", "sweep.stop=asha")
+    sweep.write(tmp_path, [sweep.noted(0, Path("0"), (), config)])
+    with pytest.raises(ConfigError, match="a sweep that stops jobs early goes on in this process only"):
+        going_on.resume(tmp_path, ["hydra/launcher=ray"])
 
 
 def test_other_launchers_train_here() -> None:

@@ -126,7 +126,7 @@ def test_what_cannot_be_packed_is_one_line_and_leaves_nothing(tmp_path):
         ("nothing", "no file or folder, and no dataset", {}),
     ):
         with pytest.raises((DataError, InputError), match=said):
-            packed_from(tmp_path / named, tmp_path / "packed", 24, **more)
+            packed_from(tmp_path / named, tmp_path / "new" / "place" / "packed", 24, **more)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["nan.npy", "text.txt", "wide.npy"]
 
 

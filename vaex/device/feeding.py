@@ -43,6 +43,10 @@ class Feed(ABC):
     def compiled_train(self) -> Any:
         """The program of an epoch, which XLA can be asked about."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what this pack alone has."""
+
 
 class Resident(Feed):
     """All images in the device's memory, once for all runs."""
@@ -81,6 +85,9 @@ class Resident(Feed):
     def compiled_train(self) -> Any:
         """The program of an epoch, which XLA can be asked about."""
         return self.functions.train
+
+    def close(self) -> None:
+        """The images are for all runs, and stay."""
 
 
 def place(config: Config, device: type_of_device, stacked: bool) -> Placement:

@@ -76,6 +76,11 @@ class Streamed(Feed):
         """The program of the first chunk."""
         return self._functions.part(self._chunks[0])
 
+    def close(self) -> None:
+        """End the thread, and forget what it has read ahead, which would keep all of this in memory: it refers back."""
+        self._reader.shutdown(cancel_futures=True)
+        self._epochs = None
+
     def _epoch(self, hyper: Hyper, state: TrainState, number: Any) -> tuple[TrainState, dict[str, np.ndarray]]:
         done = []
         for batches, images in itertools.islice(self._from(hyper, int(number)), len(self._chunks)):

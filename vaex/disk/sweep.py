@@ -20,6 +20,9 @@ from vaex.errors import InputError, printable
 NAME, TRIALS = "sweep.json", "trials.csv"
 """The record of any sweep; a search's own table beside it."""
 
+ENDED = ("finished", "diverged", "stopped")
+"""How a run comes to its end, the last by its sweep's rule."""
+
 LARGEST = 1 << 25
 """Bytes of a sweep.json that is written or read: 25 000 jobs; 20 times as much memory for one that somebody forged."""
 
@@ -59,7 +62,7 @@ def inside(directory: Path) -> bool:
 
 def has_ended(directory: Path) -> bool:
     """Whether the run in a directory came to an end: finished, diverged, or stopped by its sweep's rule."""
-    return status_of(directory) in ("finished", "diverged", "stopped")
+    return status_of(directory) in ENDED
 
 
 def status_of(directory: Path) -> Any:

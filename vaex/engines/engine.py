@@ -31,6 +31,9 @@ class Engine(Protocol):
 
     waits: bool
 
+    def check(self) -> None:
+        """Raise `ConfigError` where packs cannot be trained so with the devices that are here."""
+
     def train(self, work: Work) -> "Outcome":
         """Train the packs."""
         ...
@@ -40,6 +43,9 @@ class Here:
     """`hydra/launcher=packed`: in this process, several at once."""
 
     waits = True
+
+    def check(self) -> None:
+        """They are this process's own."""
 
     def train(self, work: Work) -> "Outcome":
         """Train the packs."""

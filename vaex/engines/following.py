@@ -1,5 +1,6 @@
 """How runs that others train come along, by their files: what a display is told of runs in this process, of those."""
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ from vaex.terminal.displays import Display
 
 SHARE = 0.05
 """Of the time that may go into looking: a thousand runs on a slow disk are looked at less often."""
+
+UNSEEN = {"wall_seconds": 0.0, "valid/elbo": math.nan, "culprit": "something", "first_nonfinite_step": "–"}
+"""What a run's line says where its summary is not there: it was refused, or a shared disk shows it a moment later."""
 
 
 class Following:
@@ -61,7 +65,8 @@ class _Followed:
         for row in live.last_rows(self._rows):
             if isinstance(epoch := row.get("epoch"), int) and epoch > self._epoch:
                 self._epoch = epoch
-                self._display.epoch(self.job, {"valid/elbo": float("nan")} | row)
+                elbo = row.get("valid/elbo")  # null where it was not finite
+                self._display.epoch(self.job, row | {"valid/elbo": math.nan if elbo is None else elbo})
 
     def end(self, status: str) -> None:
         """Tell of its end, as its summary has it."""
@@ -71,9 +76,9 @@ class _Followed:
             summary = files.read_json(self.job.directory / "summary.json")
         except InputError:
             summary = {}
-        if summary.get("status") != status:  # it was refused, or never came to write one
+        if summary.get("status") != status:
             summary = {"status": status}
-        self._display.end(self.job, {"wall_seconds": 0.0} | summary)
+        self._display.end(self.job, UNSEEN | summary)
 
     def _begin(self) -> None:
         self._started = True

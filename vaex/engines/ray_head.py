@@ -5,6 +5,7 @@ that began it, however that ends.
 """
 
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -12,7 +13,9 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from typing import IO, Any
 
 from vaex.errors import VaexError
 
@@ -25,6 +28,9 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 TRIES = 2
 """On a busy machine a cluster may not be up within the time that Ray gives itself."""
 
+PLACE = "/tmp"
+"""Where a cluster's logs and sockets are meanwhile, unless RAY_TMPDIR says: a socket's path has 107 characters."""
+
 
 def main() -> None:
     """Start the cluster of so many cores, say its address, wait."""
@@ -32,20 +38,32 @@ def main() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    place = os.environ.get("RAY_TMPDIR", PLACE)
+    with tempfile.TemporaryDirectory(prefix="ray-", dir=place, ignore_cleanup_errors=True) as folder:
+        _start(ray, int(sys.argv[1]), folder)
+        print(ray.get_runtime_context().gcs_address, flush=True)
+        sys.stdin.read()
+        ray.shutdown()
+
+
+def _start(ray: Any, cores: int, folder: str) -> None:
     for left in reversed(range(TRIES)):
         try:
             ray.init(
-                "local", num_cpus=int(sys.argv[1]), include_dashboard=False, _node_ip_address="127.0.0.1",
+                "local", num_cpus=cores, include_dashboard=False, _node_ip_address="127.0.0.1", _temp_dir=folder,
                 object_store_memory=STORE, log_to_driver=False, logging_level=logging.ERROR,
             )  # fmt: skip
-            break
+            return
         except Exception:  # Ray raises several kinds where it was too slow; the last one is told
             ray.shutdown()
             if not left:
                 raise
-    print(ray.get_runtime_context().gcs_address, flush=True)
-    sys.stdin.read()
-    ray.shutdown()
+
+
+@functools.cache
+def _token() -> str:
+    """One for all clusters of this process: Ray reads it once."""
+    return secrets.token_hex(32)
 
 
 @contextlib.contextmanager
@@ -54,24 +72,29 @@ def started(cores: int) -> Iterator[str]:
 
     Nobody else on the machine knows its token. To be called before Ray is imported: what it reads then are variables.
     """
-    os.environ |= LOOPBACK | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    head = subprocess.Popen(
-        [sys.executable, "-m", __name__, str(cores)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, env=os.environ | {"PYTHONWARNINGS": "ignore"},
-    )  # fmt: skip
-    assert head.stdin is not None
-    assert head.stdout is not None
-    assert head.stderr is not None
-    try:
-        address = head.stdout.readline().strip()
-        if not address:
-            why = head.stderr.read().strip().splitlines()[-1:]
-            raise VaexError(f"hydra/launcher=ray: Ray does not start here ({' '.join(why) or 'it says nothing'})")
-        yield address
-    finally:
-        head.stdin.close()
-        head.wait()
+    os.environ |= LOOPBACK | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
+    with tempfile.TemporaryFile("w+") as said:  # a pipe that nobody reads fills up
+        head = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(cores)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True,
+            start_new_session=True, env=os.environ | {"PYTHONWARNINGS": "ignore"},
+        )  # fmt: skip
+        assert head.stdin is not None
+        assert head.stdout is not None
+        try:
+            address = head.stdout.readline().strip()
+            if not address:
+                raise VaexError(f"hydra/launcher=ray: Ray does not start here ({_last_line(said)})")
+            yield address
+        finally:
+            head.stdin.close()
+            head.wait()
+            head.stdout.close()
+
+
+def _last_line(said: IO[str]) -> str:
+    said.seek(0)
+    return next(reversed(said.read().strip().splitlines()), "it says nothing")
 
 
 if __name__ == "__main__":

@@ -13,13 +13,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from vaex.disk import threads
 from vaex.engines import parcel, ray_head
 from vaex.engines.engine import Work
 from vaex.engines.parcel import Parcel, Report
 from vaex.engines.sending import Lost, Sending
 from vaex.engines.settings import Ray
-from vaex.errors import ConfigError
+from vaex.errors import ConfigError, VaexError
 from vaex.files import first_line
 from vaex.training.run import Outcome
 
@@ -42,6 +44,15 @@ class RayTasks:
         if settings.address and settings.address != "auto":
             _refuse_unreachable(settings.address)
         self._settings = settings
+
+    def check(self) -> None:
+        """Raise `ConfigError` where tasks that are given no GPU would all open the one that is here."""
+        kind = jax.devices()[0].platform
+        if kind != "cpu" and not self._settings.num_gpus and not self._settings.address:
+            raise ConfigError(
+                f"hydra.launcher.num_gpus: expected more than 0 where runs train on a {kind}, which all would open; "
+                "JAX_PLATFORMS=cpu trains on the CPU"
+            )
 
     def train(self, work: Work) -> Outcome:
         """Train the packs."""
@@ -73,14 +84,19 @@ def _cluster(settings: Ray) -> Iterator[Any]:
 
         handler = signal.getsignal(signal.SIGTERM)
         try:
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            _connect(ray, address)
             yield ray
-        except ConnectionError as error:
-            told = f"hydra.launcher.address: no Ray cluster at {address} ({first_line(error)})"
-            raise ConfigError(told) from error
         finally:
             ray.shutdown()
             signal.signal(signal.SIGTERM, handler)  # Ray has put its own in place
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Raises `VaexError`: the sweep is there by now, and can go on."""
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError as error:
+        raise VaexError(f"hydra.launcher.address: no Ray cluster at {address} ({first_line(error)})") from error
 
 
 def _refuse_unreachable(address: str) -> None:
@@ -154,6 +170,8 @@ class _Tasks:
         except raised.RayError as error:
             return Lost(type(error).__name__)
         if report.unseen and report.files is None:
+            if not self._at_once:  # cancelled since: it has not begun, and never does
+                return Report({})
             self._unseen = True
             self._waiting.appendleft(number)
             return None

@@ -11,6 +11,7 @@ from vaex.disk import sweep
 from vaex.disk.directory import Job
 from vaex.engines.following import Following
 from vaex.engines.parcel import Parcel, Report
+from vaex.errors import InputError, VaexError
 from vaex.terminal.displays import Display
 from vaex.terminal.stop import Signals
 from vaex.training import run
@@ -98,15 +99,15 @@ class Sending:
         for level, line in report.told:
             if level >= logging.ERROR or not stop.asked:  # that it stops, each worker says too
                 log.log(level, "%s", line)
-        places = [str(job.directory) for job in self._parcels[number].jobs]
-        statuses = {place: report.statuses.get(place) or _on_disk(place) for place in places}
+        places = [job.directory for job in self._parcels[number].jobs]
+        statuses = {str(place): report.statuses.get(str(place)) or _on_disk(place) for place in places}
         self._statuses |= statuses
         self._following.end(statuses)
         stop.by_policy |= report.by_policy
 
     def _send_again(self, number: int, why: Lost, stop: Signals) -> None:
         parcel, times = self._parcels[number], self._left[number]
-        left = [job for job in parcel.jobs if not sweep.has_ended(job.directory)]
+        left = [job for job in parcel.jobs if _on_disk(job.directory) not in sweep.ENDED]
         what = ", ".join(job.label for job in left)
         if not left or times == self._repeats:
             told = f"its worker was lost {times + 1} times ({why})"
@@ -117,16 +118,27 @@ class Sending:
             return
         log.warning("%s: lost its worker (%s); going on with another", what, why)
         self._left[number] += 1
-        self._carrier.send({number: parcel})
+        try:
+            self._carrier.send({number: parcel})
+        except VaexError as error:  # the others go on
+            self._send_again(number, Lost(str(error)), stop)
 
 
-def _on_disk(place: str) -> str:
-    """How a run ended by its own word; interrupted where it has not said so."""
-    return str(sweep.status_of(Path(place)) or "interrupted")
+def _on_disk(place: Path) -> str:
+    """How a run ended by its own word; interrupted where it has not said so, failed where that cannot be read."""
+    try:
+        return str(sweep.status_of(place) or "interrupted")
+    except InputError as error:
+        log.error("%s", error)
+        return "failed"
 
 
 def _note_failure(job: Job, told: str) -> None:
     """Say in the run's own directory that it has failed, as a run that fails by itself does."""
-    if job.directory.is_dir() and not (job.directory / "summary.json").exists():
+    if not job.directory.is_dir() or (job.directory / "summary.json").exists():
+        return
+    try:
         with files.locked(job.directory):
             files.write_json(job.directory / "summary.json", {"status": "failed", "error": told, "wall_seconds": 0.0})
+    except (VaexError, OSError) as error:  # it trains all the same, out of sight; the other packs go on
+        log.warning("%s: that it has failed is not noted: %s", job.label, files.first_line(error))

@@ -61,6 +61,9 @@ def read(launcher: Mapping[str, Any]) -> Ray | Slurm | None:
     asked = validate(SECTION, section, {SECTION: {key: value for key, value in launcher.items() if key != "_target_"}})
     if not _installed(package):
         raise ConfigError(f'hydra/launcher={option} needs {name}: pip install "vaex-experiments[{option}]"')
+    if isinstance(asked, Slurm) and asked.grace >= 60 * asked.time:  # Slurm would ask for the end at the beginning
+        least = f"fewer than the {60 * asked.time} s of {SECTION}.time={asked.time}"
+        raise ConfigError(f"{SECTION}.grace: expected {least}, got {asked.grace}")
     return asked
 
 

@@ -26,15 +26,16 @@ def in_queue(tasks: Sequence[str]) -> set[str] | None:
     return set(done.stdout.split())
 
 
+def recorded(folder: Path) -> list[str]:
+    """The tasks to which a sweep's packs were given; none where it never was Slurm's."""
+    path = folder / RECORD
+    tasks = files.read_json(path).get("tasks") if path.exists() else None
+    return list(map(str, tasks)) if isinstance(tasks, list) else []
+
+
 def refuse_unfinished(directory: Path) -> None:
     """Raise `InputError` where tasks of a sweep are in Slurm's queue: they go on with it by themselves."""
-    path = directory / FOLDER / RECORD
-    if not path.exists():
-        return
-    tasks = files.read_json(path).get("tasks")
-    if not isinstance(tasks, list):
-        return
-    queued = in_queue([str(task) for task in tasks])
+    queued = in_queue(recorded(directory / FOLDER))
     if queued:
         jobs = " ".join(sorted({task.partition("_")[0] for task in queued}))
         place = shlex.quote(str(directory))

@@ -15,7 +15,7 @@ from vaex.engines.engine import Work
 from vaex.engines.parcel import Parcel, Report
 from vaex.engines.sending import Lost, Sending
 from vaex.engines.settings import Slurm
-from vaex.engines.slurm_queue import FOLDER, RECORD, in_queue
+from vaex.engines.slurm_queue import FOLDER, RECORD, in_queue, recorded
 from vaex.engines.slurm_worker import Task
 from vaex.errors import ConfigError, VaexError
 from vaex.files import first_line
@@ -42,6 +42,9 @@ class SlurmTasks:
             raise ConfigError("hydra/launcher=slurm: there is no sbatch here; run it where Slurm takes jobs")
         _refuse_impossible(settings)
 
+    def check(self) -> None:
+        """Slurm knows which devices its nodes have."""
+
     def train(self, work: Work) -> Outcome:
         """Train the packs, or only submit them."""
         settings, folder = self._settings, work.directory.absolute() / FOLDER
@@ -56,10 +59,14 @@ class SlurmTasks:
 
 
 class _Tasks:
-    """Carries parcels as tasks of arrays."""
+    """Carries parcels as tasks of arrays.
+
+    In the folder they are numbered on from those before: of another batch of the sweep, which may still wait.
+    """
 
     def __init__(self, settings: Slurm, folder: Path):
         self._settings, self._folder = settings, folder
+        self._before, self._first = recorded(folder), len(list(folder.glob("parcel_*.json")))
         self._tasks: dict[int, str] = {}
         self._gone: dict[int, float] = {}
         self._asked = 0.0
@@ -68,12 +75,13 @@ class _Tasks:
         """Have these trained, as soon as there is room."""
         numbers = list(parcels)
         for number in numbers:
-            _report_of(self._folder, number).unlink(missing_ok=True)
-            files.write(_parcel_of(self._folder, number), parcels[number].as_text().encode())
+            self._report_of(number).unlink(missing_ok=True)
+            place = self._folder / f"parcel_{self._first + number}.json"
+            files.write(place, parcels[number].as_text().encode())
         for first in range(0, len(numbers), ARRAY):
             some = numbers[first : first + ARRAY]
             self._tasks |= dict(zip(some, self._submit(some), strict=True))
-        files.write_json(self._folder / RECORD, {"tasks": list(self._tasks.values())})
+            files.write_json(self._folder / RECORD, {"tasks": [*self._before, *self._tasks.values()]})
 
     def reports(self, seconds: float) -> dict[int, Report | Lost]:
         """What has come back since the last call, after so long."""
@@ -81,7 +89,7 @@ class _Tasks:
         there = {path.name for path in self._folder.iterdir()}  # a list: a shared disk may remember that one is absent
         found: dict[int, Report | Lost] = {}
         for number in list(self._tasks):
-            path = _report_of(self._folder, number)
+            path = self._report_of(number)
             if path.name in there:
                 found[number] = parcel.read_report(path.read_text())
         found |= {number: Lost("it has left Slurm's queue") for number in self._lost() if number not in found}
@@ -101,10 +109,14 @@ class _Tasks:
         executor = submitit.AutoExecutor(self._folder, cluster="slurm", slurm_max_num_timeout=self._settings.timeouts)
         executor.update_parameters(**_parameters(self._settings))
         try:
-            jobs = executor.map_array(Task(), [str(self._folder)] * len(numbers), list(numbers))
+            named = [self._first + number for number in numbers]
+            jobs = executor.map_array(Task(), [str(self._folder)] * len(numbers), named)
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             raise VaexError(f"hydra/launcher=slurm: cannot submit ({first_line(error)})") from error
         return [job.job_id for job in jobs]
+
+    def _report_of(self, number: int) -> Path:
+        return self._folder / f"report_{self._first + number}.json"
 
     def _lost(self) -> list[int]:
         """The parcels whose task has been out of the queue for so long that no report will come."""
@@ -158,11 +170,3 @@ def _refuse_impossible(settings: Slurm) -> None:
     if tried.returncode:
         why = next((line.removeprefix("sbatch: error: ") for line in tried.stderr.splitlines()), "")
         raise ConfigError(f"hydra/launcher=slurm: Slurm takes no such task: {why or 'sbatch fails'}")
-
-
-def _parcel_of(folder: Path, number: int) -> Path:
-    return folder / f"parcel_{number}.json"
-
-
-def _report_of(folder: Path, number: int) -> Path:
-    return folder / f"report_{number}.json"

@@ -16,10 +16,10 @@ from pathlib import Path
 import jax
 
 from vaex import config as configuration
-from vaex.device import backend, compilation
+from vaex.device import backend, compilation, mesh
 from vaex.device.datasets import load
 from vaex.disk import provenance, sweep
-from vaex.disk.directory import Job, read_manifest
+from vaex.disk.directory import Job, read_manifest, type_of_device
 from vaex.engines import parcel
 from vaex.engines.parcel import Parcel, Report
 from vaex.errors import VaexError
@@ -39,7 +39,8 @@ def train(text: str, content: bytes | None = None, early: Sequence[int] = ()) ->
     """
     plain = json.loads(text)
     backend.start({"environment": {"threads": plain["threads"]}})
-    with _remembering() as told:
+    here = Path(plain["here"])
+    with _remembering() as told, contextlib.chdir(here if here.is_dir() else Path.cwd()):
         try:
             return dataclasses.replace(_placed(parcel.read(text), content, early), told=tuple(told))
         except VaexError as error:  # no data here, no plugin: the pack cannot begin on this machine
@@ -50,14 +51,12 @@ def train(text: str, content: bytes | None = None, early: Sequence[int] = ()) ->
 
 def _placed(given: Parcel, content: bytes | None, early: Sequence[int]) -> Report:
     sys.argv = list(given.command)  # what a manifest records
-    place = given.here if given.here.is_dir() else Path.cwd()
-    with contextlib.chdir(place):
-        if (given.sweep / given.token).exists():
-            return _train(given, early)
-        if content is None:
-            return Report({}, unseen=True)
-        with tempfile.TemporaryDirectory(prefix="vaex-") as folder:
-            return _elsewhere(given, Path(folder), content, early)
+    if (given.sweep / given.token).exists():
+        return _train(given, early)
+    if content is None:
+        return Report({}, unseen=True)
+    with tempfile.TemporaryDirectory(prefix="vaex-") as folder:
+        return _elsewhere(given, Path(folder), content, early)
 
 
 def _elsewhere(given: Parcel, folder: Path, content: bytes, early: Sequence[int]) -> Report:
@@ -80,16 +79,22 @@ def _train(given: Parcel, early: Sequence[int]) -> Report:
     statuses = {str(job.directory): str(sweep.status_of(job.directory)) for job in ended}
     if not left:
         return Report(statuses)
-    for number in left:
-        load(packs[number][0].config.dataset)  # raises what is wrong with the data before a directory is taken
+    for config in (packs[number][0].config for number in left):
+        mesh.check(config)  # raises what is wrong with devices and data before a directory is taken
+        load(config.dataset)
     source = Given([packs[number] for number in left], [given.steps[number] for number in left], early)
     display = SweepDisplay([job for number in left for job in packs[number] if not job.ghost], len(ended))
     try:
-        outcome = run.run(source, display, devices=jax.devices()[:1] * min(given.lanes, len(left)))
+        outcome = run.run(source, display, devices=devices(given, len(left)))
     finally:
         display.close()
     statuses |= {str(place): end for place, end in outcome.statuses.items()}
     return Report(statuses, outcome.signal, outcome.ended_by_policy)
+
+
+def devices(given: Parcel, left: int) -> list[type_of_device]:
+    """The first that is here, as often as packs of a parcel train on it at once, of which so many are left."""
+    return jax.devices()[:1] * (min(given.lanes, left) if run.side_by_side(given.packs[0][0].config) else 1)
 
 
 def _pairs(given: Sequence[Sequence[Job]], now: Sequence[Sequence[Job]]) -> Iterator[tuple[Job, Job]]:

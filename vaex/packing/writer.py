@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ def write(source: Source, folder: Path, tell: Tell = lambda split, done, of: Non
     if folder.exists() or folder.is_symlink():
         raise InputError(f"{folder}: is there already; remove it, or name another place")
     made = folder.with_name(f".{folder.name}.packing")
+    new = [parent for parent in folder.parents if not parent.exists()]
     with _disk(folder):
         made.parent.mkdir(parents=True, exist_ok=True)
         made.mkdir(exist_ok=True)
@@ -51,6 +52,9 @@ def write(source: Source, folder: Path, tell: Tell = lambda split, done, of: Non
             made.rename(folder)
         except BaseException:
             shutil.rmtree(made, ignore_errors=True)
+            with suppress(OSError):  # somebody has put something there meanwhile
+                for parent in new:
+                    parent.rmdir()
             raise
         files.sync_directory(folder.parent)
     return index

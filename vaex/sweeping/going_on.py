@@ -75,10 +75,13 @@ def go_on(
     """Train what is left of a sweep by an engine, and finish its table."""
     refuse_links(directory)
     slurm_queue.refuse_unfinished(directory)
-    backend.start({"environment": {"threads": threads}})
+    configs = [config for _, config in jobs]
+    if any(config.sweep.stop.stops for config in configs):
+        _refuse_workers(engine, "a sweep that stops jobs early")
+    backend.start({"environment": {"threads": threads}}, trains=isinstance(engine, engines.Here))
     from vaex.sweeping import ending, task  # late: with them comes jax, after the thread count is set
 
-    configs = [config for _, config in jobs]
+    engine.check()
     check_all(configs, directory)
     if lineage.exists(directory):
         _refuse_workers(engine, "a population")

@@ -53,7 +53,9 @@ def train(command: Command, hydra: Hydra) -> int:
         return going_on.go_on_as_typed(command.directory, typed, command.checked, engine)
     if command.multirun:
         mesh.check_sweep(configs)
-    backend.start(devices=1 if command.multirun else configs[0].training.devices)
+    here = isinstance(engine, Here)
+    backend.start(devices=1 if command.multirun else configs[0].training.devices, trains=here)
+    engine.check()
     if command.multirun:
         tracker.leave_agent(configs)
     sweep.encoded(jobs)  # refused now if they are too many

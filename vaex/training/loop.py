@@ -3,6 +3,7 @@
 The device work is compiled (`device/compiled.py`), what a run leaves on disk is its `Member`'s.
 """
 
+import contextlib
 import functools
 import logging
 import time
@@ -63,7 +64,9 @@ def _train(jobs: Sequence[Job], host: Host, *, spare: bool) -> None:
                 with member.guarded():
                     member.open()
         if hosts.all_agree(any(member.going for member in members)):
-            _Pack(members, dataset, host, spare=spare).train()
+            runs = _Pack(members, dataset, host, spare=spare)
+            with contextlib.closing(runs.feed):
+                runs.train()
     except TooLargeError:
         raise
     except Exception as error:  # compilation, device memory: it is all of theirs

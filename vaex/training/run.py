@@ -150,13 +150,19 @@ def lanes(config: Config) -> list[type_of_device]:
     devices = jax.devices()
     if config.training.devices != 1:  # each run takes several, the same as the others
         return devices[:1]
-    if devices[0].platform != "cpu" or config.pack.strategy == "vmap":
+    if not side_by_side(config):
         return devices
     most = threads.count() or threads.cores()
     wanted = config.sweep.lanes or threads.cores()
     if config.sweep.lanes and wanted > most:
         log.warning("sweep.lanes=%d: XLA has %d threads, so %d runs train at once", wanted, most, most)
     return devices[:1] * min(wanted, most)
+
+
+def side_by_side(config: Config) -> bool:
+    """Whether the packs of a sweep train side by side on one device: lone runs on a CPU."""
+    on_cpu = jax.devices()[0].platform == "cpu"
+    return on_cpu and config.training.devices == 1 and config.pack.strategy != "vmap"
 
 
 def vmapped(config: Config) -> bool:
