@@ -194,3 +194,10 @@ def test_a_cluster_may_say_much_before_it_is_up_and_has_the_token_of_the_last(
             assert address == "127.0.0.1:1"
             tokens.append(os.environ["RAY_AUTH_TOKEN"])
     assert tokens[0] == tokens[1] != ""
+
+
+def test_a_run_that_has_ended_stays_so_where_its_pack_cannot_go_on(jobs: list[Job]):
+    """Of two packs of a task one had ended when the worker was lost; the next has no data, and can begin none."""
+    (jobs[0].directory / "summary.json").write_text('{"status": "finished", "valid/elbo": -1.0, "wall_seconds": 1.0}')
+    refused = [Report({str(job.directory): "failed"}) for job in jobs]
+    assert ends(trained(Carried(dict(enumerate(refused))), jobs, 0)) == ["finished", "failed"]

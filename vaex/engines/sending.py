@@ -100,7 +100,7 @@ class Sending:
             if level >= logging.ERROR or not stop.asked:  # that it stops, each worker says too
                 log.log(level, "%s", line)
         places = [job.directory for job in self._parcels[number].jobs]
-        statuses = {str(place): report.statuses.get(str(place)) or _on_disk(place) for place in places}
+        statuses = {str(place): _end_of(place, report) for place in places}
         self._statuses |= statuses
         self._following.end(statuses)
         stop.by_policy |= report.by_policy
@@ -122,6 +122,12 @@ class Sending:
             self._carrier.send({number: parcel})
         except VaexError as error:  # the others go on
             self._send_again(number, Lost(str(error)), stop)
+
+
+def _end_of(place: Path, report: Report) -> str:
+    """How a run ended: what it says itself counts, where it came to its end."""
+    own = _on_disk(place)
+    return own if own in sweep.ENDED else report.statuses.get(str(place)) or own
 
 
 def _on_disk(place: Path) -> str:
