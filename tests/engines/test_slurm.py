@@ -110,6 +110,16 @@ def test_a_command_that_does_not_wait(tmp_path: Path, two: Path) -> None:
     assert_same(tmp_path / "sweep", two)
 
 
+def test_a_task_may_submit_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two: Path) -> None:
+    """Whose memory, cores and binding are another's, and would contradict theirs."""
+    of_task = {"SLURM_JOB_ID": "1", "SLURM_MEM_PER_CPU": "100", "SLURM_CPUS_PER_TASK": "2", "SLURM_NTASKS": "3"}
+    for name, value in of_task.items():
+        monkeypatch.setenv(name, value)
+    code, _, errors = done(tmp_path, "-m", *LONG, *SLURM)
+    assert (code, errors) == (0, "")
+    assert_same(tmp_path / "sweep", two)
+
+
 def test_what_slurm_does_not_take_is_one_line_before_anything_is_made(tmp_path: Path) -> None:
     code, _, errors = done(tmp_path, "-m", *GRID, *SLURM, "hydra.launcher.partition=none")
     assert (code, errors) == (

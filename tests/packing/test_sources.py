@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.support.disks import small_disk
 from tests.support.packed import pack, small_files
+from vaex import files
 from vaex.commands import data
 from vaex.data import packed
 from vaex.data.dataset import Dataset, Split, split_by_fractions
@@ -126,7 +127,7 @@ def test_what_cannot_be_packed_is_one_line_and_leaves_nothing(tmp_path):
         ("nothing", "no file or folder, and no dataset", {}),
     ):
         with pytest.raises((DataError, InputError), match=said):
-            packed_from(tmp_path / named, tmp_path / "packed", 24, **more)
+            packed_from(tmp_path / named, tmp_path / "new" / "deep" / "packed", 24, **more)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["nan.npy", "text.txt", "wide.npy"]
 
 
@@ -140,6 +141,19 @@ def test_what_a_killed_attempt_left_is_no_hindrance(tmp_path):
     assert not (tmp_path / "packed" / "train-00007.npy").exists()
     index = json.loads((tmp_path / "packed" / "index.json").read_text())
     assert index["values"] == {"low": 0.0, "high": 0.0, "few": True}
+
+
+def test_two_at_once_are_told_apart(tmp_path):
+    images = np.zeros((9, 2, 2, 1), np.uint8)
+    (tmp_path / ".packed.packing").mkdir()
+    with files.locked(tmp_path / ".packed.packing"), pytest.raises(InputError, match="another process is packing here"):
+        pack(tmp_path / "packed", images, images, images)
+
+
+def test_a_name_that_no_disk_takes_is_one_line(tmp_path):
+    images = np.zeros((9, 2, 2, 1), np.uint8)
+    with pytest.raises(VaexError, match="cannot be written: .*File name too long"):
+        pack(tmp_path / ("x" * 300), images, images, images)
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing():

@@ -40,8 +40,9 @@ def pack(words: Sequence[str], compose: Any) -> int:
             task = tasks[split] if split in tasks else tasks.setdefault(split, progress.add_task(split, total=of))
             progress.update(task, completed=done)
 
-        index = writer.write(sources.open_source(paths[0], section), folder, tell)
-    print(_told(index, folder))
+        source = sources.open_source(paths[0], section)
+        index = writer.write(source, folder, tell)
+    print(*source.choices, _told(index, folder), sep="\n")
     return 0
 
 

@@ -12,6 +12,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 
 from vaex.errors import VaexError
@@ -21,6 +22,9 @@ STORE = 1 << 27
 
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Ray takes 127.0.0.1 for the machine's address in its network otherwise."""
+
+LONGEST = 24
+"""Characters of the place for a cluster's files: below it lie sockets, whose whole path has 107 at most."""
 
 TRIES = 2
 """On a busy machine a cluster may not be up within the time that Ray gives itself."""
@@ -32,20 +36,27 @@ def main() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    for left in reversed(range(TRIES)):
-        try:
-            ray.init(
-                "local", num_cpus=int(sys.argv[1]), include_dashboard=False, _node_ip_address="127.0.0.1",
-                object_store_memory=STORE, log_to_driver=False, logging_level=logging.ERROR,
-            )  # fmt: skip
-            break
-        except Exception:  # Ray raises several kinds where it was too slow; the last one is told
-            ray.shutdown()
-            if not left:
-                raise
-    print(ray.get_runtime_context().gcs_address, flush=True)
-    sys.stdin.read()
-    ray.shutdown()
+    with tempfile.TemporaryDirectory(prefix="vaex-ray-", dir=_place(), ignore_cleanup_errors=True) as folder:
+        for left in reversed(range(TRIES)):
+            try:
+                ray.init(
+                    "local", num_cpus=int(sys.argv[1]), include_dashboard=False, _node_ip_address="127.0.0.1",
+                    object_store_memory=STORE, log_to_driver=False, logging_level=logging.ERROR, _temp_dir=folder,
+                )  # fmt: skip
+                break
+            except Exception:  # Ray raises several kinds where it was too slow; the last one is told
+                ray.shutdown()
+                if not left:
+                    raise
+        print(ray.get_runtime_context().gcs_address, flush=True)
+        sys.stdin.read()
+        ray.shutdown()
+
+
+def _place() -> str:
+    """Where Ray puts a cluster's logs and sockets meanwhile."""
+    named = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    return named if len(named) <= LONGEST else "/tmp"
 
 
 @contextlib.contextmanager

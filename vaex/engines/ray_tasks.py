@@ -39,8 +39,15 @@ class RayTasks:
     waits = True
 
     def __init__(self, settings: Ray):
+        if settings.address == "auto" and os.environ.get("RAY_ADDRESS"):  # which Ray takes then
+            settings = dataclasses.replace(settings, address=os.environ["RAY_ADDRESS"])
         if settings.address and settings.address != "auto":
             _refuse_unreachable(settings.address)
+        if settings.address is None and settings.num_cpus > threads.cores():
+            raise ConfigError(
+                f"hydra.launcher.num_cpus: expected at most the {threads.cores()} cores here, of which Ray makes a "
+                f"cluster, got {settings.num_cpus:g}; hydra.launcher.address=HOST:PORT is another cluster's"
+            )
         self._settings = settings
 
     def train(self, work: Work) -> Outcome:
@@ -49,6 +56,7 @@ class RayTasks:
         parcels = parcel.of_sweep(work.directory, work.packs, together=1, lanes=1, token=token)
         at_once = work.packs[0][0].config.sweep.lanes or len(parcels)
         with _cluster(self._settings) as ray, _marked(work.directory / token):
+            _say_where_nothing_fits(ray, self._settings)
             carrier = _Tasks(ray, self._settings, at_once)
             return Sending(carrier, parcels, work.packs, work.display, self._settings.repeats).train(work.ended)
 
@@ -81,6 +89,19 @@ def _cluster(settings: Ray) -> Iterator[Any]:
         finally:
             ray.shutdown()
             signal.signal(signal.SIGTERM, handler)  # Ray has put its own in place
+
+
+def _say_where_nothing_fits(ray: Any, settings: Ray) -> None:
+    """Ray waits without a word for a node that is large enough; to a cluster of others one may be added."""
+    asked = {"CPU": settings.num_cpus, "GPU": settings.num_gpus}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if any(all(node.get(kind, 0) >= count for kind, count in asked.items()) for node in nodes):
+        return
+    largest = ", or ".join(f"{node.get('CPU', 0):g} cores and {node.get('GPU', 0):g} GPUs" for node in nodes)
+    told = f"each pack asks for {asked['CPU']:g} cores and {asked['GPU']:g} GPUs, and no node of Ray's has as much"
+    if settings.address is None:
+        raise ConfigError(f"hydra.launcher.num_gpus: {told} (here are {largest})")
+    log.warning("hydra.launcher: %s (%s); waiting for one that has", told, largest)
 
 
 def _refuse_unreachable(address: str) -> None:

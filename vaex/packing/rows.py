@@ -20,11 +20,15 @@ class Part(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Splits by their names; `declared` is the range that all values must lie in, as the user has it."""
+    """Splits by their names; `declared` is the range that all values must lie in, as the user has it.
+
+    `remarks` come along with the data; `choices`, what was taken where there was more, are said once, when it is packed.
+    """
 
     splits: dict[str, Part]
     labels_named: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
     declared: tuple[float, float] | None = None
 
 
@@ -41,8 +45,19 @@ def divided(config: Fractions, rows: Part) -> dict[str, Part]:
     if min(n_train, n_valid, n_test) < 1:
         raise DataError(f"dataset.fractions: {list(config.fractions)} of {rows.rows} rows leave a split none")
     parts = dict(zip(("train", "valid", "test"), np.split(order, [n_train, n_train + n_valid]), strict=True))
-    share = 1.0 if config.limit is None else min(1.0, config.limit / n_train)
-    return {name: chosen(rows, np.sort(part[: max(1, round(len(part) * share))])) for name, part in parts.items()}
+    return {name: chosen(rows, np.sort(part[: _kept(config, len(part), n_train)])) for name, part in parts.items()}
+
+
+def limited(config: Fractions, splits: dict[str, Part]) -> dict[str, Part]:
+    """Of splits that a source has already those rows that `dataset.limit` keeps, as `Dataset.limited`."""
+    n_train = splits["train"].rows
+    return {name: chosen(part, np.arange(_kept(config, part.rows, n_train))) for name, part in splits.items()}
+
+
+def _kept(config: Fractions, rows: int, of_train: int) -> int:
+    """Rows of a split that stay: of training `dataset.limit`, of the others the same share, at least one."""
+    share = 1.0 if config.limit is None else min(1.0, config.limit / of_train)
+    return max(1, round(rows * share))
 
 
 def chosen(rows: Part, which: np.ndarray) -> Part:

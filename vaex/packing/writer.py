@@ -1,5 +1,6 @@
 """A source of images -> the folder of `data/packed.py`, whole or not at all."""
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -37,13 +38,11 @@ def write(source: Source, folder: Path, tell: Tell = lambda split, done, of: Non
     It is made beside its place under a hidden name, so one that is there is whole; what an attempt that was killed
     left is removed by the next.
     """
-    if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder}: is there already; remove it, or name another place")
-    made = folder.with_name(f".{folder.name}.packing")
     with _disk(folder):
-        made.parent.mkdir(parents=True, exist_ok=True)
-        made.mkdir(exist_ok=True)
-    with files.locked(made), _disk(folder):
+        if folder.exists() or folder.is_symlink():
+            raise InputError(f"{folder}: is there already; remove it, or name another place")
+    made = folder.with_name(f".{folder.name}.packing")
+    with _made(made, folder), files.locked(made, "packing"), _disk(folder):
         try:
             _empty(made)
             index = _Writer(made, source, tell).write()
@@ -54,6 +53,21 @@ def write(source: Source, folder: Path, tell: Tell = lambda split, done, of: Non
             raise
         files.sync_directory(folder.parent)
     return index
+
+
+@contextmanager
+def _made(made: Path, folder: Path) -> Iterator[None]:
+    """The folder under its hidden name, and those above it; where it comes to nothing, they go again."""
+    above = [each for each in made.parents if not each.exists()]
+    with _disk(folder):
+        made.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # somebody else has put something there
+            for each in above:
+                each.rmdir()
+        raise
 
 
 def _empty(made: Path) -> None:
