@@ -1,4 +1,4 @@
-"""What people save with Hugging Face's `datasets` besides pictures and classes: formats, splits, rows without a class."""
+"""What people save with Hugging Face's `datasets` besides pictures and classes: formats, splits, no class."""
 
 import dataclasses
 from pathlib import Path
@@ -76,6 +76,9 @@ def test_a_damaged_file_is_named(tmp_path):
     (arrow,) = (tmp_path / "saved").glob("*.arrow")
     content = arrow.read_bytes()
     arrow.write_bytes(content[: len(content) // 2])
+
+    def read() -> None:
+        sources.open_source(str(tmp_path / "saved"), of_pictures).splits["train"].read(np.arange(16))
+
     with pytest.raises(DataError, match="saved: cannot be read by Hugging Face's datasets: "):
-        source = sources.open_source(str(tmp_path / "saved"), of_pictures)
-        source.splits["train"].read(np.arange(16))
+        read()

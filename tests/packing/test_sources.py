@@ -152,7 +152,7 @@ def test_two_at_once_are_told_apart(tmp_path):
 
 def test_a_name_that_no_disk_takes_is_one_line(tmp_path):
     images = np.zeros((9, 2, 2, 1), np.uint8)
-    with pytest.raises(VaexError, match="cannot be written: .*File name too long"):
+    with pytest.raises(VaexError, match=r"cannot be written: .*File name too long"):
         pack(tmp_path / ("x" * 300), images, images, images)
 
 

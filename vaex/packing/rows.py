@@ -22,7 +22,7 @@ class Part(NamedTuple):
 class Source:
     """Splits by their names; `declared` is the range that all values must lie in, as the user has it.
 
-    `remarks` come along with the data; `choices`, what was taken where there was more, are said once, when it is packed.
+    `remarks` come along with the data; `choices`, what was taken where there was more, are said when it is packed.
     """
 
     splits: dict[str, Part]
