@@ -114,6 +114,17 @@ def test_the_command_packs_a_folder_of_pictures_and_says_how_to_use_it(tmp_path,
         data.main(words)
 
 
+def test_what_is_left_of_pictures_with_several_frames_is_remarked(tmp_path, capsys):
+    (tmp_path / "pictures").mkdir()
+    for number in range(20):
+        first, second = (Image.fromarray(each) for each in RNG.integers(0, 256, (2, 4, 4), np.uint8))
+        first.save(tmp_path / "pictures" / f"{number:02}.gif", save_all=True, append_images=[second] * (number < 3))
+    words = ["pack", str(tmp_path / "pictures"), str(tmp_path / "packed"), "dataset.size=4", "dataset.channels=1"]
+    assert data.main(words) == 0
+    said = "3 of 20 pictures have several frames; only the first of each is used"
+    assert packed.read(tmp_path / "packed").remarks == (said,)
+
+
 def test_what_cannot_be_packed_is_one_line_and_leaves_nothing(tmp_path):
     array = RNG.random((50, 6))
     array[17, 3] = np.nan

@@ -9,7 +9,7 @@ import numpy as np
 from vaex import files
 from vaex.datasets import images
 from vaex.errors import DataError, InputError
-from vaex.packing.rows import Part, Source, divided, limited
+from vaex.packing.rows import Frames, Part, Source, divided, limited
 
 SPLITS = {"train": ("train",), "valid": ("validation", "valid", "val"), "test": ("test",)}
 """What ours are called there."""
@@ -25,14 +25,15 @@ def source(path: Path, config: images.Config) -> Source:
     if train is None:
         raise DataError(f"{path}: has no split train (it has {', '.join(map(str, saved))})")
     images, label = _columns(path, train)
-    names = () if label is None else (label,)
+    names, frames = () if label is None else (label,), Frames()
     choices = [f"{path}: of its columns of images ({', '.join(images)}) {images[0]}"] * (len(images) > 1)
     if all(split is not None for split in named.values()):
-        parts = {ours: _part(path, split, images[0], label, config) for ours, split in named.items()}
-        return Source(limited(config, parts), names, choices=tuple(choices))
+        parts = {ours: _part(path, split, images[0], label, config, frames) for ours, split in named.items()}
+        return Source(limited(config, parts), names, choices=tuple(choices), frames=frames)
     left = [name for name in saved if name not in SPLITS["train"]]
     choices += [f"{path}: of its splits ({', '.join(saved)}) train, divided into three"] * bool(left)
-    return Source(divided(config, _part(path, train, images[0], label, config)), names, choices=tuple(choices))
+    rows = _part(path, train, images[0], label, config, frames)
+    return Source(divided(config, rows), names, choices=tuple(choices), frames=frames)
 
 
 def _load(path: Path) -> Any:
@@ -62,7 +63,7 @@ def _columns(path: Path, rows: Any) -> tuple[list[str], str | None]:
     return found, next((name for name, kind in kinds.items() if kind == "ClassLabel"), None)
 
 
-def _part(path: Path, rows: Any, image: str, label: str | None, config: images.Config) -> Part:
+def _part(path: Path, rows: Any, image: str, label: str | None, config: images.Config, frames: Frames) -> Part:
     """Pictures are decoded as they are read, as those of a folder are."""
     import datasets
 
@@ -73,8 +74,8 @@ def _part(path: Path, rows: Any, image: str, label: str | None, config: images.C
             chosen = files_of[places.tolist()][image]
         except Exception as error:  # of a damaged file Arrow raises what it likes
             raise DataError(f"{path}: cannot be read by Hugging Face's datasets: {files.first_line(error)}") from error
-        pairs = zip(places.tolist(), chosen, strict=True)
-        return np.stack([_decoded(f"{path}: picture {place}", each, config) for place, each in pairs])
+        of_each = zip([f"{path}: picture {place}" for place in places.tolist()], chosen, strict=True)
+        return np.stack([frames.first(name, _decoded(name, each, config)) for name, each in of_each])
 
     return Part(len(rows), read, None if label is None else _classes(rows[label]))
 
@@ -84,9 +85,9 @@ def _classes(column: Any) -> np.ndarray:
     return np.array([-1 if each is None else each for each in column])[:, None]
 
 
-def _decoded(named: str, picture: dict[str, Any] | None, config: images.Config) -> np.ndarray:
+def _decoded(named: str, picture: dict[str, Any] | None, config: images.Config) -> tuple[np.ndarray, bool]:
     if not picture or (picture["bytes"] is None and picture["path"] is None):
         raise DataError(f"{named}: is not there (null); filter such rows out first")
     if picture["bytes"] is None:
-        return images.read(Path(picture["path"]), config.size, config.channels)[0]
-    return images.decoded(io.BytesIO(picture["bytes"]), named, config.size, config.channels)[0]
+        return images.read(Path(picture["path"]), config.size, config.channels)
+    return images.decoded(io.BytesIO(picture["bytes"]), named, config.size, config.channels)

@@ -18,6 +18,24 @@ class Part(NamedTuple):
     labels: type_of_labels | None
 
 
+class Frames:
+    """Pictures that have several frames, of which the first is taken: known when they have been read."""
+
+    def __init__(self) -> None:
+        self._several: set[str] = set()
+
+    def first(self, named: str, picture: tuple[np.ndarray, bool]) -> np.ndarray:
+        """The picture, with which comes whether more frames follow."""
+        if picture[1]:
+            self._several.add(named)
+        return picture[0]
+
+    def remarks(self, pictures: int) -> list[str]:
+        """Of so many pictures how many have several, if any has."""
+        count = len(self._several)
+        return [f"{count} of {pictures} pictures have several frames; only the first of each is used"] * bool(count)
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
     """Splits by their names; `declared` is the range that all values must lie in, as the user has it.
@@ -29,6 +47,7 @@ class Source:
     labels_named: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
+    frames: Frames = dataclasses.field(default_factory=Frames)
     declared: tuple[float, float] | None = None
 
 

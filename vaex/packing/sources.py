@@ -16,7 +16,7 @@ from vaex.data import idx, numpy_files, packed
 from vaex.datasets import arrays, images
 from vaex.errors import DataError, InputError
 from vaex.packing import array_record
-from vaex.packing.rows import Part, Source, divided, of_arrays
+from vaex.packing.rows import Frames, Part, Source, divided, of_arrays
 
 HUGGING_FACE = ("dataset_dict.json", "dataset_info.json")
 """Either is in a folder that `save_to_disk` has made."""
@@ -78,10 +78,13 @@ def _of_folder(path: Path, section: type_of_section) -> Source:
 
 
 def _of_pictures(paths: list[Path], config: images.Config) -> Source:
-    def read(places: np.ndarray) -> np.ndarray:
-        return np.stack([images.read(paths[place], config.size, config.channels)[0] for place in places])
+    frames = Frames()
 
-    return Source(divided(config, Part(len(paths), read, None)))
+    def read(places: np.ndarray) -> np.ndarray:
+        chosen = [paths[place] for place in places]
+        return np.stack([frames.first(str(path), images.read(path, config.size, config.channels)) for path in chosen])
+
+    return Source(divided(config, Part(len(paths), read, None)), frames=frames)
 
 
 def _of_arrays(path: Path, config: arrays.Config) -> Source:

@@ -101,6 +101,7 @@ class _Writer:
     def write(self) -> dict[str, Any]:
         splits = {name: self._split(name, self._source.splits[name]) for name in SPLITS}
         self._check_range()
+        pictures = sum(part.rows for part in self._source.splits.values())
         index = {
             "format": 1,
             "shape": list(map(int, self._shape)),
@@ -109,7 +110,7 @@ class _Writer:
             "window": WINDOW,
             "values": {"low": self._low, "high": self._high, "few": self._few},
             "labels_named": list(self._source.labels_named),
-            "remarks": list(self._source.remarks),
+            "remarks": [*self._source.remarks, *self._source.frames.remarks(pictures)],
             **splits,
         }
         files.write_json(self._folder / INDEX, index)
