@@ -75,7 +75,7 @@ def _part(path: Path, rows: Any, image: str, label: str | None, config: images.C
         except Exception as error:  # of a damaged file Arrow raises what it likes
             raise DataError(f"{path}: cannot be read by Hugging Face's datasets: {files.first_line(error)}") from error
         of_each = zip([f"{path}: picture {place}" for place in places.tolist()], chosen, strict=True)
-        return np.stack([frames.first(name, _decoded(name, each, config)) for name, each in of_each])
+        return np.stack([frames.first((id(rows), name), _decoded(name, each, config)) for name, each in of_each])
 
     return Part(len(rows), read, None if label is None else _classes(rows[label]))
 

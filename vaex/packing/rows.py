@@ -1,7 +1,7 @@
 """What is packed: three splits of images that are read a part at a time, wherever they come from."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,12 +22,12 @@ class Frames:
     """Pictures that have several frames, of which the first is taken: known when they have been read."""
 
     def __init__(self) -> None:
-        self._several: set[str] = set()
+        self._several: set[Hashable] = set()
 
-    def first(self, named: str, picture: tuple[np.ndarray, bool]) -> np.ndarray:
+    def first(self, which: Hashable, picture: tuple[np.ndarray, bool]) -> np.ndarray:
         """The picture, with which comes whether more frames follow."""
         if picture[1]:
-            self._several.add(named)
+            self._several.add(which)
         return picture[0]
 
     def remarks(self, pictures: int) -> list[str]:
