@@ -71,9 +71,9 @@ def _slurm(**changed: object) -> settings.Slurm:
 def test_memory_may_be_left_to_slurm_or_asked_for_by_core() -> None:
     """Some clusters take --mem-per-cpu alone, which sbatch refuses beside --mem."""
     asked = slurm_tasks._parameters(_slurm(mem_gb=None, sbatch=["--mem-per-cpu=2G", "--exclusive"]))
-    assert "mem_gb" not in asked
-    assert asked["slurm_additional_parameters"] == {"requeue": True, "mem-per-cpu": "2G", "exclusive": True}
-    assert slurm_tasks._parameters(_slurm())["mem_gb"] == 4
+    assert "mem" not in asked
+    assert asked["additional_parameters"] == {"requeue": True, "mem-per-cpu": "2G", "exclusive": True}
+    assert slurm_tasks._parameters(_slurm(mem_gb=0.5))["mem"] == "512M"
 
 
 def test_a_task_is_submitted_as_from_outside_of_any_other(monkeypatch: pytest.MonkeyPatch) -> None:

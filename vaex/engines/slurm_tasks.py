@@ -114,7 +114,7 @@ class _Tasks:
     def _submit(self, numbers: Sequence[int]) -> list[str]:
         submitit = importlib.import_module("submitit")  # late: an extra, which the type checker may lack
 
-        executor = submitit.AutoExecutor(self._folder, cluster="slurm", slurm_max_num_timeout=self._settings.timeouts)
+        executor = submitit.SlurmExecutor(self._folder, max_num_timeout=self._settings.timeouts)
         executor.update_parameters(**_parameters(self._settings))
         try:
             with _as_outside():
@@ -168,18 +168,23 @@ def _parameters(settings: Slurm) -> dict[str, Any]:
     """The settings as submitit has them."""
     further = {"requeue": True} | dict(_option(each) for each in settings.sbatch)  # some Slurms do so only if asked to
     asked = {
-        "name": "vaex",
-        "timeout_min": settings.time,
-        "mem_gb": settings.mem_gb,
+        "job_name": "vaex",
+        "time": settings.time,
+        "mem": _memory(settings),
         "cpus_per_task": settings.cpus_per_task,
-        "slurm_setup": list(settings.setup) or None,
-        "slurm_array_parallelism": settings.array_parallelism,
-        "slurm_signal_delay_s": settings.grace,
-        "slurm_additional_parameters": further or None,
-        "slurm_partition": settings.partition,
+        "setup": list(settings.setup) or None,
+        "array_parallelism": settings.array_parallelism,
+        "signal_delay_s": settings.grace,
+        "additional_parameters": further,
+        "partition": settings.partition,
         "gpus_per_node": settings.gpus or None,
     }
-    return {key: value for key, value in asked.items() if value is not None}
+    given = {key: value for key, value in asked.items() if value is not None}
+    return given | {"wckey": None}  # submitit asks for one of its own, which a Slurm that knows its keys refuses
+
+
+def _memory(settings: Slurm) -> str | None:
+    return None if settings.mem_gb is None else f"{round(settings.mem_gb * 1024)}M"
 
 
 def _option(text: str) -> tuple[str, str | bool]:
@@ -190,7 +195,7 @@ def _option(text: str) -> tuple[str, str | bool]:
 def _refuse_impossible(settings: Slurm) -> None:
     wanted = {
         "partition": settings.partition, "time": settings.time,
-        "mem": None if settings.mem_gb is None else f"{round(settings.mem_gb * 1024)}M",
+        "mem": _memory(settings),
         "cpus-per-task": settings.cpus_per_task, "gpus-per-node": settings.gpus or None,
     }  # fmt: skip
     options = [f"--{key}={value}" for key, value in wanted.items() if value is not None]
