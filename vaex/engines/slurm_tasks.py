@@ -61,14 +61,18 @@ class SlurmTasks:
         return Outcome(dict.fromkeys(jobs, "submitted"), signal=None, ended_by_policy=False)
 
 
+NOWHERE = ""
+"""In place of a task's name: it could not be queued again, as when Slurm is restarted; tried anew as one that is lost."""
+
+
 class _Tasks:
     """Carries parcels as tasks of arrays."""
 
     def __init__(self, settings: Slurm, folder: Path):
         self._settings, self._folder = settings, folder
-        self._tasks: dict[int, str] = {}
+        self._tasks: dict[int, str] = {}  # by the parcel's number, Slurm's name of it, or NOWHERE
         self._gone: dict[int, float] = {}
-        self._asked = 0.0
+        self._asked, self._begun = 0.0, False
 
     def send(self, parcels: Mapping[int, Parcel]) -> None:
         """Have these trained, as soon as there is room."""
@@ -81,10 +85,14 @@ class _Tasks:
             some = numbers[first : first + most]
             try:
                 self._tasks |= dict(zip(some, self._submit(some), strict=True))
-            except VaexError:
-                self._take_back(numbers)
-                raise
-        files.write_json(self._folder / RECORD, {"tasks": list(self._tasks.values())})
+            except VaexError as error:
+                if not self._begun:
+                    self._take_back(numbers)
+                    raise
+                log.warning("%s; trying again", error)  # others train meanwhile
+                self._tasks |= dict.fromkeys(some, NOWHERE)
+        self._begun = True
+        files.write_json(self._folder / RECORD, {"tasks": [task for task in self._tasks.values() if task != NOWHERE]})
 
     def reports(self, seconds: float) -> dict[int, Report | Lost]:
         """What has come back since the last call, after so long."""
@@ -107,7 +115,7 @@ class _Tasks:
         self._take_back(list(self._tasks))
 
     def _take_back(self, numbers: Sequence[int]) -> None:
-        jobs = sorted({self._tasks[number].partition("_")[0] for number in numbers if number in self._tasks})
+        jobs = sorted({self._tasks.get(number, NOWHERE).partition("_")[0] for number in numbers} - {NOWHERE})
         if jobs:
             subprocess.run(["scancel", *jobs], capture_output=True)
 
@@ -121,8 +129,8 @@ class _Tasks:
                 jobs = executor.map_array(Task(), [str(self._folder)] * len(numbers), list(numbers))
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             raise VaexError(
-                f"hydra/launcher=slurm: cannot submit {len(numbers)} tasks ({first_line(error)}); those that were are "
-                "taken back; hydra.launcher.packs_per_task=N makes fewer"
+                f"hydra/launcher=slurm: cannot submit {len(numbers)} tasks ({first_line(error)}); "
+                "hydra.launcher.packs_per_task=N makes fewer"
             ) from error
         return [job.job_id for job in jobs]
 
