@@ -62,7 +62,7 @@ class SlurmTasks:
 
 
 NOWHERE = ""
-"""In place of a task's name: it could not be queued again, as when Slurm is restarted; tried anew as one that is lost."""
+"""In place of a task's name: it could not be queued again, as while Slurm is restarted; in time it counts as lost."""
 
 
 class _Tasks:
