@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import shlex
 import struct
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 from tests.support.disks import small_disk
 from tests.support.packed import pack, small_files
 from vaex import files
-from vaex.commands import data
+from vaex.commands import data, train
 from vaex.data import packed
 from vaex.data.dataset import Dataset, Split, split_by_fractions
 from vaex.datasets import arrays, digits
@@ -112,6 +113,14 @@ def test_the_command_packs_a_folder_of_pictures_and_says_how_to_use_it(tmp_path,
     assert data.main(["verify", str(tmp_path / "packed")]) == 1
     with pytest.raises(InputError, match="is there already"):
         data.main(words)
+
+
+def test_the_line_that_uses_a_folder_is_one_that_can_be_typed(tmp_path, capsys):
+    folder = tmp_path / "p,q = (r)'s $x"
+    np.save(tmp_path / "x.npy", RNG.random((50, 6)))
+    assert data.main(["pack", str(tmp_path / "x.npy"), str(folder)]) == 0
+    words = shlex.split(capsys.readouterr().out.rpartition("; vaex ")[2])
+    assert train.composed(words, checked=False).jobs[0].dataset.path == str(folder)
 
 
 def test_what_is_left_of_pictures_with_several_frames_is_remarked(tmp_path, capsys):
