@@ -37,6 +37,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     with tempfile.TemporaryDirectory(prefix="vaex-ray-", dir=_place(), ignore_cleanup_errors=True) as folder:
+        os.environ["TMPDIR"] = folder  # of workers, which are ended before they tidy up
         for left in reversed(range(TRIES)):
             try:
                 ray.init(
