@@ -91,6 +91,14 @@ def test_a_task_with_a_gpu_of_its_own_takes_that(
     assert hosts._own_device() == expected
 
 
+def test_a_port_that_is_taken_is_one_line():
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port} of this host: .*Address already in use"):
+            hosts._refuse_taken_port(Asked(2, 0, f"localhost:{port}"))
+    hosts._refuse_taken_port(Asked(2, 0, f"localhost:{port}"))
+
+
 def test_a_process_alone_leads_and_agrees_with_itself():
     assert hosts.leads()
     assert not hosts.several()

@@ -10,6 +10,7 @@ import io
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -96,6 +97,8 @@ def join(processes: Asked) -> None:
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     _refuse_proxies()
+    if processes.rank == 0:
+        _refuse_taken_port(processes)
     try:
         jax.distributed.initialize(
             processes.address,
@@ -121,6 +124,24 @@ def _refuse_proxies() -> None:
 
     os.environ["grpc_proxy"] = ""  # noqa: SIM112  # gRPC reads it so; empty: none
     jax.config.update("jax_check_proxy_envs", False)
+
+
+def _refuse_taken_port(processes: Asked) -> None:
+    """Raise `InputError` where the first process cannot listen, which JAX answers with a segmentation fault."""
+    if processes.address:
+        port = int(processes.address.rpartition(":")[2])
+    else:  # JAX's choice for a job of Slurm's
+        port = int(os.environ["SLURM_JOB_ID"]) % 2**12 + 2**16 - 2**12
+    with socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("", port))
+        except (OSError, OverflowError) as error:
+            where = processes.address or f"job {os.environ['SLURM_JOB_ID']}"
+            raise InputError(
+                f"the processes of this run cannot meet ({where}): port {port} of this host: {first_line(error)}; "
+                f"{ADDRESS}=HOST:PORT names another"
+            ) from error
 
 
 def _own_device() -> list[int] | None:
