@@ -141,8 +141,8 @@ def test_what_cannot_be_packed_is_one_line_and_leaves_nothing(tmp_path):
     np.save(tmp_path / "wide.npy", 2 * RNG.random((50, 6)))
     (tmp_path / "text.txt").write_text("hello")
     for named, said, more in (
-        ("nan.npy", "not finite", {}),
-        ("wide.npy", r"outside dataset\.range", {"range": (0, 1)}),
+        ("nan.npy", r"nan\.npy: values that are not finite in float32, as in row 17 \(", {}),
+        ("wide.npy", r"wide\.npy: values from .*, outside dataset\.range", {"range": (0, 1)}),
         ("text.txt", "not a .npy, .npz, idx or ArrayRecord file", {}),
         ("nothing", "no file or folder, and no dataset", {}),
     ):

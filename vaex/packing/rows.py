@@ -11,11 +11,19 @@ from vaex.errors import DataError
 
 
 class Part(NamedTuple):
-    """`rows` images; `read` gives those of some places, ascending, N x H x W x C, uint8 or float32."""
+    """`rows` images; `read` gives those of some places, ascending, N x H x W x C, uint8 or float32.
+
+    `places` are theirs in the source, where they are only some of it.
+    """
 
     rows: int
     read: Callable[[np.ndarray], type_of_images]
     labels: type_of_labels | None
+    places: np.ndarray | None = None
+
+    def place(self, row: int) -> int:
+        """Of a row its place in the source."""
+        return row if self.places is None else int(self.places[row])
 
 
 class Frames:
@@ -48,6 +56,7 @@ class Source:
     remarks: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     frames: Frames = dataclasses.field(default_factory=Frames)
+    named: str = "the source"
     declared: tuple[float, float] | None = None
 
 
@@ -82,7 +91,8 @@ def _kept(config: Fractions, rows: int, of_train: int) -> int:
 def chosen(rows: Part, which: np.ndarray) -> Part:
     """Some rows, by their places, ascending."""
     labels = None if rows.labels is None else rows.labels[which]
-    return Part(len(which), lambda places: rows.read(which[places]), labels)
+    places = which if rows.places is None else rows.places[which]
+    return Part(len(which), lambda some: rows.read(which[some]), labels, places)
 
 
 def of_arrays(images: Any, labels: Any) -> Part:

@@ -2,6 +2,7 @@
 files, or what Hugging Face's `datasets` has saved.
 """
 
+import dataclasses
 import gzip
 import mmap
 from collections.abc import Callable
@@ -27,6 +28,10 @@ type_of_section = Callable[..., Any]
 
 def open_source(named: str, section: type_of_section) -> Source:
     """What is named: a dataset by its name, else a file or folder; raises `InputError`."""
+    return dataclasses.replace(_opened(named, section), named=named)
+
+
+def _opened(named: str, section: type_of_section) -> Source:
     if named in configuration.ours("dataset"):
         return _of_dataset(named, section)
     path = files.expanded(named)

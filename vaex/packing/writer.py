@@ -130,7 +130,7 @@ class _Writer:
             for start in range(first, end, self._a_part):
                 stop = min(start + self._a_part, end)
                 images = np.ascontiguousarray(part.read(np.arange(start, stop)))
-                self._check(images, split, start)
+                self._check(images, split, part, start)
                 yield images
                 self._tell(split, stop, part.rows)
 
@@ -159,14 +159,14 @@ class _Writer:
             size = file.tell()
         return {"name": name, "rows": shape[0], "bytes": size, "sha256": sha256.hexdigest()}
 
-    def _check(self, images: type_of_images, split: str, start: int) -> None:
+    def _check(self, images: type_of_images, split: str, part: Part, start: int) -> None:
         """Take in smallest and largest value; raise `DataError` for what cannot be packed."""
         if images.shape[1:] != self._shape or images.dtype != self._dtype:
             raise DataError(f"{split}: images {images.shape[1:]} {images.dtype}, others {self._shape} {self._dtype}")
         low, high = images.min(), images.max()
         if not (np.isfinite(low) and np.isfinite(high)):
-            row = start + int(np.argmin(np.isfinite(images).all(axis=(1, 2, 3))))
-            raise DataError(f"{split}: values that are not finite in float32, first row {row}")
+            row = part.place(start + int(np.argmin(np.isfinite(images).all(axis=(1, 2, 3)))))
+            raise DataError(f"{self._source.named}: values that are not finite in float32, as in row {row} ({split})")
         self._low, self._high = min(self._low, float(low)), max(self._high, float(high))
         self._two |= {float(low), float(high)} if self._few else set()
         self._few = self._few and len(self._two) <= 2 and _only(images[:FIRST_ROWS], low, high)
@@ -177,7 +177,7 @@ class _Writer:
         low, high = self._low / scale, self._high / scale
         if declared and (low < declared[0] or high > declared[1]):
             values = f"values from {beyond(low, declared[0])} to {beyond(high, declared[1])}"
-            raise DataError(f"{values}, outside dataset.range={list(declared)}")
+            raise DataError(f"{self._source.named}: {values}, outside dataset.range={list(declared)}")
 
 
 def _only(images: type_of_images, low: Any, high: Any) -> bool:
