@@ -122,6 +122,25 @@ def test_an_address_without_a_cluster_is_one_line(address: str, told: str, monke
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("noted", "told"),
+    [("127.0.0.1:1", "hydra.launcher.address: no Ray cluster at 127.0.0.1:1 ("), (None, "no Ray cluster runs here")],
+)
+def test_a_cluster_that_is_gone_is_not_waited_for(
+    noted: str | None, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray leaves a note of a cluster behind, and tries it for minutes."""
+    (tmp_path / "ray").mkdir()
+    if noted:
+        (tmp_path / "ray" / "ray_current_cluster").write_text(noted)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray_tasks, "_runs_here", lambda: False)  # somebody else's may run
+    with pytest.raises(ConfigError) as error:
+        RayTasks(settings.Ray(address="auto", num_cpus=1, num_gpus=0, repeats=3))
+    assert told in str(error.value)
+
+
 def test_other_launchers_train_here() -> None:
     assert isinstance(engine.of({"_target_": "hydra_plugins.vaex.PackedLauncher"}), Here)
     assert isinstance(engine.of({}), Here)

@@ -39,8 +39,8 @@ class RayTasks:
     waits = True
 
     def __init__(self, settings: Ray):
-        if settings.address == "auto" and os.environ.get("RAY_ADDRESS"):  # which Ray takes then
-            settings = dataclasses.replace(settings, address=os.environ["RAY_ADDRESS"])
+        if settings.address == "auto":
+            settings = dataclasses.replace(settings, address=_of_auto())
         if settings.address and settings.address != "auto":
             _refuse_unreachable(settings.address)
         if settings.address is None and settings.num_cpus > threads.cores():
@@ -102,6 +102,31 @@ def _say_where_nothing_fits(ray: Any, settings: Ray) -> None:
     if settings.address is None:
         raise ConfigError(f"hydra.launcher.num_gpus: {told} (here are {largest})")
     log.warning("hydra.launcher: %s (%s); waiting for one that has", told, largest)
+
+
+def _of_auto() -> str:
+    """The cluster that Ray takes for `auto`: named by a variable, running here, or the last one that it has noted."""
+    noted = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray" / "ray_current_cluster"
+    if named := os.environ.get("RAY_ADDRESS"):
+        return named
+    if _runs_here():
+        return "auto"
+    try:
+        return noted.read_text().strip()
+    except OSError as error:
+        raise ConfigError(
+            "hydra.launcher.address=auto: no Ray cluster runs here, and RAY_ADDRESS names none; `ray start --head` "
+            "starts one"
+        ) from error
+
+
+def _runs_here() -> bool:
+    """Whether a cluster's head is among this machine's processes."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            if b"gcs_server" in path.read_bytes():
+                return True
+    return False
 
 
 def _refuse_unreachable(address: str) -> None:
