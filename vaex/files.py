@@ -218,8 +218,8 @@ def sha256(content: bytes | mmap.mmap) -> str:
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Hold the run directory: the kernel's lock on `.lock`, which dies with its process."""
+def locked(directory: Path, doing: str = "training") -> Iterator[None]:
+    """Hold a directory, in which something is done: the kernel's lock on `.lock`, which dies with its process."""
     try:
         file = (directory / ".lock").open("a")
     except OSError as error:
@@ -228,7 +228,7 @@ def locked(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f"{directory}: another process is training here; wait for it or stop it") from error
+            raise InputError(f"{directory}: another process is {doing} here; wait for it or stop it") from error
         except OSError as error:
             raise VaexError(f"{directory}: cannot be locked ({first_line(error)})") from error
         yield

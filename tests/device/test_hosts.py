@@ -47,12 +47,14 @@ main()
         (dict(zip(hosts.SLURM, ("7", "node[1-2]", "2", "1", "0"), strict=True)), Asked(2, 1, None)),
         (dict(zip(hosts.SLURM, ("7", "node1", "1", "0", "0"), strict=True)), None),
         ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8"}, None),  # a batch script, which srun has not started
+        # the shell of `salloc -n 4`, and a command in it that was not started by srun
+        (dict(zip((*hosts.SLURM, hosts.OF_STEP), ("7", "node1", "4", "0", "0", "1"), strict=True)), None),
     ],
 )
 def test_the_surroundings_name_the_processes(
     variables: dict[str, str], expected: Asked | None, monkeypatch: pytest.MonkeyPatch
 ):
-    for name in (*hosts.SLURM, hosts.ADDRESS, hosts.COUNT, hosts.RANK):
+    for name in (*hosts.SLURM, hosts.OF_STEP, hosts.ADDRESS, hosts.COUNT, hosts.RANK):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -75,6 +77,26 @@ def test_what_no_processes_can_be_is_one_line(
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
     with pytest.raises(InputError, match=message):
         hosts.asked()
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [(None, None), ("0,1,2,3", None), ("0", [0]), ("GPU-5a1b", [0]), ("GPU-5a1b,GPU-77", None), ("-1", None)],
+)
+def test_a_task_with_a_gpu_of_its_own_takes_that(
+    seen: str | None, expected: list[int] | None, monkeypatch: pytest.MonkeyPatch
+):
+    """As srun --gpus-per-task=1 gives it, whatever the task's number on its node."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen) if seen else monkeypatch.delenv("CUDA_VISIBLE_DEVICES", False)
+    assert hosts._own_device() == expected
+
+
+def test_a_port_that_is_taken_is_one_line():
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port} of this host: .*Address already in use"):
+            hosts._refuse_taken_port(Asked(2, 0, f"localhost:{port}"))
+    hosts._refuse_taken_port(Asked(2, 0, f"localhost:{port}"))
 
 
 def test_a_process_alone_leads_and_agrees_with_itself():
@@ -202,6 +224,14 @@ def test_tasks_of_slurm_find_each_other(pair: Made):
     tasks = pair(*RUN, "training.epochs=1", slurm=True)
     assert tasks.wait() == [0, 0], tasks.said("err")
     assert json.loads((tasks.cwd / "run/manifest.json").read_text())["environment"]["processes"] == 2
+
+
+@pytest.mark.slow
+def test_processes_do_not_meet_by_a_proxy(pair: Made, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    beside = pair(*RUN, "training.epochs=1")
+    assert beside.wait() == [0, 0], beside.said("err")
+    assert beside.said("err") == ["", ""]
 
 
 @pytest.mark.slow

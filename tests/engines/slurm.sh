@@ -53,6 +53,8 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 KillWait=30
+JobRequeue=0
+MaxArraySize=3
 MinJobAge=60
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=8000 State=UNKNOWN
 PartitionName=local Nodes=ALL Default=YES MaxTime=60 State=UP

@@ -2,22 +2,29 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import pytest
 
 from tests.support.configurations import make
 from vaex.config import identity
-from vaex.disk import sweep
+from vaex.config.validation import validate
+from vaex.disk import sweep, threads
 from vaex.disk.directory import Job
-from vaex.engines import engine, parcel, settings, worker
+from vaex.engines import engine, parcel, ray_head, ray_tasks, settings, slurm_tasks, worker
 from vaex.engines.engine import Here
 from vaex.engines.ray_tasks import RayTasks
 from vaex.errors import ConfigError
 from vaex.sweeping import going_on
 
+SLURM: dict[str, Any] = {
+    "partition": None, "time": 60, "mem_gb": 4, "cpus_per_task": 1, "gpus": 0, "setup": [], "sbatch": [],
+    "array_parallelism": 256, "packs_per_task": 1, "grace": 90, "timeouts": 9, "repeats": 3, "wait": True,
+}  # fmt: skip
 RAY = {"_target_": "hydra_plugins.vaex.RayLauncher", "address": None, "num_cpus": 1, "num_gpus": 0, "repeats": 3}
 
 
@@ -34,6 +41,9 @@ def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"num_cpu": 2}, "hydra.launcher.num_cpu: unknown key; did you mean 'hydra.launcher.num_cpus'?"),
         ({"num_gpus": -1}, "hydra.launcher.num_gpus: "),
         ({"repeats": "often"}, "hydra.launcher.repeats: "),
+        ({"num_gpus": 1.5}, "hydra.launcher.num_gpus: expected a share of one GPU, or whole ones, got 1.5"),
+        ({"num_cpus": 1e-5}, "hydra.launcher.num_cpus: expected 0, or 0.0001 or more, got 1e-05"),
+        ({"num_cpus": 9999}, f"hydra.launcher.num_cpus: expected at most the {threads.cores()} cores here"),
     ],
 )
 def test_a_wrong_key_is_one_line(changed: dict[str, object], told: str) -> None:
@@ -43,35 +53,84 @@ def test_a_wrong_key_is_one_line(changed: dict[str, object], told: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"time": 1}, "hydra.launcher: a task of time=1 minutes is told to end grace=90 seconds before, at once"),
+        ({"sbatch": ["-A vision"]}, "hydra.launcher.sbatch[0]: expected --option or --option=value, got '-A vision'"),
+        ({"mem_gb": 0}, "hydra.launcher.mem_gb: expected greater than 0, got 0"),
+    ],
+)
+def test_a_task_that_cannot_be_is_one_line(changed: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        settings.read({"_target_": "hydra_plugins.vaex.SlurmLauncher"} | SLURM | changed)
+    assert str(error.value).startswith(told)
+
+
+def _slurm(**changed: object) -> settings.Slurm:
+    return validate(settings.SECTION, settings.Slurm, {settings.SECTION: SLURM | changed})
+
+
+def test_memory_may_be_left_to_slurm_or_asked_for_by_core() -> None:
+    """Some clusters take --mem-per-cpu alone, which sbatch refuses beside --mem."""
+    asked = slurm_tasks._parameters(_slurm(mem_gb=None, sbatch=["--mem-per-cpu=2G", "--exclusive"]))
+    assert "mem" not in asked
+    assert asked["additional_parameters"] == {"requeue": True, "mem-per-cpu": "2G", "exclusive": True}
+    assert slurm_tasks._parameters(_slurm(mem_gb=0.5))["mem"] == "512M"
+
+
+def test_a_task_is_submitted_as_from_outside_of_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_task = {"SLURM_JOB_ID": "7", "SLURM_MEM_PER_NODE": "100", "SLURM_CPU_BIND": "mask_cpu:0x1"}
+    for name, value in (of_task | {"SLURM_CONF": "/etc/slurm.conf", "SBATCH_ACCOUNT": "vision"}).items():
+        monkeypatch.setenv(name, value)
+    with slurm_tasks._as_outside():
+        assert sorted(set(os.environ) & {*of_task, "SLURM_CONF", "SBATCH_ACCOUNT"}) == ["SBATCH_ACCOUNT", "SLURM_CONF"]
+    assert of_task.items() <= os.environ.items()
+
+
+def test_ray_keeps_its_sockets_where_their_paths_are_short_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, expected in (("/scratch/user", "/scratch/user"), ("/scratch/" + "job" * 20, "/tmp")):
+        monkeypatch.setenv("RAY_TMPDIR", given)
+        assert ray_head._place() == expected
+
+
+def test_a_pack_that_no_node_can_take_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Ray itself waits without a word."""
+    nodes = [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": 1.0}}, {"Alive": False, "Resources": {"GPU": 9.0}}]
+    ray = SimpleNamespace(nodes=lambda: nodes)
+    asked = settings.Ray(address=None, num_cpus=1, num_gpus=2, repeats=3)
+    with pytest.raises(ConfigError) as told:
+        ray_tasks._say_where_nothing_fits(ray, asked)
+    said = "each pack asks for 1 cores and 2 GPUs, and no node of Ray's has as much (here are 8 cores and 1 GPUs)"
+    assert str(told.value) == f"hydra.launcher.num_gpus: {said}"
+    ray_tasks._say_where_nothing_fits(ray, dataclasses.replace(asked, num_gpus=0.5))
+
+
+@pytest.mark.parametrize(
     ("address", "told"),
     [
+        ("auto", "no Ray cluster at 127.0.0.1:1 ("),  # which RAY_ADDRESS says
         ("127.0.0.1:1", "no Ray cluster at 127.0.0.1:1 ("),
         ("node", "expected HOST:PORT of a Ray cluster, or auto, got 'node'"),
         ("ray://node:10001", "expected HOST:PORT of a Ray cluster, or auto, got 'ray://node:10001'"),
         ("node:99999", "expected HOST:PORT of a Ray cluster, or auto, got 'node:99999'"),
     ],
 )
-def test_an_address_without_a_cluster_is_one_line(address: str, told: str) -> None:
+def test_an_address_without_a_cluster_is_one_line(address: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At once: Ray tries for minutes."""
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(ConfigError) as error:
         RayTasks(settings.Ray(address=address, num_cpus=1, num_gpus=0, repeats=3))
     assert str(error.value).startswith(f"hydra.launcher.address: {told}")
     assert "\n" not in str(error.value)
 
 
-SLURM = {
-    "_target_": "hydra_plugins.vaex.SlurmLauncher", "partition": None, "time": 1, "mem_gb": 4, "cpus_per_task": 1,
-    "gpus": 0, "setup": [], "sbatch": [], "array_parallelism": 256, "packs_per_task": 1, "grace": 60, "timeouts": 1000,
-    "repeats": 3, "wait": True,
-}  # fmt: skip
-
-
 def test_a_task_that_would_be_asked_to_end_when_it_begins_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "_installed", lambda package: True)
+    asked = SLURM | {"_target_": "hydra_plugins.vaex.SlurmLauncher", "time": 1, "grace": 60}
     with pytest.raises(ConfigError) as told:
-        settings.read(SLURM)
+        settings.read(asked)
     assert str(told.value) == "hydra.launcher.grace: expected fewer than the 60 s of hydra.launcher.time=1, got 60"
-    assert isinstance(settings.read(SLURM | {"grace": 59}), settings.Slurm)
+    assert isinstance(settings.read(asked | {"grace": 59}), settings.Slurm)
 
 
 def test_tasks_without_a_gpu_do_not_share_the_one_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +146,25 @@ def test_a_sweep_that_stops_jobs_early_goes_on_here_only(tmp_path: Path, monkeyp
     sweep.write(tmp_path, [sweep.noted(0, Path("0"), (), config)])
     with pytest.raises(ConfigError, match="a sweep that stops jobs early goes on in this process only"):
         going_on.resume(tmp_path, ["hydra/launcher=ray"])
+
+
+@pytest.mark.parametrize(
+    ("noted", "told"),
+    [("127.0.0.1:1", "hydra.launcher.address: no Ray cluster at 127.0.0.1:1 ("), (None, "no Ray cluster runs here")],
+)
+def test_a_cluster_that_is_gone_is_not_waited_for(
+    noted: str | None, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray leaves a note of a cluster behind, and tries it for minutes."""
+    (tmp_path / "ray").mkdir()
+    if noted:
+        (tmp_path / "ray" / "ray_current_cluster").write_text(noted)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray_tasks, "_runs_here", lambda: False)  # somebody else's may run
+    with pytest.raises(ConfigError) as error:
+        RayTasks(settings.Ray(address="auto", num_cpus=1, num_gpus=0, repeats=3))
+    assert told in str(error.value)
 
 
 def test_other_launchers_train_here() -> None:

@@ -51,6 +51,9 @@ def test_twelve_jobs_are_the_packed_launchers(tmp_path: Path, twelve: Path) -> N
     assert (code, errors) == (0, "")
     assert output.count("finished at epoch 2") == 12
     assert len(list((tmp_path / "sweep" / ".slurm").glob("report_*.json"))) == 4
+    scripts = [path.read_text() for path in (tmp_path / "sweep" / ".slurm").glob("*.sh")]
+    assert sum("#SBATCH --array=0-2%3" in script for script in scripts) == 3  # this Slurm takes no longer arrays
+    assert all("#SBATCH --requeue" in script and "wckey" not in script for script in scripts)
     assert_same(tmp_path / "sweep", twelve)
 
 
@@ -107,6 +110,16 @@ def test_a_command_that_does_not_wait(tmp_path: Path, two: Path) -> None:
     subprocess.run(["scontrol", "release", last], check=True)
     until(lambda: not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout, pause=0.5)
     assert done(tmp_path, "resume", "sweep")[0] == 0
+    assert_same(tmp_path / "sweep", two)
+
+
+def test_a_task_may_submit_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two: Path) -> None:
+    """Whose memory, cores and binding are another's, and would contradict theirs."""
+    of_task = {"SLURM_JOB_ID": "1", "SLURM_MEM_PER_CPU": "100", "SLURM_CPUS_PER_TASK": "2", "SLURM_NTASKS": "3"}
+    for name, value in of_task.items():
+        monkeypatch.setenv(name, value)
+    code, _, errors = done(tmp_path, "-m", *LONG, *SLURM)
+    assert (code, errors) == (0, "")
     assert_same(tmp_path / "sweep", two)
 
 

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import shlex
 import struct
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from PIL import Image
 
 from tests.support.disks import small_disk
 from tests.support.packed import pack, small_files
-from vaex.commands import data
+from vaex import files
+from vaex.commands import data, train
 from vaex.data import packed
 from vaex.data.dataset import Dataset, Split, split_by_fractions
 from vaex.datasets import arrays, digits
@@ -113,6 +115,25 @@ def test_the_command_packs_a_folder_of_pictures_and_says_how_to_use_it(tmp_path,
         data.main(words)
 
 
+def test_the_line_that_uses_a_folder_is_one_that_can_be_typed(tmp_path, capsys):
+    folder = tmp_path / "p,q = (r)'s $x"
+    np.save(tmp_path / "x.npy", RNG.random((50, 6)))
+    assert data.main(["pack", str(tmp_path / "x.npy"), str(folder)]) == 0
+    words = shlex.split(capsys.readouterr().out.rpartition("; vaex ")[2])
+    assert train.composed(words, checked=False).jobs[0].dataset.path == str(folder)
+
+
+def test_what_is_left_of_pictures_with_several_frames_is_remarked(tmp_path, capsys):
+    (tmp_path / "pictures").mkdir()
+    for number in range(20):
+        first, second = (Image.fromarray(each) for each in RNG.integers(0, 256, (2, 4, 4), np.uint8))
+        first.save(tmp_path / "pictures" / f"{number:02}.gif", save_all=True, append_images=[second] * (number < 3))
+    words = ["pack", str(tmp_path / "pictures"), str(tmp_path / "packed"), "dataset.size=4", "dataset.channels=1"]
+    assert data.main(words) == 0
+    said = "3 of 20 pictures have several frames; only the first of each is used"
+    assert packed.read(tmp_path / "packed").remarks == (said,)
+
+
 def test_what_cannot_be_packed_is_one_line_and_leaves_nothing(tmp_path):
     array = RNG.random((50, 6))
     array[17, 3] = np.nan
@@ -120,8 +141,8 @@ def test_what_cannot_be_packed_is_one_line_and_leaves_nothing(tmp_path):
     np.save(tmp_path / "wide.npy", 2 * RNG.random((50, 6)))
     (tmp_path / "text.txt").write_text("hello")
     for named, said, more in (
-        ("nan.npy", "not finite", {}),
-        ("wide.npy", r"outside dataset\.range", {"range": (0, 1)}),
+        ("nan.npy", r"nan\.npy: values that are not finite in float32, as in row 17 \(", {}),
+        ("wide.npy", r"wide\.npy: values from .*, outside dataset\.range", {"range": (0, 1)}),
         ("text.txt", "not a .npy, .npz, idx or ArrayRecord file", {}),
         ("nothing", "no file or folder, and no dataset", {}),
     ):
@@ -140,6 +161,19 @@ def test_what_a_killed_attempt_left_is_no_hindrance(tmp_path):
     assert not (tmp_path / "packed" / "train-00007.npy").exists()
     index = json.loads((tmp_path / "packed" / "index.json").read_text())
     assert index["values"] == {"low": 0.0, "high": 0.0, "few": True}
+
+
+def test_two_at_once_are_told_apart(tmp_path):
+    images = np.zeros((9, 2, 2, 1), np.uint8)
+    (tmp_path / ".packed.packing").mkdir()
+    with files.locked(tmp_path / ".packed.packing"), pytest.raises(InputError, match="another process is packing here"):
+        pack(tmp_path / "packed", images, images, images)
+
+
+def test_a_name_that_no_disk_takes_is_one_line(tmp_path):
+    images = np.zeros((9, 2, 2, 1), np.uint8)
+    with pytest.raises(VaexError, match=r"cannot be written: .*File name too long"):
+        pack(tmp_path / ("x" * 300), images, images, images)
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing():

@@ -1,7 +1,6 @@
 """`vaex data pack SRC DST [dataset.KEY=VALUE...]`: any source of images -> shards, for `dataset=shards`."""
 
 import dataclasses
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,8 +39,9 @@ def pack(words: Sequence[str], compose: Any) -> int:
             task = tasks[split] if split in tasks else tasks.setdefault(split, progress.add_task(split, total=of))
             progress.update(task, completed=done)
 
-        index = writer.write(sources.open_source(paths[0], section), folder, tell)
-    print(_told(index, folder))
+        source = sources.open_source(paths[0], section)
+        index = writer.write(source, folder, tell)
+    print(*source.choices, _told(index, folder), sep="\n")
     return 0
 
 
@@ -52,7 +52,9 @@ def _progress() -> Progress:
 def _told(index: dict[str, Any], folder: Path) -> str:
     shards = [shard for name in SPLITS for shard in index[name]["images"]]
     counts = ", ".join(f"{sum(shard['rows'] for shard in index[name]['images'])} {name}" for name in SPLITS)
+    from vaex.config.overrides import typed  # late: Hydra
+
     size = sum(shard["bytes"] for shard in shards)
     shape = " x ".join(map(str, index["shape"]))
-    use = f"vaex dataset=shards dataset.path={shlex.quote(str(folder))}"
+    use = f"vaex dataset=shards {typed('dataset.path', str(folder))}"
     return f"{folder}: {counts} images, {shape} {index['dtype']}, {size / 1e6:.1f} MB in {len(shards)} shards; {use}"

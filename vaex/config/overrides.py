@@ -39,6 +39,13 @@ def pinned(key: str, text: object) -> str:
     return f"{key}={_in_quotes(str(text))}"
 
 
+def typed(key: str, text: str) -> str:
+    """The override that gives Hydra this text, as a person types it in a shell."""
+    line = f"{key}={text}"
+    read = _parsed(line)
+    return shlex.quote(line if read is not None and read.value() == text else pinned(key, text))
+
+
 def written(overrides: Any) -> list[str]:
     """Overrides as they were written: an interpolation in one is not resolved."""
     items = OmegaConf.to_container(overrides, resolve=False)

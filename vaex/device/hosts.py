@@ -10,6 +10,7 @@ import io
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -29,6 +30,9 @@ ADDRESS, COUNT, RANK = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROC
 
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 """Those by which JAX knows a task of Slurm's."""
+
+OF_STEP = "SLURM_STEP_NUM_TASKS"
+"""How many tasks there are beside this one. In the shell of an allocation SLURM_NTASKS is what may be started in it."""
 
 MEETING = 300
 """Seconds until all must have come: nodes of a cluster do not start at once."""
@@ -68,8 +72,9 @@ def asked() -> Asked | None:
                 )
             )
         return Asked(count, rank, named[ADDRESS]) if count > 1 else None
-    if all(os.environ.get(name) for name in SLURM) and _number("SLURM_NTASKS") > 1:
-        return Asked(_number("SLURM_NTASKS"), _number("SLURM_PROCID"), None)
+    if all(os.environ.get(name) for name in SLURM):
+        count = _number(OF_STEP if os.environ.get(OF_STEP) else "SLURM_NTASKS")
+        return Asked(count, _number("SLURM_PROCID"), None) if count > 1 else None
     return None
 
 
@@ -91,11 +96,15 @@ def join(processes: Asked) -> None:
         logging.disable(logging.WARNING)  # only errors are said by each
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    _refuse_proxies()
+    if processes.rank == 0:
+        _refuse_taken_port(processes)
     try:
         jax.distributed.initialize(
             processes.address,
             processes.processes,
             processes.rank,
+            local_device_ids=_own_device(),
             initialization_timeout=MEETING,
             heartbeat_timeout_seconds=HEARTBEAT,
             shutdown_timeout_seconds=PARTING,
@@ -107,6 +116,41 @@ def join(processes: Asked) -> None:
         ) from error
     _joined.append(processes)
     _hear_jax_give_up()
+
+
+def _refuse_proxies() -> None:
+    """Let processes speak to each other directly: gRPC takes an `http_proxy` even on the loopback, and JAX warns."""
+    import jax
+
+    os.environ["grpc_proxy"] = ""  # noqa: SIM112  # gRPC reads it so; empty: none
+    jax.config.update("jax_check_proxy_envs", False)
+
+
+def _refuse_taken_port(processes: Asked) -> None:
+    """Raise `InputError` where the first process cannot listen, which JAX answers with a segmentation fault."""
+    if processes.address:
+        port = int(processes.address.rpartition(":")[2])
+    else:  # JAX's choice for a job of Slurm's
+        port = int(os.environ["SLURM_JOB_ID"]) % 2**12 + 2**16 - 2**12
+    with socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("", port))
+        except (OSError, OverflowError) as error:
+            where = processes.address or f"job {os.environ['SLURM_JOB_ID']}"
+            raise InputError(
+                f"the processes of this run cannot meet ({where}): port {port} of this host: {first_line(error)}; "
+                f"{ADDRESS}=HOST:PORT names another"
+            ) from error
+
+
+def _own_device() -> list[int] | None:
+    """The only GPU that this process was given, as by Slurm's --gpus-per-task.
+
+    None: JAX takes that of the task's number on its node, among those that all of a node's tasks see.
+    """
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return [0] if seen.isdecimal() or (seen.startswith(("GPU-", "MIG-")) and "," not in seen) else None
 
 
 _joined: list[Asked] = []

@@ -25,11 +25,11 @@ STORE = 1 << 27
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Ray takes 127.0.0.1 for the machine's address in its network otherwise."""
 
+LONGEST = 24
+"""Characters of the place for a cluster's files: below it lie sockets, whose whole path has 107 at most."""
+
 TRIES = 2
 """On a busy machine a cluster may not be up within the time that Ray gives itself."""
-
-PLACE = "/tmp"
-"""Where a cluster's logs and sockets are meanwhile, unless RAY_TMPDIR says: a socket's path has 107 characters."""
 
 
 def main() -> None:
@@ -38,8 +38,8 @@ def main() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    place = os.environ.get("RAY_TMPDIR", PLACE)
-    with tempfile.TemporaryDirectory(prefix="ray-", dir=place, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="vaex-ray-", dir=_place(), ignore_cleanup_errors=True) as folder:
+        os.environ["TMPDIR"] = folder  # of workers, which are ended before they tidy up
         _start(ray, int(sys.argv[1]), folder)
         print(ray.get_runtime_context().gcs_address, flush=True)
         sys.stdin.read()
@@ -64,6 +64,12 @@ def _start(ray: Any, cores: int, folder: str) -> None:
 def _token() -> str:
     """One for all clusters of this process: Ray reads it once."""
     return secrets.token_hex(32)
+
+
+def _place() -> str:
+    """Where Ray puts a cluster's logs and sockets meanwhile."""
+    named = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    return named if len(named) <= LONGEST else "/tmp"
 
 
 @contextlib.contextmanager

@@ -41,8 +41,15 @@ class RayTasks:
     waits = True
 
     def __init__(self, settings: Ray):
+        if settings.address == "auto":
+            settings = dataclasses.replace(settings, address=_of_auto())
         if settings.address and settings.address != "auto":
             _refuse_unreachable(settings.address)
+        if settings.address is None and settings.num_cpus > threads.cores():
+            raise ConfigError(
+                f"hydra.launcher.num_cpus: expected at most the {threads.cores()} cores here, of which Ray makes a "
+                f"cluster, got {settings.num_cpus:g}; hydra.launcher.address=HOST:PORT is another cluster's"
+            )
         self._settings = settings
 
     def check(self) -> None:
@@ -60,6 +67,7 @@ class RayTasks:
         parcels = parcel.of_sweep(work.directory, work.packs, together=1, lanes=1, token=token)
         at_once = work.packs[0][0].config.sweep.lanes or len(parcels)
         with _cluster(self._settings) as ray, _marked(work.directory / token):
+            _say_where_nothing_fits(ray, self._settings)
             carrier = _Tasks(ray, self._settings, at_once)
             return Sending(carrier, parcels, work.packs, work.display, self._settings.repeats).train(work.ended)
 
@@ -97,6 +105,44 @@ def _connect(ray: Any, address: str) -> None:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise VaexError(f"hydra.launcher.address: no Ray cluster at {address} ({first_line(error)})") from error
+
+
+def _say_where_nothing_fits(ray: Any, settings: Ray) -> None:
+    """Ray waits without a word for a node that is large enough; to a cluster of others one may be added."""
+    asked = {"CPU": settings.num_cpus, "GPU": settings.num_gpus}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if any(all(node.get(kind, 0) >= count for kind, count in asked.items()) for node in nodes):
+        return
+    largest = ", or ".join(f"{node.get('CPU', 0):g} cores and {node.get('GPU', 0):g} GPUs" for node in nodes)
+    told = f"each pack asks for {asked['CPU']:g} cores and {asked['GPU']:g} GPUs, and no node of Ray's has as much"
+    if settings.address is None:
+        raise VaexError(f"hydra.launcher.num_gpus: {told} (here are {largest})")
+    log.warning("hydra.launcher: %s (%s); waiting for one that has", told, largest)
+
+
+def _of_auto() -> str:
+    """The cluster that Ray takes for `auto`: named by a variable, running here, or the last one that it has noted."""
+    noted = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp") / "ray" / "ray_current_cluster"
+    if named := os.environ.get("RAY_ADDRESS"):
+        return named
+    if _runs_here():
+        return "auto"
+    try:
+        return noted.read_text().strip()
+    except OSError as error:
+        raise ConfigError(
+            "hydra.launcher.address=auto: no Ray cluster runs here, and RAY_ADDRESS names none; `ray start --head` "
+            "starts one"
+        ) from error
+
+
+def _runs_here() -> bool:
+    """Whether a cluster's head is among this machine's processes."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            if b"gcs_server" in path.read_bytes():
+                return True
+    return False
 
 
 def _refuse_unreachable(address: str) -> None:

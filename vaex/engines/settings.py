@@ -1,10 +1,11 @@
 """`hydra.launcher.*` of the launchers that send packs to workers, read and refused before anything is made."""
 
 import importlib.util
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from vaex.config.validation import STRICT, validate
@@ -13,7 +14,32 @@ from vaex.errors import ConfigError
 SECTION = "hydra.launcher"
 
 Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0)]
+
+
+def _divisible(share: float) -> float:
+    """What Ray takes of a core or a GPU."""
+    if 0 < share < SMALLEST:
+        raise ValueError(f"expected 0, or {SMALLEST} or more, got {share:g}")
+    return share
+
+
+def _whole(share: float) -> float:
+    """What Ray takes of GPUs."""
+    if share > 1 and not share.is_integer():
+        raise ValueError(f"expected a share of one GPU, or whole ones, got {share:g}")
+    return share
+
+
+def _long(option: str) -> str:
+    if not re.match(r"--\w[\w-]+(=|$)", option):
+        raise ValueError(f"expected --option or --option=value, got {option!r}")
+    return option
+
+
+SMALLEST = 0.0001
+"""Ray counts in ten-thousandths."""
+
+Share = Annotated[float, Field(ge=0), AfterValidator(_divisible)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -22,7 +48,7 @@ class Ray:
 
     address: str | None
     num_cpus: Share
-    num_gpus: Share
+    num_gpus: Annotated[Share, AfterValidator(_whole)]
     repeats: Annotated[int, Field(ge=0)]
 
 
@@ -32,7 +58,7 @@ class Slurm:
 
     partition: str | None
     time: Count
-    mem_gb: Annotated[float, Field(gt=0)]
+    mem_gb: Annotated[float, Field(gt=0)] | None
     cpus_per_task: Count
     gpus: Annotated[int, Field(ge=0)]
     setup: tuple[str, ...]
@@ -42,7 +68,16 @@ class Slurm:
     timeouts: Annotated[int, Field(ge=0)]
     repeats: Annotated[int, Field(ge=0)]
     wait: bool
-    sbatch: tuple[str, ...]
+    sbatch: tuple[Annotated[str, AfterValidator(_long)], ...]
+
+    @model_validator(mode="after")
+    def _has_time(self) -> "Slurm":
+        if self.grace >= 60 * self.time:
+            raise ValueError(
+                f"a task of time={self.time} minutes is told to end grace={self.grace} seconds before, at once; "
+                "give it more time, or less grace"
+            )
+        return self
 
 
 TARGETS = {

@@ -14,7 +14,7 @@ FOLDER, RECORD = ".slurm", "tasks.json"
 
 def in_queue(tasks: Sequence[str]) -> set[str] | None:
     """Which of some tasks Slurm has in its queue, waiting or running; None where it does not answer."""
-    jobs = ",".join(sorted({task.partition("_")[0] for task in tasks}))
+    jobs = ",".join(sorted({task.partition("_")[0] for task in tasks if task}))
     if not jobs:
         return set()
     try:

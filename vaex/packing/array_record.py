@@ -13,7 +13,7 @@ import numpy as np
 from vaex.datasets import images
 from vaex.errors import DataError, InputError
 from vaex.files import first_line
-from vaex.packing.rows import Part, Source, divided
+from vaex.packing.rows import Frames, Part, Source, divided
 
 SIGNATURE = bytes.fromhex("83af70d10d884a3f")
 """With which a Riegeli file begins, of which ArrayRecord is a kind."""
@@ -22,13 +22,14 @@ SIGNATURE = bytes.fromhex("83af70d10d884a3f")
 def source(paths: Sequence[Path], config: images.Config) -> Source:
     """The records of the files, one file after the other; raises `InputError`, `DataError`."""
     named = str(paths[0] if len(paths) == 1 else paths[0].parent)
-    records = _opened(named, paths)
+    records, frames = _opened(named, paths), Frames()
 
     def read(places: np.ndarray) -> np.ndarray:
         pictures = zip(places.tolist(), _records(named, records, places.tolist()), strict=True)
-        return np.stack([_decoded(f"{named}: record {place}", each, config) for place, each in pictures])
+        of_each = ((f"{named}: record {place}", each) for place, each in pictures)
+        return np.stack([frames.first(name, _decoded(name, each, config)) for name, each in of_each])
 
-    return Source(divided(config, Part(len(records), read, None)))
+    return Source(divided(config, Part(len(records), read, None)), frames=frames)
 
 
 def _opened(named: str, paths: Sequence[Path]) -> Any:
@@ -51,9 +52,9 @@ def _records(named: str, records: Any, places: list[int]) -> Sequence[bytes]:
         raise DataError(f"{named}: cannot be read as ArrayRecord: {first_line(error)}") from error
 
 
-def _decoded(named: str, record: bytes, config: images.Config) -> np.ndarray:
+def _decoded(named: str, record: bytes, config: images.Config) -> tuple[np.ndarray, bool]:
     try:
-        return images.decoded(io.BytesIO(record), named, config.size, config.channels)[0]
+        return images.decoded(io.BytesIO(record), named, config.size, config.channels)
     except DataError as error:
         if record[:1] == b"\x0a" and "not an image" in str(error):  # field 1, `features`
             raise DataError(f"{named}: a tf.train.Example; write the picture's own file as the record") from error

@@ -2,6 +2,7 @@
 files, or what Hugging Face's `datasets` has saved.
 """
 
+import dataclasses
 import gzip
 import mmap
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from vaex.data import idx, numpy_files, packed
 from vaex.datasets import arrays, images
 from vaex.errors import DataError, InputError
 from vaex.packing import array_record
-from vaex.packing.rows import Part, Source, divided, of_arrays
+from vaex.packing.rows import Frames, Part, Source, divided, of_arrays
 
 HUGGING_FACE = ("dataset_dict.json", "dataset_info.json")
 """Either is in a folder that `save_to_disk` has made."""
@@ -27,6 +28,10 @@ type_of_section = Callable[..., Any]
 
 def open_source(named: str, section: type_of_section) -> Source:
     """What is named: a dataset by its name, else a file or folder; raises `InputError`."""
+    return dataclasses.replace(_opened(named, section), named=named)
+
+
+def _opened(named: str, section: type_of_section) -> Source:
     if named in configuration.ours("dataset"):
         return _of_dataset(named, section)
     path = files.expanded(named)
@@ -78,10 +83,13 @@ def _of_folder(path: Path, section: type_of_section) -> Source:
 
 
 def _of_pictures(paths: list[Path], config: images.Config) -> Source:
-    def read(places: np.ndarray) -> np.ndarray:
-        return np.stack([images.read(paths[place], config.size, config.channels)[0] for place in places])
+    frames = Frames()
 
-    return Source(divided(config, Part(len(paths), read, None)))
+    def read(places: np.ndarray) -> np.ndarray:
+        chosen = [paths[place] for place in places]
+        return np.stack([frames.first(str(path), images.read(path, config.size, config.channels)) for path in chosen])
+
+    return Source(divided(config, Part(len(paths), read, None)), frames=frames)
 
 
 def _of_arrays(path: Path, config: arrays.Config) -> Source:

@@ -1,11 +1,12 @@
 """A source of images -> the folder of `data/packed.py`, whole or not at all."""
 
+import contextlib
 import errno
 import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,11 @@ def write(source: Source, folder: Path, tell: Tell = lambda split, done, of: Non
     It is made beside its place under a hidden name, so one that is there is whole; what an attempt that was killed
     left is removed by the next.
     """
-    if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder}: is there already; remove it, or name another place")
-    made = folder.with_name(f".{folder.name}.packing")
-    new = [parent for parent in folder.parents if not parent.exists()]
     with _disk(folder):
-        made.parent.mkdir(parents=True, exist_ok=True)
-        made.mkdir(exist_ok=True)
-    with files.locked(made), _disk(folder):
+        if folder.exists() or folder.is_symlink():
+            raise InputError(f"{folder}: is there already; remove it, or name another place")
+    made = folder.with_name(f".{folder.name}.packing")
+    with _made(made, folder), files.locked(made, "packing"), _disk(folder):
         try:
             _empty(made)
             index = _Writer(made, source, tell).write()
@@ -52,12 +50,24 @@ def write(source: Source, folder: Path, tell: Tell = lambda split, done, of: Non
             made.rename(folder)
         except BaseException:
             shutil.rmtree(made, ignore_errors=True)
-            with suppress(OSError):  # somebody has put something there meanwhile
-                for parent in new:
-                    parent.rmdir()
             raise
         files.sync_directory(folder.parent)
     return index
+
+
+@contextmanager
+def _made(made: Path, folder: Path) -> Iterator[None]:
+    """The folder under its hidden name, and those above it; where it comes to nothing, they go again."""
+    above = [each for each in made.parents if not each.exists()]
+    with _disk(folder):
+        made.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # somebody else has put something there
+            for each in above:
+                each.rmdir()
+        raise
 
 
 def _empty(made: Path) -> None:
@@ -91,6 +101,7 @@ class _Writer:
     def write(self) -> dict[str, Any]:
         splits = {name: self._split(name, self._source.splits[name]) for name in SPLITS}
         self._check_range()
+        pictures = sum(part.rows for part in self._source.splits.values())
         index = {
             "format": 1,
             "shape": list(map(int, self._shape)),
@@ -99,7 +110,7 @@ class _Writer:
             "window": WINDOW,
             "values": {"low": self._low, "high": self._high, "few": self._few},
             "labels_named": list(self._source.labels_named),
-            "remarks": list(self._source.remarks),
+            "remarks": [*self._source.remarks, *self._source.frames.remarks(pictures)],
             **splits,
         }
         files.write_json(self._folder / INDEX, index)
@@ -119,7 +130,7 @@ class _Writer:
             for start in range(first, end, self._a_part):
                 stop = min(start + self._a_part, end)
                 images = np.ascontiguousarray(part.read(np.arange(start, stop)))
-                self._check(images, split, start)
+                self._check(images, split, part, start)
                 yield images
                 self._tell(split, stop, part.rows)
 
@@ -148,14 +159,14 @@ class _Writer:
             size = file.tell()
         return {"name": name, "rows": shape[0], "bytes": size, "sha256": sha256.hexdigest()}
 
-    def _check(self, images: type_of_images, split: str, start: int) -> None:
+    def _check(self, images: type_of_images, split: str, part: Part, start: int) -> None:
         """Take in smallest and largest value; raise `DataError` for what cannot be packed."""
         if images.shape[1:] != self._shape or images.dtype != self._dtype:
             raise DataError(f"{split}: images {images.shape[1:]} {images.dtype}, others {self._shape} {self._dtype}")
         low, high = images.min(), images.max()
         if not (np.isfinite(low) and np.isfinite(high)):
-            row = start + int(np.argmin(np.isfinite(images).all(axis=(1, 2, 3))))
-            raise DataError(f"{split}: values that are not finite in float32, first row {row}")
+            row = part.place(start + int(np.argmin(np.isfinite(images).all(axis=(1, 2, 3)))))
+            raise DataError(f"{self._source.named}: values that are not finite in float32, as in row {row} ({split})")
         self._low, self._high = min(self._low, float(low)), max(self._high, float(high))
         self._two |= {float(low), float(high)} if self._few else set()
         self._few = self._few and len(self._two) <= 2 and _only(images[:FIRST_ROWS], low, high)
@@ -166,7 +177,7 @@ class _Writer:
         low, high = self._low / scale, self._high / scale
         if declared and (low < declared[0] or high > declared[1]):
             values = f"values from {beyond(low, declared[0])} to {beyond(high, declared[1])}"
-            raise DataError(f"{values}, outside dataset.range={list(declared)}")
+            raise DataError(f"{self._source.named}: {values}, outside dataset.range={list(declared)}")
 
 
 def _only(images: type_of_images, low: Any, high: Any) -> bool:

@@ -60,8 +60,9 @@ def check(config: Config) -> None:
     """Everything that can be known before a directory exists: devices, data and their range, the model, numbers."""
     mesh.check(config)
     _check_data(config.dataset, config.likelihood)
-    placement.refuse_stacked(config, jax.local_devices()[0])
-    placement.refuse_shared(config, jax.local_devices()[0])
+    own = jax.local_devices()[0]  # of several processes each can ask its own devices only
+    placement.refuse_stacked(config, own)
+    placement.refuse_shared(config, own)
     step.shapes(program_of(config))
     if not isinstance(getattr(config.model, "latent_dim", None), int):
         raise ConfigError(f"model={config.model.name}: its Config needs latent_dim, the number of latents, an integer")
