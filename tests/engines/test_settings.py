@@ -85,6 +85,11 @@ def test_a_task_is_submitted_as_from_outside_of_any_other(monkeypatch: pytest.Mo
     assert of_task.items() <= os.environ.items()
 
 
+def test_a_place_that_slurm_would_read_as_a_pattern_is_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"hydra\.sweep\.dir: .* a % in a path, got /runs/50%_j"):
+        slurm_tasks._refuse_pattern(Path("/runs/50%_j/.slurm"))
+
+
 def test_ray_keeps_its_sockets_where_their_paths_are_short_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     for given, expected in (("/scratch/user", "/scratch/user"), ("/scratch/" + "job" * 20, "/tmp")):
         monkeypatch.setenv("RAY_TMPDIR", given)

@@ -51,6 +51,7 @@ class SlurmTasks:
     def train(self, work: Work) -> Outcome:
         """Train the packs, or only submit them."""
         settings, folder = self._settings, work.directory.absolute() / FOLDER
+        _refuse_pattern(folder)
         folder.mkdir(exist_ok=True)
         parcels = parcel.of_sweep(work.directory, work.packs, settings.packs_per_task, settings.cpus_per_task, FOLDER)
         carrier = _Tasks(settings, folder)
@@ -214,6 +215,12 @@ def _refuse_impossible(settings: Slurm) -> None:
     if tried.returncode:
         why = next((line.removeprefix("sbatch: error: ") for line in tried.stderr.splitlines()), "")
         raise ConfigError(f"hydra/launcher=slurm: Slurm takes no such task: {why or 'sbatch fails'}")
+
+
+def _refuse_pattern(folder: Path) -> None:
+    """Raise `ConfigError` for a place in which Slurm cannot open a task's log: the task would end without a word."""
+    if "%" in str(folder):
+        raise ConfigError(f"hydra.sweep.dir: Slurm puts something else in place of a % in a path, got {folder.parent}")
 
 
 def _parcel_of(folder: Path, number: int) -> Path:
