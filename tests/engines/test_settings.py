@@ -18,7 +18,7 @@ from vaex.disk.directory import Job
 from vaex.engines import engine, parcel, ray_head, ray_tasks, settings, slurm_tasks, worker
 from vaex.engines.engine import Here
 from vaex.engines.ray_tasks import RayTasks
-from vaex.errors import ConfigError
+from vaex.errors import ConfigError, VaexError
 from vaex.sweeping import going_on
 
 SLURM: dict[str, Any] = {
@@ -85,6 +85,11 @@ def test_a_task_is_submitted_as_from_outside_of_any_other(monkeypatch: pytest.Mo
     with slurm_tasks._as_outside():
         assert sorted(set(os.environ) & {*of_task, "SLURM_CONF", "SBATCH_ACCOUNT"}) == ["SBATCH_ACCOUNT", "SLURM_CONF"]
     assert of_task.items() <= os.environ.items()
+
+
+def test_a_place_that_slurm_would_read_as_a_pattern_is_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"hydra\.sweep\.dir: .* a % in a path, got /runs/50%_j"):
+        slurm_tasks._refuse_pattern(Path("/runs/50%_j/.slurm"))
 
 
 def test_ray_keeps_its_sockets_where_their_paths_are_short_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +191,33 @@ def test_packs_are_the_same_after_the_way_as_text(tmp_path: Path) -> None:
     assert [parcel.read(each.as_text()) for each in parcels] == parcels
     assert [each.packs for each in parcels] == [((jobs[2],), (jobs[0],)), ((jobs[1],),)]  # the longest first
     assert [each.steps for each in parcels] == [(18, 8), (8,)]  # those of all packs of a program
+
+
+def test_what_slurm_takes_in_part_is_taken_back_and_what_it_does_not_take_later_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit of tasks a user, as clusters have it; and a Slurm that is restarted while others train."""
+    ran: list[list[str]] = []
+
+    def submitted(_: object, numbers: list[int]) -> list[str]:
+        if numbers == [1]:
+            raise VaexError("Job violates accounting/QOS policy")
+        return ["7_0"]
+
+    monkeypatch.setattr(slurm_tasks, "_largest_array", lambda: 1)
+    monkeypatch.setattr(slurm_tasks.subprocess, "run", lambda command, **_: ran.append(command))
+    monkeypatch.setattr(slurm_tasks._Tasks, "_submit", submitted)
+    parcels = parcel.of_sweep(tmp_path, [[job] for job in _jobs(tmp_path)], together=1, lanes=1, token="t")
+    with pytest.raises(VaexError, match="QOS policy"):
+        slurm_tasks._Tasks(_slurm(), tmp_path).send(dict(enumerate(parcels)))
+    assert ran == [["scancel", "7"]]
+    tasks = slurm_tasks._Tasks(_slurm(), tmp_path)
+    tasks.send({0: parcels[0]})
+    tasks.send({1: parcels[1]})
+    assert json.loads((tmp_path / "tasks.json").read_text()) == {"tasks": ["7_0"]}
+    monkeypatch.setattr(slurm_tasks, "in_queue", lambda _: {"7_0"})
+    monkeypatch.setattr(slurm_tasks, "LOST_AFTER", 0.0)
+    assert list(tasks.reports(0.0)) == [1]  # lost, which is sent again
 
 
 def test_a_job_goes_on_from_what_is_there_of_it(tmp_path: Path) -> None:

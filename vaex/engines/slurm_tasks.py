@@ -54,6 +54,7 @@ class SlurmTasks:
     def train(self, work: Work) -> Outcome:
         """Train the packs, or only submit them."""
         settings, folder = self._settings, work.directory.absolute() / FOLDER
+        _refuse_pattern(folder)
         folder.mkdir(exist_ok=True)
         parcels = parcel.of_sweep(work.directory, work.packs, settings.packs_per_task, settings.cpus_per_task, FOLDER)
         carrier = _Tasks(settings, folder)
@@ -96,12 +97,16 @@ class _Tasks:
             except VaexError as error:
                 if not self._begun:
                     self._take_back(numbers)
+                    self._record([])
                     raise
                 log.warning("%s; trying again", error)  # others train meanwhile
                 self._tasks |= dict.fromkeys(some, NOWHERE)
-            queued = [task for task in self._tasks.values() if task != NOWHERE]
-            files.write_json(self._folder / RECORD, {"tasks": [*self._before, *queued]})
+            self._record([task for task in self._tasks.values() if task != NOWHERE])
         self._begun = True
+
+    def _record(self, queued: Sequence[str]) -> None:
+        """Note who is in the queue, besides those of earlier batches: for `vaex resume`, and for us."""
+        files.write_json(self._folder / RECORD, {"tasks": [*self._before, *queued]})
 
     def reports(self, seconds: float) -> dict[int, Report | Lost]:
         """What has come back since the last call, after so long."""
@@ -227,3 +232,9 @@ def _refuse_impossible(settings: Slurm) -> None:
     if tried.returncode:
         why = next((line.removeprefix("sbatch: error: ") for line in tried.stderr.splitlines()), "")
         raise ConfigError(f"hydra/launcher=slurm: Slurm takes no such task: {why or 'sbatch fails'}")
+
+
+def _refuse_pattern(folder: Path) -> None:
+    """Raise `ConfigError` for a place in which Slurm cannot open a task's log: the task would end without a word."""
+    if "%" in str(folder):
+        raise ConfigError(f"hydra.sweep.dir: Slurm puts something else in place of a % in a path, got {folder.parent}")
