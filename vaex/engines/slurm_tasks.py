@@ -97,7 +97,6 @@ class _Tasks:
             except VaexError as error:
                 if not self._begun:
                     self._take_back(numbers)
-                    self._record([])
                     raise
                 log.warning("%s; trying again", error)  # others train meanwhile
                 self._tasks |= dict.fromkeys(some, NOWHERE)
@@ -106,7 +105,7 @@ class _Tasks:
 
     def _record(self, queued: Sequence[str]) -> None:
         """Note who is in the queue, besides those of earlier batches: for `vaex resume`, and for us."""
-        files.write_json(self._folder / RECORD, {"tasks": [*self._before, *queued]})
+        files.write_json(self._folder / RECORD, {"tasks": [*dict.fromkeys((*self._before, *queued))]})
 
     def reports(self, seconds: float) -> dict[int, Report | Lost]:
         """What has come back since the last call, after so long."""
