@@ -129,15 +129,6 @@ def test_an_address_without_a_cluster_is_one_line(address: str, told: str, monke
     assert "\n" not in str(error.value)
 
 
-def test_a_task_that_would_be_asked_to_end_when_it_begins_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "_installed", lambda package: True)
-    asked = SLURM | {"_target_": "hydra_plugins.vaex.SlurmLauncher", "time": 1, "grace": 60}
-    with pytest.raises(ConfigError) as told:
-        settings.read(asked)
-    assert str(told.value) == "hydra.launcher.grace: expected fewer than the 60 s of hydra.launcher.time=1, got 60"
-    assert isinstance(settings.read(asked | {"grace": 59}), settings.Slurm)
-
-
 def test_tasks_without_a_gpu_do_not_share_the_one_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(platform="gpu")])
     with pytest.raises(ConfigError, match=r"hydra\.launcher\.num_gpus: expected more than 0"):
