@@ -103,7 +103,7 @@ def test_a_pack_that_no_node_can_take_is_said(caplog: pytest.LogCaptureFixture) 
     nodes = [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": 1.0}}, {"Alive": False, "Resources": {"GPU": 9.0}}]
     ray = SimpleNamespace(nodes=lambda: nodes)
     asked = settings.Ray(address=None, num_cpus=1, num_gpus=2, repeats=3)
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(VaexError) as told:
         ray_tasks._say_where_nothing_fits(ray, asked)
     said = "each pack asks for 1 cores and 2 GPUs, and no node of Ray's has as much (here are 8 cores and 1 GPUs)"
     assert str(told.value) == f"hydra.launcher.num_gpus: {said}"
