@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import command
+from tests.support.packed import pack
 from tests.support.processes import SMALL, finished, results, server
 from vaex import errors, files
 from vaex.commands import reproduce
@@ -316,3 +317,21 @@ def test_the_first_altered_epoch(tmp_path: Path):
     assert first_altered_epoch(rows, digests[:1]) == 2
     (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\nnot json\n')
     assert first_altered_epoch(metrics.each_row(tmp_path / "metrics.jsonl"), [digests[0]]) == 1
+
+
+def test_a_byte_of_packed_data_that_has_changed_is_different(tmp_path: Path):
+    """A run looks at sizes only; the verdict is of every byte."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), np.uint8)
+    pack(tmp_path / "packed", images, images[:8], images[:8])
+    small = ("training.batch_size=8", "model.hidden=[4]", "training.epochs=1", "tracking.mode=disabled")
+    data = ("dataset=shards", f"dataset.path={tmp_path / 'packed'}")
+    code, text = server().run(*data, *small, f"hydra.run.dir={tmp_path / 'run'}")
+    assert code == 0, text
+    shard = sorted((tmp_path / "packed").glob("train-*.npy"))[1]
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    code, text = server().run("reproduce", tmp_path / "run", f"hydra.run.dir={tmp_path / 'again'}")
+    assert code == 1
+    assert f"{shard}: damaged (SHA-256)" in text
+    assert not (tmp_path / "again").exists()

@@ -72,6 +72,8 @@ MISTAKES = {
     "+experiment=book": "experiment: chosen already",
     "experiment=bok": "experiment: no option 'bok'; did you mean 'book'?",
     "hydra/launcher=joblib": "hydra/launcher: no option 'joblib'",
+    "hydra.launcher=ray": "hydra.launcher: a group is chosen with a slash; did you mean hydra/launcher=ray?",
+    "hydra.sweeper=pbt": "hydra.sweeper: a group is chosen with a slash; did you mean hydra/sweeper=pbt?",
     "hydra.mode=FOO": "hydra.mode=FOO: Invalid value 'FOO', expected one of",
     "hydra.run.dir=${nope}": "hydra.run.dir: Interpolation key 'nope' not found",
     "dataset=arrays": "dataset.path: missing",

@@ -104,7 +104,7 @@ def test_a_task_that_has_not_begun_when_all_are_cancelled_never_does(jobs: list[
     unseen = dataclasses.asdict(Report({}, unseen=True))
     sent: list[str] = []
 
-    def remote(text: str, _: bytes | None) -> str:
+    def remote(text: str, _: bytes | None, named: bool) -> str:
         sent.append(text)
         return "ref"
 

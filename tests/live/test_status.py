@@ -374,3 +374,17 @@ def test_a_narrow_terminal_shows_how_far_how_good_and_how_long(tmp_path):
     assert line.startswith("  job 0  epoch 3 of 4  elbo -8.50, best -8.00  2 s left, about ")
     assert len(line.partition("  seed=0")[0]) < 80
     assert line.endswith("  seed=0")
+
+
+def test_a_sweep_whose_tasks_are_in_slurms_queue_goes_on_by_itself(tmp_path, capsys, monkeypatch):
+    """Nobody trains at the moment, and `vaex resume` would be refused."""
+    sweep = plant_sweep(tmp_path / "sweep", 2)
+    (tmp_path / "squeue").write_text("#!/bin/sh\nprintf '40_0\\n40_1\\n'\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (sweep / ".slurm").mkdir()
+    assert "nobody trains here" in told(capsys, sweep)
+    (sweep / ".slurm" / "tasks.json").write_text('{"tasks": ["40_0", "40_1"]}')
+    text = told(capsys, sweep)
+    assert "2 tasks are in Slurm's queue: squeue -j 40" in text
+    assert "to go on" not in text

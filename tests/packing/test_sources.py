@@ -282,3 +282,9 @@ def test_array_record_without_grain_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(array_record.SIGNATURE + bytes(100))
     with pytest.raises(InputError, match=r'a: Grain, .* is not installed: pip install "vaex-experiments\[stream\]"'):
         sources.open_source(str(tmp_path / "a"), of_pictures)
+
+
+def test_a_folder_in_the_source_itself_is_refused(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(InputError, match=r"pictures/out lies in .*pictures; name a place outside"):
+        data.main(["pack", str(tmp_path / "pictures"), str(tmp_path / "pictures" / "out")])

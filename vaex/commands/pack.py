@@ -25,6 +25,8 @@ def pack(words: Sequence[str], compose: Any) -> int:
         got = " ".join(paths) or "nothing"
         raise InputError(f"vaex data pack: expected SRC DST and perhaps {OURS}KEY=VALUE, got {got}")
     folder = files.expanded(paths[1])
+    if files.expanded(paths[0]).resolve() in folder.resolve().parents:
+        raise InputError(f"vaex data pack: {paths[1]} lies in {paths[0]}; name a place outside")
 
     def section(name: str, path: Path | None = None) -> Any:
         """The Config of a dataset; a path has no place in Hydra's grammar, so it is put in afterwards."""

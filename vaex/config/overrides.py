@@ -115,6 +115,9 @@ def check(hydra: Hydra, items: Sequence[str], sweep: str | None) -> None:
             refuse_no_step(item)
             if item.is_discrete_sweep() and not list(item.sweep_string_iterator()):
                 raise ConfigError(f"{item.key_or_group}: {line} matches nothing")
+        elif item.key_or_group in ("hydra.launcher", "hydra.sweeper") and isinstance(item.value(), str):
+            right = line.replace("hydra.", "hydra/", 1)
+            raise ConfigError(f"{item.key_or_group}: a group is chosen with a slash; did you mean {right}?")
         elif item.key_or_group in groups and not item.is_delete() and not isinstance(item.value(), str):
             options = hydra.config_loader.get_group_options(item.key_or_group)
             listed = f"(options: {', '.join(options)})"

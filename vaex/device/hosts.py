@@ -40,6 +40,9 @@ MEETING = 300
 HEARTBEAT = 30
 """Seconds of silence after which a process is taken for dead, where its connections do not say so at once."""
 
+SILENT = 5
+"""Seconds of waiting for the others of which nothing is said."""
+
 PARTING = 7 * 24 * 3600
 """Seconds for which processes wait at the end for the first one, which draws and measures; should it die, they end."""
 
@@ -99,6 +102,9 @@ def join(processes: Asked) -> None:
     _refuse_proxies()
     if processes.rank == 0:
         _refuse_taken_port(processes)
+    waits = threading.Timer(SILENT, _say_that_it_waits, [processes])
+    waits.daemon = True
+    waits.start()
     try:
         jax.distributed.initialize(
             processes.address,
@@ -114,8 +120,19 @@ def join(processes: Asked) -> None:
         raise VaexError(
             f"process {processes.rank} of {processes.processes} cannot join the others ({where}): {first_line(error)}"
         ) from error
+    finally:
+        waits.cancel()
     _joined.append(processes)
     _hear_jax_give_up()
+
+
+def _say_that_it_waits(processes: Asked) -> None:
+    others = f"process {1 - processes.rank}" if processes.processes == 2 else f"{processes.processes - 1} others"
+    where = processes.address or "Slurm's tasks"
+    print(
+        f"vaex: process {processes.rank} of {processes.processes} waits for {others} at {where}, {MEETING} s at most",
+        file=sys.stderr,
+    )
 
 
 def _refuse_proxies() -> None:

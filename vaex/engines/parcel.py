@@ -113,6 +113,7 @@ FORWARDED = (
     "JAX_",
     "TF_XLA_FLAGS",
     "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
     "VAEX_",
     "MPLBACKEND",
     "WANDB_MODE",

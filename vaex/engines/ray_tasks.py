@@ -31,6 +31,9 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 """Ray reports nothing to anybody, and warns of nothing that is not the user's."""
 
 
+OF_RAY = "OMP_NUM_THREADS"
+"""A variable that Ray gives its workers where they have none: a run's record would say that bits may differ."""
+
 ANSWERS_WITHIN = 10
 """Seconds in which a cluster's port must take a connection: Ray itself tries for minutes."""
 
@@ -199,7 +202,7 @@ class _Tasks:
             number = self._waiting.popleft()
             given = self._parcels[number]
             content = parcel.packed(given.sweep, _places(given)) if self._unseen else None
-            self._running[self._train.remote(given.as_text(), content)] = number
+            self._running[self._train.remote(given.as_text(), content, OF_RAY in os.environ)] = number
 
     def _report(self, ref: Any, number: int) -> Report | Lost | None:
         """What came of a task; None where it has to be sent again, with what there is of its runs."""
@@ -231,8 +234,10 @@ def _places(given: Parcel) -> list[Path]:
     return [job.directory.relative_to(given.sweep) for members in given.packs for job in members]
 
 
-def train_plain(text: str, content: bytes | None) -> dict[str, Any]:
-    """What a Ray worker calls: plain values there and back."""
+def train_plain(text: str, content: bytes | None, named: bool) -> dict[str, Any]:
+    """What a Ray worker calls: plain values there and back. `named`: the command itself has the variable `OF_RAY`."""
+    if not named:
+        os.environ.pop(OF_RAY, None)
     from vaex.engines import worker  # late: there, not here
 
     return dataclasses.asdict(worker.train(text, content))

@@ -110,7 +110,7 @@ class Sending:
         left = [job for job in parcel.jobs if _on_disk(job.directory) not in sweep.ENDED]
         what = ", ".join(job.label for job in left)
         if not left or times == self._repeats:
-            told = f"its worker was lost {times + 1} times ({why})"
+            told = f"its worker was lost {'once' if times == 0 else f'{times + 1} times'} ({why})"
             for job in left:
                 log.error("%s: %s", job.label, told)
                 _note_failure(job, told)

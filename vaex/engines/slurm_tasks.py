@@ -18,10 +18,10 @@ from vaex.engines.engine import Work
 from vaex.engines.parcel import Parcel, Report
 from vaex.engines.sending import Lost, Sending
 from vaex.engines.settings import Slurm
-from vaex.engines.slurm_queue import FOLDER, RECORD, in_queue, recorded
 from vaex.engines.slurm_worker import Task
 from vaex.errors import ConfigError, VaexError
 from vaex.files import first_line
+from vaex.live.slurm_queue import FOLDER, RECORD, in_queue, recorded
 from vaex.training.run import Outcome
 
 log = logging.getLogger("vaex")

@@ -11,7 +11,7 @@ from typing import Any
 from vaex.disk import sweep
 from vaex.disk.sweep import Noted
 from vaex.errors import InputError
-from vaex.live import run
+from vaex.live import run, slurm_queue
 from vaex.live.locks import Locks
 from vaex.live.run import Live
 from vaex.searched import populations, trials
@@ -45,6 +45,8 @@ class LiveSweep:
     search: Search | None
     problems: tuple[str, ...]
     population: Population | None = None
+    queued: tuple[str, ...] = ()
+    """Tasks that Slurm has in its queue, waiting or running: they go on with it by themselves."""
 
     @property
     def counts(self) -> Counter[str]:
@@ -143,12 +145,13 @@ def read(directory: Path, locks: Locks) -> LiveSweep:
         )
         for job in noted
     ]
-    alive = bool(locks.held(directory)) or any(job.live.status == "running" for job in jobs)
+    queued = slurm_queue.of_sweep(directory)
+    alive = bool(queued or locks.held(directory)) or any(job.live.status == "running" for job in jobs)
     if alive and changing:
         jobs = list(map(_between_rounds, jobs))
     ranked = quantities.one((quantities.of_configuration(job.config) for job in noted), "bound")
     problems += [f"{job.label}: {job.live.why}" for job in jobs if job.live.status == "damaged"]
-    return LiveSweep(directory, jobs, alive, ranked, found, tuple(problems), among)
+    return LiveSweep(directory, jobs, alive, ranked, found, tuple(problems), among, queued)
 
 
 def _between_rounds(job: LiveJob) -> LiveJob:

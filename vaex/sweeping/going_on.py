@@ -19,9 +19,9 @@ from vaex.disk.directory import Job, read_manifest, refuse_links
 from vaex.disk.saved import parse_saved
 from vaex.disk.sweep import Noted
 from vaex.engines import engine as engines
-from vaex.engines import slurm_queue
 from vaex.engines.engine import Engine
 from vaex.errors import ConfigError, InputError
+from vaex.live import slurm_queue
 from vaex.search import lineage
 from vaex.stopping import refusals
 from vaex.sweeping import searching

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.text import Text
 
 from vaex.errors import printable
+from vaex.live import slurm_queue
 from vaex.live import sweep as live_sweep
 from vaex.live.run import Live
 from vaex.live.sweep import STATUSES, LiveJob, LiveSweep
@@ -152,6 +153,9 @@ def _best_of(found: LiveSweep) -> str:
 
 def _done(found: LiveSweep) -> str:
     """When all is done; nothing where it is."""
+    if found.queued and not found.running:
+        jobs = ",".join(slurm_queue.jobs_of(found.queued))
+        return f"{len(found.queued)} tasks are in Slurm's queue: squeue -j {jobs}"
     if found.alive:
         return _ready(found.left)
     return "" if found.over else "nobody trains here"

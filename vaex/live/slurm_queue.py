@@ -33,11 +33,21 @@ def recorded(folder: Path) -> list[str]:
     return list(map(str, tasks)) if isinstance(tasks, list) else []
 
 
+def of_sweep(directory: Path) -> tuple[str, ...]:
+    """The tasks of a sweep that Slurm has in its queue; `InputError` for a damaged record."""
+    return tuple(sorted(in_queue(recorded(directory / FOLDER)) or ()))
+
+
+def jobs_of(tasks: Sequence[str]) -> list[str]:
+    """The arrays of which tasks are."""
+    return sorted({task.partition("_")[0] for task in tasks})
+
+
 def refuse_unfinished(directory: Path) -> None:
     """Raise `InputError` where tasks of a sweep are in Slurm's queue: they go on with it by themselves."""
-    queued = in_queue(recorded(directory / FOLDER))
+    queued = of_sweep(directory)
     if queued:
-        jobs = " ".join(sorted({task.partition("_")[0] for task in queued}))
+        jobs = " ".join(jobs_of(queued))
         place = shlex.quote(str(directory))
         raise InputError(
             f"{directory}: {len(queued)} of its tasks are in Slurm's queue and go on with it: `vaex status {place}`; "
