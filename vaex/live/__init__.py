@@ -1,1 +1,2 @@
-"""How runs and sweeps stand that may still train: what is on disk is read; nothing is written, locked or executed."""
+"""How runs and sweeps stand that may still train: what is on disk is read, and Slurm asked for its queue of a
+sweep's tasks; nothing is written, locked or executed."""
