@@ -46,7 +46,8 @@ def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"num_cpus": 9999}, f"hydra.launcher.num_cpus: expected at most the {threads.cores()} cores here"),
     ],
 )
-def test_a_wrong_key_is_one_line(changed: dict[str, object], told: str) -> None:
+def test_a_wrong_key_is_one_line(changed: dict[str, object], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "_installed", lambda package: True)
     with pytest.raises(ConfigError) as error:
         engine.of(RAY | changed)
     assert str(error.value).startswith(told)
