@@ -51,7 +51,7 @@ population: .venv/.developer  ## populations killed at twenty moments and resume
 
 engines: .venv/.developer  ## sweeps by a real Ray and a real Slurm of one node, workers killed and queued again (installs both extras; minutes)
 	$(BIN)/python -m pip install -q --disable-pip-version-check "ray>=2.50,<3" "submitit>=1.5,<2"
-	$(BIN)/pytest -m engines tests/engines
+	$(BIN)/pytest tests/engines
 
 stream: .venv/.developer  ## sources of the extra, streamed runs killed and resumed bit for bit; a set four times the memory (installs the extra; a quarter of an hour)
 	$(BIN)/python -m pip install -q --disable-pip-version-check "datasets>=3" "grain>=0.2.10"
