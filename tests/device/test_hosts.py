@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from tests.support.processes import ROOT, SMALL, epochs_on_disk, results, until
-from vaex.device import hosts
-from vaex.device.hosts import Asked
+from vaex.device import hosts, meeting
+from vaex.device.meeting import Asked
 from vaex.errors import InputError
 
 RUN = (*SMALL, "dataset.limit=200", "training.batch_size=64", "training.devices=all", "hydra.run.dir=run")
@@ -42,23 +42,23 @@ main()
     ("variables", "expected"),
     [
         ({}, None),
-        ({hosts.ADDRESS: "node1:99", hosts.COUNT: "4", hosts.RANK: "3"}, Asked(4, 3, "node1:99")),
-        ({hosts.ADDRESS: "node1:99", hosts.COUNT: "1", hosts.RANK: "0"}, None),
-        (dict(zip(hosts.SLURM, ("7", "node[1-2]", "2", "1", "0"), strict=True)), Asked(2, 1, None)),
-        (dict(zip(hosts.SLURM, ("7", "node1", "1", "0", "0"), strict=True)), None),
+        ({meeting.ADDRESS: "node1:99", meeting.COUNT: "4", meeting.RANK: "3"}, Asked(4, 3, "node1:99")),
+        ({meeting.ADDRESS: "node1:99", meeting.COUNT: "1", meeting.RANK: "0"}, None),
+        (dict(zip(meeting.SLURM, ("7", "node[1-2]", "2", "1", "0"), strict=True)), Asked(2, 1, None)),
+        (dict(zip(meeting.SLURM, ("7", "node1", "1", "0", "0"), strict=True)), None),
         ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8"}, None),  # a batch script, which srun has not started
         # the shell of `salloc -n 4`, and a command in it that was not started by srun
-        (dict(zip((*hosts.SLURM, hosts.OF_STEP), ("7", "node1", "4", "0", "0", "1"), strict=True)), None),
+        (dict(zip((*meeting.SLURM, meeting.OF_STEP), ("7", "node1", "4", "0", "0", "1"), strict=True)), None),
     ],
 )
 def test_the_surroundings_name_the_processes(
     variables: dict[str, str], expected: Asked | None, monkeypatch: pytest.MonkeyPatch
 ):
-    for name in (*hosts.SLURM, hosts.OF_STEP, hosts.ADDRESS, hosts.COUNT, hosts.RANK):
+    for name in (*meeting.SLURM, meeting.OF_STEP, meeting.ADDRESS, meeting.COUNT, meeting.RANK):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert hosts.asked() == expected
+    assert meeting.asked() == expected
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_the_surroundings_name_the_processes(
 def test_what_no_processes_can_be_is_one_line(
     values: tuple[str | None, ...], message: str, monkeypatch: pytest.MonkeyPatch
 ):
-    for name, value in zip((hosts.ADDRESS, hosts.COUNT, hosts.RANK), values, strict=True):
+    for name, value in zip((meeting.ADDRESS, meeting.COUNT, meeting.RANK), values, strict=True):
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
     with pytest.raises(InputError, match=message):
-        hosts.asked()
+        meeting.asked()
 
 
 @pytest.mark.parametrize(
@@ -88,15 +88,15 @@ def test_a_task_with_a_gpu_of_its_own_takes_that(
 ):
     """As srun --gpus-per-task=1 gives it, whatever the task's number on its node."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen) if seen else monkeypatch.delenv("CUDA_VISIBLE_DEVICES", False)
-    assert hosts._own_device() == expected
+    assert meeting._own_device() == expected
 
 
 def test_a_port_that_is_taken_is_one_line():
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port} of this host: .*Address already in use"):
-            hosts._refuse_taken_port(Asked(2, 0, f"localhost:{port}"))
-    hosts._refuse_taken_port(Asked(2, 0, f"localhost:{port}"))
+            meeting._refuse_taken_port(Asked(2, 0, f"localhost:{port}"))
+    meeting._refuse_taken_port(Asked(2, 0, f"localhost:{port}"))
 
 
 def test_a_process_alone_leads_and_agrees_with_itself():
@@ -115,10 +115,10 @@ class Pair:
             address = f"127.0.0.1:{free.getsockname()[1]}"
         self.cwd, self.processes = cwd, []
         for rank in (0, 1):
-            variables = {hosts.ADDRESS: address, hosts.COUNT: "2", hosts.RANK: str(rank)}
+            variables = {meeting.ADDRESS: address, meeting.COUNT: "2", meeting.RANK: str(rank)}
             if slurm:  # whose tasks JAX knows by these
                 tasks = (str(os.getpid()), "localhost", "2", str(rank), str(rank))
-                variables = dict(zip(hosts.SLURM, tasks, strict=True))
+                variables = dict(zip(meeting.SLURM, tasks, strict=True))
             with (cwd / f"out{rank}").open("w") as out, (cwd / f"err{rank}").open("w") as err:
                 started = subprocess.Popen(
                     [sys.executable, "-W", "ignore", "-c", WATCHED, *arguments, *(of_second if rank else ())],

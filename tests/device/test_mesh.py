@@ -17,7 +17,7 @@ from tests.conftest import Finished, command
 from tests.support.configurations import make
 from tests.support.processes import ROOT, SMALL
 from vaex.config import dump, identity, later
-from vaex.device import compiled, hosts, mesh
+from vaex.device import compiled, meeting, mesh
 from vaex.device.compiled import Compiled
 from vaex.device.datasets import load, on_device
 from vaex.device.mesh import Together
@@ -71,7 +71,7 @@ def test_jobs_of_a_sweep_ask_for_equally_many_devices(monkeypatch: pytest.Monkey
     assert "say how many" in _refused(lambda: mesh.check_sweep([make(*RUN, "training.devices=all")]))
     mesh.check_sweep([two, two])
     assert run.lanes(two) == jax.devices()[:1]  # one after the other
-    monkeypatch.setattr(hosts, "asked", lambda: hosts.Asked(2, 0, "node1:99"))
+    monkeypatch.setattr(meeting, "asked", lambda: meeting.Asked(2, 0, "node1:99"))
     assert "a sweep trains in one process, and several were found" in _refused(lambda: mesh.check_sweep([two]))
     mesh.check_sweep([one])  # each of several processes may have a sweep of its own
     assert not run.vmapped(make(*RUN, "training.devices=2", "pack.strategy=vmap"))

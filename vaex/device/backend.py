@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vaex import files
-from vaex.device import compilation_cache, hosts
+from vaex.device import compilation_cache, hosts, meeting
 from vaex.disk import provenance
 from vaex.errors import InputError, VaexError, printable
 from vaex.terminal.screen import Screen, log_to
@@ -42,7 +42,7 @@ def start(manifest: Mapping[str, Any] | None = None, devices: int | str = 1, *, 
     `devices` are those on which a run is to train (`training.devices`): of several, other processes may have some. A
     process that does not train itself (`trains`) leaves a GPU's memory to those that do.
     """
-    processes = hosts.asked() if devices != 1 else None
+    processes = meeting.asked() if devices != 1 else None
     log_to(Screen())
     if "XLA_FLAGS" in os.environ:
         _refuse_unknown_flags(os.environ["XLA_FLAGS"])

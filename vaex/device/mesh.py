@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 from jaxtyping import Array, Int, PyTree
 
 from vaex.config import Config
-from vaex.device import hosts
+from vaex.device import hosts, meeting
 from vaex.disk.directory import type_of_device
 from vaex.errors import ConfigError
 
@@ -109,7 +109,7 @@ def check_sweep(configs: Sequence[Config]) -> None:
     counts = list(dict.fromkeys(config.training.devices for config in configs))
     if "all" in counts:
         raise ConfigError("training.devices=all: a sweep notes its jobs before devices are opened; say how many")
-    if counts != [1] and hosts.asked():
+    if counts != [1] and meeting.asked():
         raise ConfigError("training.devices: a sweep trains in one process, and several were found; start it in one")
     if len(counts) > 1:
         raise ConfigError(
