@@ -388,3 +388,7 @@ def test_a_sweep_whose_tasks_are_in_slurms_queue_goes_on_by_itself(tmp_path, cap
     text = told(capsys, sweep)
     assert "2 tasks are in Slurm's queue: squeue -j 40" in text
     assert "to go on" not in text
+    (sweep / ".slurm" / "tasks.json").write_text("{")
+    text = told(capsys, sweep)
+    assert "0/2 jobs ended" in text
+    assert f"not as it should be: {sweep / '.slurm' / 'tasks.json'}" in text.replace("\n", "")

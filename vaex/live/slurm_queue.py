@@ -12,14 +12,20 @@ FOLDER, RECORD = ".slurm", "tasks.json"
 """In a sweep's directory: submitit's scripts and logs, parcels, reports; and which tasks there are."""
 
 
+ANSWERS_WITHIN = 60
+"""Seconds after which Slurm is taken not to answer; by itself it tries for long."""
+
+
 def in_queue(tasks: Sequence[str]) -> set[str] | None:
     """Which of some tasks Slurm has in its queue, waiting or running; None where it does not answer."""
     jobs = ",".join(sorted({task.partition("_")[0] for task in tasks if task}))
     if not jobs:
         return set()
     try:
-        done = subprocess.run(["squeue", "-h", "-r", "-o", "%i", "-j", jobs], capture_output=True, text=True)
-    except OSError:
+        done = subprocess.run(
+            ["squeue", "-h", "-r", "-o", "%i", "-j", jobs], capture_output=True, text=True, timeout=ANSWERS_WITHIN
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return None
     if done.returncode and "Invalid job id" not in done.stderr:  # which it says of one that it has forgotten
         return None

@@ -145,7 +145,11 @@ def read(directory: Path, locks: Locks) -> LiveSweep:
         )
         for job in noted
     ]
-    queued = slurm_queue.of_sweep(directory)
+    try:
+        queued = slurm_queue.of_sweep(directory)
+    except InputError as error:
+        queued = ()
+        problems.append(str(error))
     alive = bool(queued or locks.held(directory)) or any(job.live.status == "running" for job in jobs)
     if alive and changing:
         jobs = list(map(_between_rounds, jobs))
