@@ -82,13 +82,14 @@ def test_a_damaged_overrides_file_is_named(tmp_path):
         vaex.load_sweep(tmp_path)
 
 
+def printed(code: str) -> str:
+    """By a Python of its own."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
 def test_a_lone_run_waits_for_nothing_that_only_sweeps_need():
-    code = (
-        "import sys; from vaex.sweeping import start; "
-        "print({'pandas', 'matplotlib', 'wandb', 'optuna', 'ray', 'scipy'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
+    late = {"pandas", "matplotlib", "wandb", "optuna", "ray", "scipy"}
+    assert printed(f"import sys; from vaex.sweeping import start; print({late} & set(sys.modules))") == "set()\n"
 
 
 def test_import_vaex_is_light_and_offers_its_names():
@@ -96,7 +97,6 @@ def test_import_vaex_is_light_and_offers_its_names():
         "import sys, vaex; assert not {'jax', 'pandas', 'numpy', 'hydra', 'wandb'} & set(sys.modules); "
         "assert {'load', 'load_sweep', 'Run'} <= set(dir(vaex)); print(vaex.load_sweep.__module__)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "vaex.api.training\n"
+    assert printed(code) == "vaex.api.training\n"
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         _ = vaex.nope

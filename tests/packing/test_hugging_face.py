@@ -18,11 +18,20 @@ datasets: Any = pytest.importorskip("datasets", reason="Hugging Face's datasets:
 PIXELS = np.random.default_rng(2).integers(0, 256, (20, 4, 4), np.uint8)
 
 
+def pictures(pixels: np.ndarray) -> list[Any]:
+    return [{"bytes": png(each), "path": None} for each in pixels]
+
+
 def rows(pixels: np.ndarray = PIXELS, classes: list[int | None] | None = None, columns: tuple[str, ...] = ("image",)):
     """A dataset in memory, of pictures in each of some columns, and classes."""
+    return made(pictures(pixels), classes, columns)
+
+
+def made(each: list[Any], classes: list[int | None] | None = None, columns: tuple[str, ...] = ("image",)):
+    """The same of pictures as they are stored."""
     features = {name: datasets.Image() for name in columns} | {"label": datasets.ClassLabel(names=["a", "b"])}
-    content = {name: [{"bytes": png(each), "path": None} for each in pixels] for name in columns}
-    content["label"] = classes or [number % 2 for number in range(len(pixels))]
+    content: dict[str, list[Any]] = dict.fromkeys(columns, each)
+    content["label"] = classes or [number % 2 for number in range(len(each))]
     features = datasets.Features(features)
     table = datasets.table.InMemoryTable.from_pydict(content, schema=features.arrow_schema)
     # a fingerprint, else a hash of itself, which dill cannot always make
@@ -32,6 +41,28 @@ def rows(pixels: np.ndarray = PIXELS, classes: list[int | None] | None = None, c
 def opened(folder: Path, saved: Any, **more: Any) -> Source:
     saved.save_to_disk(str(folder))
     return sources.open_source(str(folder), lambda *_: dataclasses.replace(of_pictures(), **more))
+
+
+def test_what_was_saved_is_divided_in_the_order_of_its_rows(tmp_path):
+    part = opened(tmp_path / "saved", rows()).splits["train"]
+    kept = np.sort(np.random.RandomState(3).permutation(20)[:16])
+    assert np.array_equal(part.read(np.arange(part.rows)), PIXELS[kept][..., None])
+    assert part.labels[:, 0].tolist() == [number % 2 for number in kept]
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (None, "is not there"),
+        ({"bytes": b"no picture", "path": None}, "not an image"),
+        (pictures(np.zeros((1, 4, 4, 4), np.uint8))[0], "has transparent pixels"),
+    ],
+    ids=["null", "no picture", "transparent"],
+)
+def test_pictures_are_refused_as_those_of_a_folder_are(tmp_path, broken, told):
+    part = opened(tmp_path / "saved", made([broken] * 20)).splits["train"]
+    with pytest.raises(DataError, match=f"saved: picture .*: {told}"):
+        part.read(np.arange(1))
 
 
 def test_its_own_splits_keep_what_the_limit_leaves(tmp_path):

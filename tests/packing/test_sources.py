@@ -190,45 +190,6 @@ def png(pixels: np.ndarray) -> bytes:
     return content.getvalue()
 
 
-def _saved(folder: Path, pictures: list[dict[str, Any]]) -> None:
-    """What `datasets` leaves on a disk."""
-    datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets: pip install datasets")
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
-    content = {"image": pictures, "label": [0, 1] * (len(pictures) // 2)}
-    rows = datasets.table.InMemoryTable.from_pydict(content, schema=features.arrow_schema)
-    info = datasets.DatasetInfo(features=features)
-    # else a hash of itself, which dill cannot always make
-    datasets.Dataset(rows, info=info, fingerprint="made").save_to_disk(str(folder))
-
-
-def test_what_hugging_face_saved(tmp_path):
-    pixels = RNG.integers(0, 256, (20, 4, 4), np.uint8)
-    _saved(tmp_path / "saved", [{"bytes": png(each), "path": None} for each in pixels])
-    source = sources.open_source(str(tmp_path / "saved"), of_pictures)
-    order = np.random.RandomState(3).permutation(20)
-    part = source.splits["train"]
-    assert np.array_equal(part.read(np.arange(part.rows)), pixels[np.sort(order[:16])][..., None])
-    assert part.labels[:, 0].tolist() == [number % 2 for number in np.sort(order[:16])]
-
-
-@pytest.mark.parametrize(
-    ("broken", "told"),
-    [
-        (None, "is not there"),
-        ({"bytes": b"no picture", "path": None}, "not an image"),
-        ({"bytes": "transparent", "path": None}, "has transparent pixels"),
-    ],
-)
-def test_pictures_of_hugging_face_are_refused_as_those_of_a_folder_are(tmp_path, broken, told):
-    if broken and broken["bytes"] == "transparent":
-        broken = broken | {"bytes": png(np.zeros((4, 4, 4), np.uint8))}
-    pictures = [broken] * 20
-    _saved(tmp_path / "saved", pictures)
-    part = sources.open_source(str(tmp_path / "saved"), of_pictures).splits["train"]
-    with pytest.raises(DataError, match=f"saved: picture .*: {told}"):
-        part.read(np.arange(1))
-
-
 def of_pictures(*_: Any) -> Any:
     from vaex.datasets import images
 

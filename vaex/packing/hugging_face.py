@@ -24,15 +24,15 @@ def source(path: Path, config: images.Config) -> Source:
     train = named["train"]
     if train is None:
         raise DataError(f"{path}: has no split train (it has {', '.join(map(str, saved))})")
-    images, label = _columns(path, train)
+    columns, label = _columns(path, train)
     names, frames = () if label is None else (label,), Frames()
-    choices = [f"{path}: of its columns of images ({', '.join(images)}) {images[0]}"] * (len(images) > 1)
+    choices = [f"{path}: of its columns of images ({', '.join(columns)}) {columns[0]}"] * (len(columns) > 1)
     if all(split is not None for split in named.values()):
-        parts = {ours: _part(path, split, images[0], label, config, frames) for ours, split in named.items()}
+        parts = {ours: _part(path, split, columns[0], label, config, frames) for ours, split in named.items()}
         return Source(limited(config, parts), names, choices=tuple(choices), frames=frames)
     left = [name for name in saved if name not in SPLITS["train"]]
     choices += [f"{path}: of its splits ({', '.join(saved)}) train, divided into three"] * bool(left)
-    rows = _part(path, train, images[0], label, config, frames)
+    rows = _part(path, train, columns[0], label, config, frames)
     return Source(divided(config, rows), names, choices=tuple(choices), frames=frames)
 
 
@@ -46,9 +46,7 @@ def _load(path: Path) -> Any:
         ) from error
     try:
         saved = datasets.load_from_disk(str(path))  # pyright: ignore[reportAttributeAccessIssue]
-        return saved.with_format(
-            None
-        )  # which is saved too: rows as tensors, without the columns that were not asked for
+        return saved.with_format(None)  # what is saved may be tensors, of some columns only
     except Exception as error:  # Arrow raises what it likes
         raise DataError(f"{path}: cannot be read by Hugging Face's datasets: {files.first_line(error)}") from error
 
